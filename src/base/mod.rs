@@ -1,0 +1,16 @@
+//! What every layer shares: identities with types, time, named random streams, coverage marks, behaviour switches.
+//!
+//! Not here: anything that does I/O, knows a protocol or keeps state of its own (but for the set of reached marks).
+
+pub mod ids;
+pub mod mark;
+pub mod random;
+pub mod switches;
+pub mod time;
+
+pub use ids::{
+    BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, TopicId,
+    TopicPartition,
+};
+pub use switches::Switches;
+pub use time::{Time, Timestamp};

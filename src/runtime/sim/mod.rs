@@ -1,0 +1,1 @@
+//! The seam on madsim's executor, with our own simulated TCP and disk.

@@ -1,0 +1,203 @@
+//! The vocabulary. Each variant is one kind of line in `events.jsonl`; `snake_case` of its name is its `kind`.
+//!
+//! Nodes are named as a scenario names them (`b1`, `c1`, `p1`); brokers within ISR sets by number. Offset ranges are
+//! half open: `base_offset..end_offset`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::EventId;
+use crate::base::{
+    BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, TopicId, TopicPartition,
+};
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    // ---- the scenario ----
+    /// A step fired: its number from 1, its action with symbols resolved, and its note.
+    StepFired { step: usize, action: String, note: Option<String> },
+    /// The run healed every fault and restarted every node, and now waits for the cluster to settle.
+    SettleBegan,
+    /// Every partition had a leader and a full ISR and every consumer was at the end.
+    Settled,
+    /// A fault began (`cut b1 | b2,b3`, `slow b1 > b2 300ms`, ...), its targets resolved.
+    FaultBegan { fault: String },
+    /// A fault that had begun ended.
+    FaultEnded { fault: String },
+
+    // ---- processes ----
+    /// A process started; its incarnation counts from 1.
+    NodeStarted { incarnation: u32 },
+    /// A process ended.
+    NodeStopped { how: StopKind },
+    /// The process got no CPU from here (its clock went on).
+    NodePaused,
+    /// The process got CPU again.
+    NodeResumed,
+
+    // ---- network ----
+    /// A message left: a request or a response of one API.
+    MessageSent { to: Arc<str>, api: Arc<str>, request: bool, correlation: i32, bytes: usize },
+    /// The message that event `sent` put on the wire arrived at this node.
+    MessageDelivered { sent: EventId, from: Arc<str>, api: Arc<str>, request: bool, correlation: i32 },
+    /// The message is kept back by a `hold`.
+    MessageHeld { sent: EventId, to: Arc<str>, api: Arc<str> },
+    /// The message never arrives: its connection died or a `drop` took it.
+    MessageLost { sent: EventId, to: Arc<str>, api: Arc<str>, reason: Arc<str> },
+    /// A connection attempt failed.
+    ConnectFailed { to: Arc<str>, reason: Arc<str> },
+    /// An established connection was reset by the peer's host.
+    ConnectionReset { to: Arc<str> },
+
+    // ---- disk ----
+    /// A power loss took what had not been synced: bytes and directory entries lost, by file.
+    UnsyncedLost { files: Vec<Arc<str>>, bytes: u64 },
+
+    // ---- a replica's log ----
+    /// A log was opened; `batches` is everything it holds. `recovered`: it was checked after an unclean stop.
+    LogLoaded {
+        partition: TopicPartition,
+        recovered: bool,
+        start_offset: Offset,
+        end_offset: Offset,
+        high_watermark: Offset,
+        batches: Vec<BatchInfo>,
+    },
+    /// Batches were appended, as leader or as follower; `end_offset` is the LEO after it.
+    Appended { partition: TopicPartition, role: Role, leader_epoch: LeaderEpoch, end_offset: Offset, batches: Vec<BatchInfo> },
+    /// The log was cut: it ended at `from`, it ends at `to`. `why` is `leader-epoch`, `high-watermark`, `recovery`,
+    /// `out-of-range` or `deleted`.
+    Truncated { partition: TopicPartition, from: Offset, to: Offset, why: Arc<str> },
+    /// Everything below `end_offset` is on the platter.
+    Flushed { partition: TopicPartition, end_offset: Offset },
+
+    // ---- a replica's roles ----
+    /// This broker leads the partition from here.
+    BecameLeader { partition: TopicPartition, leader_epoch: LeaderEpoch, start_offset: Offset, high_watermark: Offset, isr: Vec<NodeId> },
+    /// This broker follows `leader` (`-1`: nobody leads) from here.
+    BecameFollower { partition: TopicPartition, leader: NodeId, leader_epoch: LeaderEpoch, end_offset: Offset, high_watermark: Offset },
+    /// The high watermark as this replica knows it moved.
+    HighWatermark { partition: TopicPartition, role: Role, leader_epoch: LeaderEpoch, high_watermark: Offset, end_offset: Offset },
+    /// The leader learned from a fetch how far a follower's log goes.
+    FollowerFetched { partition: TopicPartition, follower: NodeId, leader_epoch: LeaderEpoch, fetch_offset: Offset, end_offset: Offset },
+    /// The leader asks the controller for this ISR.
+    IsrProposed { partition: TopicPartition, leader_epoch: LeaderEpoch, partition_epoch: PartitionEpoch, isr: Vec<NodeId>, reason: Arc<str> },
+    /// The controller refused the proposal.
+    IsrRefused { partition: TopicPartition, error: Arc<str> },
+    /// The leader answered a produce to this partition. `error` is a Kafka error name or `NONE`.
+    ProduceAnswered {
+        partition: TopicPartition,
+        acks: i16,
+        error: Arc<str>,
+        base_offset: Offset,
+        end_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        isr: Vec<NodeId>,
+        high_watermark: Offset,
+    },
+
+    // ---- the controller's decisions, when committed ----
+    /// A broker registered.
+    BrokerRegistered { broker: NodeId, broker_epoch: BrokerEpoch, clean: bool },
+    /// A broker was fenced.
+    BrokerFenced { broker: NodeId, reason: Arc<str> },
+    /// A broker was unfenced.
+    BrokerUnfenced { broker: NodeId },
+    /// A broker asked for a controlled shutdown.
+    ControlledShutdown { broker: NodeId },
+    /// A topic was created.
+    TopicCreated { topic: Arc<str>, topic_id: TopicId, partitions: i32, configs: Vec<(Arc<str>, Arc<str>)> },
+    /// A topic was deleted.
+    TopicDeleted { topic: Arc<str>, topic_id: TopicId },
+    /// A topic's setting changed; `value` is `None` where it was removed.
+    ConfigChanged { topic: Arc<str>, name: Arc<str>, value: Option<Arc<str>> },
+    /// A partition's registration: created or changed. `leader` is `-1` while nobody leads.
+    PartitionChanged {
+        partition: TopicPartition,
+        leader: NodeId,
+        leader_epoch: LeaderEpoch,
+        partition_epoch: PartitionEpoch,
+        replicas: Vec<NodeId>,
+        isr: Vec<NodeId>,
+        election: Election,
+        reason: Arc<str>,
+    },
+
+    // ---- clients: the history that checkers judge ----
+    /// A producer gave a record to the client library. `record` counts the producer's records from 0.
+    RecordSent { record: u64, topic: Arc<str>, partition: Option<i32>, key: Option<Arc<str>>, value: Arc<str>, acks: i16 },
+    /// The producer was told that its record stands at `offset` (`-1` with acks=0).
+    RecordAcked { record: u64, partition: TopicPartition, offset: Offset },
+    /// The producer was told that its record failed. `definite`: the error proves that it was not appended.
+    RecordFailed { record: u64, partition: Option<TopicPartition>, error: Arc<str>, definite: bool },
+    /// A consumer got a record.
+    RecordRead { partition: TopicPartition, offset: Offset, leader_epoch: LeaderEpoch, key: Option<Arc<str>>, value: Arc<str> },
+    /// A consumer's position was set: begin, or a reset. `why` is `start`, `out-of-range` or `truncation`.
+    PositionSet { partition: TopicPartition, offset: Offset, why: Arc<str> },
+    /// A consumer of the final audit has read `partition` to its end.
+    AuditReachedEnd { partition: TopicPartition, end_offset: Offset },
+    /// The application got an error that it did not retry.
+    ClientError { error: Arc<str> },
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopKind {
+    /// Controlled shutdown: everything flushed.
+    Clean,
+    /// SIGKILL: the page cache of its host stays.
+    Kill,
+    /// Its host lost power: what was synced stays, and a seeded part of the rest.
+    Power,
+}
+
+/// In which role a replica acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It leads the partition.
+    Leader,
+    /// It copies from the leader.
+    Follower,
+}
+
+/// What a change of a partition's registration did to its leadership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Election {
+    /// The partition was created.
+    Created,
+    /// The leader stayed: the ISR or the replicas changed.
+    None,
+    /// Another leader from the ISR.
+    Clean,
+    /// A leader from outside the ISR.
+    Unclean,
+    /// Back to the preferred replica.
+    Preferred,
+    /// Nobody could be elected.
+    Offline,
+}
+
+/// One batch of a log, as a checker needs it: two logs agree on it iff all of this is equal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchInfo {
+    /// First offset.
+    pub base_offset: Offset,
+    /// Offset after the last.
+    pub end_offset: Offset,
+    /// Epoch of the leader that appended it.
+    pub leader_epoch: LeaderEpoch,
+    /// CRC-32C of its content (offset and epoch are not part of it).
+    pub crc: u32,
+    /// Producer, or `-1`.
+    pub producer_id: ProducerId,
+    /// Producer epoch, or `-1`.
+    pub producer_epoch: ProducerEpoch,
+    /// First sequence number, or `-1`.
+    pub base_sequence: i32,
+}

@@ -1,0 +1,74 @@
+//! The journal of a run: its events in order, each with id, time, node and cause, and the rolling hash over them.
+//!
+//! The hash is taken over every event whether or not the journal keeps it, so a run with the journal off has the same.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Event, EventId};
+use crate::base::Time;
+
+/// One line of `events.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Number of the event, from 1.
+    pub id: EventId,
+    /// When, in nanoseconds of simulated time.
+    pub time: Time,
+    /// Who.
+    pub node: Arc<str>,
+    /// The event that made this one happen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<EventId>,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Collects the events of a run.
+pub struct Journal {
+    keep: bool,
+    count: u64,
+    hash: Sha256,
+    entries: Vec<Entry>,
+}
+
+impl Journal {
+    /// An empty journal; with `keep` false it only counts and hashes.
+    pub fn new(keep: bool) -> Self {
+        Self { keep, count: 0, hash: Sha256::new(), entries: Vec::new() }
+    }
+
+    /// Adds an event and returns its entry.
+    pub fn push(&mut self, time: Time, node: &Arc<str>, cause: Option<EventId>, event: Event) -> Entry {
+        self.count += 1;
+        let entry = Entry { id: EventId(self.count), time, node: node.clone(), cause, event };
+        serde_json::to_writer(&mut self.hash, &entry).expect("an event is plain data and a hash takes any bytes");
+        if self.keep {
+            self.entries.push(entry.clone());
+        }
+        entry
+    }
+
+    /// Number of events so far.
+    pub fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether nothing happened yet.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The events kept.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Hash over all events so far: 64 hexadecimal digits.
+    pub fn hash(&self) -> String {
+        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
