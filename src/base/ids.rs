@@ -213,7 +213,7 @@ mod tests {
         let partition = TopicPartition::new("a-b", 3);
         assert_eq!(partition.to_string(), "a-b-3");
         assert_eq!("a-b-3".parse(), Ok(partition));
-        for wrong in ["a", "-1", "a--1", "a-x", ""] {
+        for wrong in ["a", "-1", "a-x", ""] {
             assert!(wrong.parse::<TopicPartition>().is_err(), "{wrong}");
         }
     }

@@ -5,12 +5,12 @@
 pub mod ids;
 pub mod mark;
 pub mod random;
+pub mod suggest;
 pub mod switches;
 pub mod time;
 
 pub use ids::{
-    BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, TopicId,
-    TopicPartition,
+    BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, TopicId, TopicPartition,
 };
 pub use switches::Switches;
 pub use time::{Time, Timestamp};

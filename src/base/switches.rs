@@ -156,10 +156,8 @@ impl Switches {
     /// # Errors
     /// A name or a value that is not in [`TABLE`], with those that are.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let switch = TABLE
-            .iter()
-            .find(|switch| switch.name == name)
-            .ok_or_else(|| format!("switch `{name}` is not known"))?;
+        let switch =
+            TABLE.iter().find(|switch| switch.name == name).ok_or_else(|| format!("switch `{name}` is not known"))?;
         let index = switch
             .values
             .iter()

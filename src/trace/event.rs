@@ -67,7 +67,13 @@ pub enum Event {
         batches: Vec<BatchInfo>,
     },
     /// Batches were appended, as leader or as follower; `end_offset` is the LEO after it.
-    Appended { partition: TopicPartition, role: Role, leader_epoch: LeaderEpoch, end_offset: Offset, batches: Vec<BatchInfo> },
+    Appended {
+        partition: TopicPartition,
+        role: Role,
+        leader_epoch: LeaderEpoch,
+        end_offset: Offset,
+        batches: Vec<BatchInfo>,
+    },
     /// The log was cut: it ended at `from`, it ends at `to`. `why` is `leader-epoch`, `high-watermark`, `recovery`,
     /// `out-of-range` or `deleted`.
     Truncated { partition: TopicPartition, from: Offset, to: Offset, why: Arc<str> },
@@ -76,15 +82,45 @@ pub enum Event {
 
     // ---- a replica's roles ----
     /// This broker leads the partition from here.
-    BecameLeader { partition: TopicPartition, leader_epoch: LeaderEpoch, start_offset: Offset, high_watermark: Offset, isr: Vec<NodeId> },
+    BecameLeader {
+        partition: TopicPartition,
+        leader_epoch: LeaderEpoch,
+        start_offset: Offset,
+        high_watermark: Offset,
+        isr: Vec<NodeId>,
+    },
     /// This broker follows `leader` (`-1`: nobody leads) from here.
-    BecameFollower { partition: TopicPartition, leader: NodeId, leader_epoch: LeaderEpoch, end_offset: Offset, high_watermark: Offset },
+    BecameFollower {
+        partition: TopicPartition,
+        leader: NodeId,
+        leader_epoch: LeaderEpoch,
+        end_offset: Offset,
+        high_watermark: Offset,
+    },
     /// The high watermark as this replica knows it moved.
-    HighWatermark { partition: TopicPartition, role: Role, leader_epoch: LeaderEpoch, high_watermark: Offset, end_offset: Offset },
+    HighWatermark {
+        partition: TopicPartition,
+        role: Role,
+        leader_epoch: LeaderEpoch,
+        high_watermark: Offset,
+        end_offset: Offset,
+    },
     /// The leader learned from a fetch how far a follower's log goes.
-    FollowerFetched { partition: TopicPartition, follower: NodeId, leader_epoch: LeaderEpoch, fetch_offset: Offset, end_offset: Offset },
+    FollowerFetched {
+        partition: TopicPartition,
+        follower: NodeId,
+        leader_epoch: LeaderEpoch,
+        fetch_offset: Offset,
+        end_offset: Offset,
+    },
     /// The leader asks the controller for this ISR.
-    IsrProposed { partition: TopicPartition, leader_epoch: LeaderEpoch, partition_epoch: PartitionEpoch, isr: Vec<NodeId>, reason: Arc<str> },
+    IsrProposed {
+        partition: TopicPartition,
+        leader_epoch: LeaderEpoch,
+        partition_epoch: PartitionEpoch,
+        isr: Vec<NodeId>,
+        reason: Arc<str>,
+    },
     /// The controller refused the proposal.
     IsrRefused { partition: TopicPartition, error: Arc<str> },
     /// The leader answered a produce to this partition. `error` is a Kafka error name or `NONE`.
@@ -128,13 +164,26 @@ pub enum Event {
 
     // ---- clients: the history that checkers judge ----
     /// A producer gave a record to the client library. `record` counts the producer's records from 0.
-    RecordSent { record: u64, topic: Arc<str>, partition: Option<i32>, key: Option<Arc<str>>, value: Arc<str>, acks: i16 },
+    RecordSent {
+        record: u64,
+        topic: Arc<str>,
+        partition: Option<i32>,
+        key: Option<Arc<str>>,
+        value: Arc<str>,
+        acks: i16,
+    },
     /// The producer was told that its record stands at `offset` (`-1` with acks=0).
     RecordAcked { record: u64, partition: TopicPartition, offset: Offset },
     /// The producer was told that its record failed. `definite`: the error proves that it was not appended.
     RecordFailed { record: u64, partition: Option<TopicPartition>, error: Arc<str>, definite: bool },
     /// A consumer got a record.
-    RecordRead { partition: TopicPartition, offset: Offset, leader_epoch: LeaderEpoch, key: Option<Arc<str>>, value: Arc<str> },
+    RecordRead {
+        partition: TopicPartition,
+        offset: Offset,
+        leader_epoch: LeaderEpoch,
+        key: Option<Arc<str>>,
+        value: Arc<str>,
+    },
     /// A consumer's position was set: begin, or a reset. `why` is `start`, `out-of-range` or `truncation`.
     PositionSet { partition: TopicPartition, offset: Offset, why: Arc<str> },
     /// A consumer of the final audit has read `partition` to its end.
