@@ -1,1 +1,4 @@
+//! Tests of the simulation build: `cargo sim-test`.
 #![cfg(madsim)]
+
+mod tidy;
