@@ -34,7 +34,8 @@ impl Source {
 
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders: Vec<PathBuf> = ["src", "tests", "sim-tests", "benches"].iter().map(|name| root.join(name)).collect();
+    let mut folders: Vec<PathBuf> =
+        ["src", "tests", "sim-tests", "benches"].iter().map(|name| root.join(name)).collect();
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
@@ -103,10 +104,25 @@ fn imports_point_one_way() {
 fn only_the_runtime_touches_the_world() {
     check_absent(
         "only src/runtime may name madsim, tokio's net, fs, time and spawn, files, threads and clocks",
-        |source| source.path.starts_with("src/") && !matches!(source.layer(), "runtime" | "cli" | "main.rs") && !source.is_test(),
+        |source| {
+            source.path.starts_with("src/")
+                && !matches!(source.layer(), "runtime" | "cli" | "main.rs")
+                && !source.is_test()
+        },
         &[
-            "madsim::", "tokio::net", "tokio::fs", "tokio::time", "tokio::spawn", "std::fs", "std::thread",
-            "Instant::now", "SystemTime", "std::process", "RandomState", "std::net", "std::env",
+            "madsim::",
+            "tokio::net",
+            "tokio::fs",
+            "tokio::time",
+            "tokio::spawn",
+            "std::fs",
+            "std::thread",
+            "Instant::now",
+            "SystemTime",
+            "std::process",
+            "RandomState",
+            "std::net",
+            "std::env",
         ],
     );
 }
@@ -170,11 +186,7 @@ fn nothing_unfinished_is_left() {
     let unused = ["allow(un", "used"].concat();
     let unimplemented = ["unimple", "mented!"].concat();
     let words = [words, fixme, ignore, dead, unused, unimplemented];
-    check_absent(
-        "unfinished work",
-        |_| true,
-        &words.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
+    check_absent("unfinished work", |_| true, &words.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,1 +1,9 @@
-//! explore
+//! Many runs: which seeds, in which share, and what they found together.
+//!
+//! Pure: the command line starts the processes (one for each run) and hands their outcomes over.
+
+pub mod plan;
+pub mod summary;
+
+pub use plan::{Plan, Run, SeedRange};
+pub use summary::{Outcome, Summary};

@@ -1,0 +1,110 @@
+//! Which APIs and versions each listener serves: one coherent release of Kafka, 4.1, as `kafka-protocol` encodes it.
+
+use super::messages::ApiKey;
+
+/// One row: an API and the versions served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiRange {
+    /// The API.
+    pub key: ApiKey,
+    /// Lowest version advertised.
+    pub min: i16,
+    /// Highest version advertised.
+    pub max: i16,
+    /// Lowest version really served; only Produce has one above `min`.
+    pub served_min: i16,
+}
+
+const fn api(key: ApiKey, min: i16, max: i16) -> ApiRange {
+    ApiRange { key, min, max, served_min: min }
+}
+
+/// What a broker's listener serves.
+///
+/// Produce is advertised from version 0 although 0 to 2 are refused: with a higher minimum librdkafka before 2.4 sends
+/// its batches uncompressed (KAFKA-18659).
+pub const BROKER: &[ApiRange] = &[
+    ApiRange { key: ApiKey::Produce, min: 0, max: 13, served_min: 3 },
+    api(ApiKey::Fetch, 4, 17),
+    api(ApiKey::ListOffsets, 1, 10),
+    api(ApiKey::Metadata, 0, 13),
+    api(ApiKey::ApiVersions, 0, 4),
+    api(ApiKey::CreateTopics, 2, 7),
+    api(ApiKey::DeleteTopics, 1, 6),
+    api(ApiKey::InitProducerId, 0, 5),
+    api(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    api(ApiKey::DescribeConfigs, 1, 4),
+    api(ApiKey::CreatePartitions, 0, 3),
+    api(ApiKey::ElectLeaders, 0, 2),
+    api(ApiKey::IncrementalAlterConfigs, 0, 1),
+    api(ApiKey::DescribeCluster, 0, 2),
+    api(ApiKey::DescribeTopicPartitions, 0, 0),
+];
+
+/// What the controller's listener serves.
+pub const CONTROLLER: &[ApiRange] = &[
+    api(ApiKey::Fetch, 4, 17),
+    api(ApiKey::ApiVersions, 0, 4),
+    api(ApiKey::CreateTopics, 2, 7),
+    api(ApiKey::DeleteTopics, 1, 6),
+    api(ApiKey::CreatePartitions, 0, 3),
+    api(ApiKey::ElectLeaders, 0, 2),
+    api(ApiKey::IncrementalAlterConfigs, 0, 1),
+    api(ApiKey::AlterPartition, 2, 3),
+    api(ApiKey::DescribeCluster, 0, 2),
+    api(ApiKey::BrokerRegistration, 0, 4),
+    api(ApiKey::BrokerHeartbeat, 0, 1),
+    api(ApiKey::AllocateProducerIds, 0, 0),
+];
+
+/// The row of `key` in `table`.
+pub fn range(table: &[ApiRange], key: ApiKey) -> Option<&ApiRange> {
+    table.iter().find(|row| row.key == key)
+}
+
+/// Kafka's name of an API.
+pub const fn name(key: ApiKey) -> &'static str {
+    match key {
+        ApiKey::Produce => "Produce",
+        ApiKey::Fetch => "Fetch",
+        ApiKey::ListOffsets => "ListOffsets",
+        ApiKey::Metadata => "Metadata",
+        ApiKey::ApiVersions => "ApiVersions",
+        ApiKey::CreateTopics => "CreateTopics",
+        ApiKey::DeleteTopics => "DeleteTopics",
+        ApiKey::InitProducerId => "InitProducerId",
+        ApiKey::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
+        ApiKey::DescribeConfigs => "DescribeConfigs",
+        ApiKey::CreatePartitions => "CreatePartitions",
+        ApiKey::ElectLeaders => "ElectLeaders",
+        ApiKey::IncrementalAlterConfigs => "IncrementalAlterConfigs",
+        ApiKey::DescribeCluster => "DescribeCluster",
+        ApiKey::DescribeTopicPartitions => "DescribeTopicPartitions",
+        ApiKey::AlterPartition => "AlterPartition",
+        ApiKey::BrokerRegistration => "BrokerRegistration",
+        ApiKey::BrokerHeartbeat => "BrokerHeartbeat",
+        ApiKey::AllocateProducerIds => "AllocateProducerIds",
+        _ => "Unknown",
+    }
+}
+
+/// The API called `name`, if Highwater speaks it: what a scenario's `api=NAME` may say.
+pub fn by_name(name: &str) -> Option<ApiKey> {
+    BROKER.iter().chain(CONTROLLER).map(|row| row.key).find(|key| self::name(*key) == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_served_version_can_be_decoded_and_has_a_name() {
+        for row in BROKER.iter().chain(CONTROLLER) {
+            let valid = row.key.valid_versions();
+            let name = name(row.key);
+            assert_eq!(by_name(name), Some(row.key));
+            assert!(row.served_min >= valid.min && row.max <= valid.max, "{name}: {row:?}, decodable {valid:?}");
+            assert!(row.min <= row.max, "{name}");
+        }
+    }
+}
