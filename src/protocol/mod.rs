@@ -6,6 +6,7 @@
 pub mod api;
 mod error;
 pub mod frame;
+pub mod metadata;
 pub mod records;
 mod skim;
 
