@@ -1,0 +1,330 @@
+//! What a leader decides: the high watermark, who is in sync, when acks=all is kept.
+//!
+//! | input | may change |
+//! |---|---|
+//! | an append | end, high watermark if nobody else is in sync |
+//! | a follower's fetch | what is known of it, high watermark, a proposal to take it into the ISR |
+//! | the lag check | a proposal to take followers out |
+//! | the controller's answer or a metadata record | committed ISR, partition epoch, high watermark |
+//!
+//! The *maximal ISR* is the committed one together with every member of a proposal under way: whatever the controller
+//! decides, nobody who may be in the ISR is missed (KIP-497). The high watermark is the smallest end over the maximal
+//! ISR; it waits for a follower that is caught up and about to join, and it does not move while fewer than
+//! `min.insync.replicas` are committed (KAFKA-15583). It never falls while this leader leads.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::base::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, Switches, Time, mark};
+
+/// What becoming leader starts from.
+#[derive(Clone, Debug)]
+pub struct LeaderStart {
+    /// This broker.
+    pub node: NodeId,
+    /// Epoch of the leadership.
+    pub epoch: LeaderEpoch,
+    /// Epoch of the registration.
+    pub partition_epoch: PartitionEpoch,
+    /// Everyone who holds the partition.
+    pub replicas: Vec<NodeId>,
+    /// Who is in sync, as the controller committed.
+    pub isr: Vec<NodeId>,
+    /// End of this broker's log: where the epoch begins.
+    pub end: Offset,
+    /// High watermark known so far.
+    pub high_watermark: Offset,
+    /// `min.insync.replicas`.
+    pub min_insync: usize,
+    /// `replica.lag.time.max.ms`.
+    pub lag_max: Duration,
+    /// Behaviour switches.
+    pub switches: Switches,
+}
+
+/// A leader's view of its partition.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    start: LeaderStart,
+    end: Offset,
+    high_watermark: Offset,
+    partition_epoch: PartitionEpoch,
+    isr: BTreeSet<NodeId>,
+    /// The ISR that the controller was asked for.
+    pending: Option<BTreeSet<NodeId>>,
+    followers: BTreeMap<NodeId, Follower>,
+}
+
+/// What a leader knows of a follower, from its fetches in this epoch.
+#[derive(Clone, Copy, Debug)]
+struct Follower {
+    /// End of its log: the offset it fetched from last. Unknown before its first fetch.
+    end: Option<Offset>,
+    /// When it had everything the last time.
+    caught_up: Time,
+    /// When it fetched last, and where this log ended then.
+    fetched: Time,
+    end_at_fetch: Offset,
+    /// Incarnation that fetched.
+    broker_epoch: BrokerEpoch,
+    /// Whether the controller would take it: registered, unfenced, not leaving, same incarnation (KIP-841, KIP-903).
+    eligible: bool,
+}
+
+/// An ISR to ask the controller for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// In which leadership.
+    pub leader_epoch: LeaderEpoch,
+    /// On top of which registration.
+    pub partition_epoch: PartitionEpoch,
+    /// The new ISR, each with the incarnation that is meant.
+    pub isr: Vec<(NodeId, BrokerEpoch)>,
+    /// Why, for the journal.
+    pub reason: String,
+}
+
+/// Whether a record up to some offset is acknowledged under acks=all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// Not everyone in the ISR has it yet.
+    Wait,
+    /// Everyone in the ISR has it, and they are enough.
+    Done,
+    /// Everyone in the ISR has it, but they are fewer than `min.insync.replicas`.
+    NotEnoughReplicas,
+}
+
+impl Leader {
+    /// Begins a leadership at `now`. Followers count as caught up from then on.
+    pub fn new(start: LeaderStart, now: Time) -> Self {
+        let unknown = Follower {
+            end: None,
+            caught_up: now,
+            fetched: now,
+            end_at_fetch: start.end,
+            broker_epoch: BrokerEpoch(-1),
+            eligible: false,
+        };
+        let others = start.replicas.iter().filter(|replica| **replica != start.node);
+        let mut leader = Self {
+            end: start.end,
+            high_watermark: start.high_watermark.min(start.end),
+            partition_epoch: start.partition_epoch,
+            isr: start.isr.iter().copied().collect(),
+            pending: None,
+            followers: others.map(|replica| (*replica, unknown)).collect(),
+            start,
+        };
+        leader.advance(now);
+        leader
+    }
+
+    /// Epoch of this leadership.
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.start.epoch
+    }
+
+    /// Offset at which the epoch began.
+    pub fn epoch_start(&self) -> Offset {
+        self.start.end
+    }
+
+    /// Epoch of the registration known.
+    pub fn partition_epoch(&self) -> PartitionEpoch {
+        self.partition_epoch
+    }
+
+    /// The high watermark.
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// The ISR that the controller committed.
+    pub fn isr(&self) -> Vec<NodeId> {
+        self.isr.iter().copied().collect()
+    }
+
+    /// Whether acks=all may be appended at all.
+    pub fn has_enough_replicas(&self) -> bool {
+        self.isr.len() >= self.effective_min_insync()
+    }
+
+    /// Takes a new `min.insync.replicas`.
+    pub fn set_min_insync(&mut self, min_insync: usize) {
+        self.start.min_insync = min_insync;
+    }
+
+    fn effective_min_insync(&self) -> usize {
+        self.start.min_insync.min(self.start.replicas.len())
+    }
+
+    fn maximal_isr(&self) -> BTreeSet<NodeId> {
+        self.isr.iter().chain(self.pending.iter().flatten()).copied().collect()
+    }
+
+    /// The log was appended to, up to `end`.
+    pub fn appended(&mut self, end: Offset, now: Time) {
+        assert!(end >= self.end, "the end of a leader's log fell from {} to {end}", self.end);
+        self.end = end;
+        self.advance(now);
+    }
+
+    /// A follower asked for records from `offset` on, in this epoch. Returns an ISR to propose, if it may join.
+    pub fn fetched(
+        &mut self,
+        follower: NodeId,
+        offset: Offset,
+        broker_epoch: BrokerEpoch,
+        eligible: bool,
+        now: Time,
+    ) -> Option<Proposal> {
+        let state = self.followers.get_mut(&follower)?;
+        if offset >= self.end {
+            state.caught_up = now;
+        } else if offset >= state.end_at_fetch {
+            // It has everything that was there when it fetched before.
+            state.caught_up = state.caught_up.max(state.fetched);
+        }
+        *state = Follower { end: Some(offset), fetched: now, end_at_fetch: self.end, broker_epoch, eligible, ..*state };
+        self.advance(now);
+        self.propose_join(follower, offset, eligible)
+    }
+
+    fn propose_join(&mut self, follower: NodeId, offset: Offset, eligible: bool) -> Option<Proposal> {
+        if self.isr.contains(&follower) || self.pending.is_some() || !eligible {
+            return None;
+        }
+        let caught_up = offset >= self.high_watermark && offset >= self.start.end;
+        if !caught_up && !self.start.switches.bug_isr_expands_early {
+            return None;
+        }
+        let mut isr = self.isr.clone();
+        isr.insert(follower);
+        Some(self.propose(isr, format!("{follower} has caught up at {offset}")))
+    }
+
+    /// Looks for followers that have not been caught up for too long. Returns an ISR without them to propose.
+    pub fn check_lag(&mut self, now: Time) -> Option<Proposal> {
+        if self.pending.is_some() {
+            return None;
+        }
+        let lags = |member: &NodeId| {
+            self.followers.get(member).is_some_and(|follower| {
+                follower.end != Some(self.end) && now.since(follower.caught_up) > self.start.lag_max
+            })
+        };
+        let lagging: Vec<NodeId> = self.isr.iter().copied().filter(lags).collect();
+        if lagging.is_empty() {
+            return None;
+        }
+        let isr = self.isr.iter().copied().filter(|member| !lagging.contains(member)).collect();
+        let names: Vec<String> = lagging.iter().map(NodeId::to_string).collect();
+        let reason = format!("{} lagged for more than {} ms", names.join(" and "), self.start.lag_max.as_millis());
+        Some(self.propose(isr, reason))
+    }
+
+    fn propose(&mut self, isr: BTreeSet<NodeId>, reason: String) -> Proposal {
+        let with_epoch = |member: &NodeId| {
+            let epoch = self.followers.get(member).map_or(BrokerEpoch(-1), |follower| follower.broker_epoch);
+            (*member, epoch)
+        };
+        let proposal = Proposal {
+            leader_epoch: self.start.epoch,
+            partition_epoch: self.partition_epoch,
+            isr: isr.iter().map(with_epoch).collect(),
+            reason,
+        };
+        self.pending = Some(isr);
+        proposal
+    }
+
+    /// The controller's answer, or a metadata record: the registration now has this ISR and epoch. Older news change
+    /// nothing. Returns whether it was news.
+    pub fn committed(&mut self, isr: &[NodeId], partition_epoch: PartitionEpoch, now: Time) -> bool {
+        if partition_epoch <= self.partition_epoch {
+            return false;
+        }
+        self.partition_epoch = partition_epoch;
+        self.isr = isr.iter().copied().collect();
+        self.pending = None;
+        self.advance(now);
+        true
+    }
+
+    /// The controller proved that the proposal was not applied (INELIGIBLE_REPLICA, OPERATION_NOT_ATTEMPTED). After
+    /// any other outcome the proposal stays, since it may have been applied.
+    pub fn refused(&mut self, now: Time) {
+        self.pending = None;
+        self.advance(now);
+    }
+
+    /// Whether everything before `end` may be acknowledged under acks=all.
+    pub fn ack(&self, end: Offset) -> Ack {
+        if self.start.switches.bug_ack_before_isr {
+            return Ack::Done;
+        }
+        match self.high_watermark >= end {
+            false => Ack::Wait,
+            true if self.has_enough_replicas() => Ack::Done,
+            true => Ack::NotEnoughReplicas,
+        }
+    }
+
+    fn advance(&mut self, now: Time) {
+        if self.isr.len() < self.effective_min_insync() {
+            return;
+        }
+        let maximal = self.maximal_isr();
+        let ignored = match self.start.switches.bug_hw_ignores_one_isr_member {
+            true => maximal.iter().rev().find(|member| **member != self.start.node).copied(),
+            false => None,
+        };
+        let mut lowest = self.end;
+        for (id, follower) in &self.followers {
+            let member = maximal.contains(id) && Some(*id) != ignored;
+            let joining = !maximal.contains(id) && follower.eligible && self.is_caught_up(follower, now);
+            if !member && !joining {
+                continue;
+            }
+            let end = follower.end.unwrap_or(Offset::UNKNOWN);
+            if self.pending.as_ref().is_some_and(|pending| pending.contains(id))
+                && !self.isr.contains(id)
+                && end < lowest
+            {
+                mark::reach("maximal_isr_held_hw");
+            }
+            lowest = lowest.min(end);
+        }
+        self.high_watermark = self.high_watermark.max(lowest);
+        self.validate();
+    }
+
+    fn is_caught_up(&self, follower: &Follower, now: Time) -> bool {
+        follower.end == Some(self.end)
+            || (follower.end.is_some() && now.since(follower.caught_up) <= self.start.lag_max)
+    }
+
+    fn validate(&self) {
+        assert!(
+            self.high_watermark <= self.end && self.start.end <= self.end,
+            "start {} and high watermark {} lie within the log, which ends at {}",
+            self.start.end,
+            self.high_watermark,
+            self.end
+        );
+    }
+}
+
+/// What a leader answers to a fetch from `fetch_offset` by someone whose record before that has epoch `last_epoch`:
+/// `Some` where the logs diverge. `own` is the leader's greatest epoch up to that one and where it ends (KIP-279).
+pub fn diverging_epoch(
+    last_epoch: LeaderEpoch,
+    fetch_offset: Offset,
+    own: (LeaderEpoch, Offset),
+) -> Option<(LeaderEpoch, Offset)> {
+    let (own_epoch, own_end) = own;
+    (own_epoch < last_epoch || own_end < fetch_offset).then_some(own)
+}

@@ -1,0 +1,32 @@
+//! The settings of a topic that its logs act on.
+
+/// Resolved settings of one log, named after the topic configs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `segment.bytes`.
+    pub segment_bytes: u64,
+    /// `segment.ms`.
+    pub segment_ms: i64,
+    /// `segment.index.bytes`.
+    pub segment_index_bytes: u64,
+    /// `index.interval.bytes`.
+    pub index_interval_bytes: u64,
+    /// `flush.messages`: sync after so many records, before the append returns.
+    pub flush_messages: i64,
+    /// `flush.ms`: sync records that have waited so long.
+    pub flush_ms: i64,
+}
+
+impl Default for LogConfig {
+    /// Kafka 4.3's defaults.
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 604_800_000,
+            segment_index_bytes: 10 << 20,
+            index_interval_bytes: 4096,
+            flush_messages: i64::MAX,
+            flush_ms: i64::MAX,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A broker's log directory: identity, lock, shutdown marker, checkpoints, and one folder for each partition.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Log, LogConfig, LogOptions, MetaProperties, StorageError, checkpoint};
+use crate::{
+    base::{BrokerEpoch, NodeId, Offset, Switches, TopicId, TopicPartition},
+    runtime::disk::{Disk, File},
+    trace::Tracer,
+};
+
+const LOCK: &str = ".lock";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+const START_OFFSETS: &str = "log-start-offset-checkpoint";
+const METADATA_FOLDER: &str = "__cluster_metadata-0";
+
+/// The open log directory of a node.
+pub struct LogDirectory {
+    disk: Disk,
+    meta: MetaProperties,
+    clean: bool,
+    previous_broker_epoch: BrokerEpoch,
+    recovery_points: checkpoint::Offsets,
+    high_watermarks: checkpoint::Offsets,
+    start_offsets: checkpoint::Offsets,
+    switches: Switches,
+    tracer: Tracer,
+    /// Held for as long as the directory is in use.
+    _lock: File,
+}
+
+/// A log that was found in the directory or made in it.
+pub struct Opened {
+    /// Id of its topic.
+    pub topic_id: TopicId,
+    /// The log.
+    pub log: Log,
+    /// High watermark of the checkpoint, within the log.
+    pub high_watermark: Offset,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CleanShutdown {
+    version: i32,
+    #[serde(rename = "brokerEpoch")]
+    broker_epoch: i64,
+}
+
+impl LogDirectory {
+    /// Opens the directory of `node_id`: takes the lock, checks the identity, removes the marker of a clean stop.
+    ///
+    /// # Errors
+    /// Not formatted, another node's, in use by another process, or damaged.
+    pub async fn open(disk: Disk, node_id: NodeId, switches: Switches, tracer: Tracer) -> Result<Self, StorageError> {
+        let place = disk.describe("");
+        let Some(meta) = MetaProperties::read(&disk).await? else {
+            let hint = "format it first: highwater storage format --config server.properties";
+            return Err(StorageError::Directory(format!("{place} is not formatted; {hint}")));
+        };
+        if meta.node_id != node_id {
+            let problem = format!("{place} belongs to node {}, this is node {node_id}", meta.node_id);
+            return Err(StorageError::Directory(problem));
+        }
+        let lock = disk.lock(LOCK).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => StorageError::Directory(format!("{place} is in use by another process")),
+            _ => StorageError::io(LOCK)(error),
+        })?;
+        let marker = checkpoint::read(&disk, CLEAN_SHUTDOWN).await?;
+        if marker.is_some() {
+            // Gone before anything is loaded: a crash while loading is not a clean stop (KAFKA-10471).
+            disk.remove_file(CLEAN_SHUTDOWN).await.map_err(StorageError::io(CLEAN_SHUTDOWN))?;
+            disk.sync_dir("").await.map_err(StorageError::io(""))?;
+        }
+        let epoch = marker.as_ref().and_then(|bytes| serde_json::from_slice::<CleanShutdown>(bytes).ok());
+        Ok(Self {
+            meta,
+            clean: marker.is_some(),
+            previous_broker_epoch: BrokerEpoch(epoch.map_or(-1, |marker| marker.broker_epoch)),
+            recovery_points: checkpoint::read_offsets(&disk, RECOVERY_POINTS).await?,
+            high_watermarks: checkpoint::read_offsets(&disk, HIGH_WATERMARKS).await?,
+            start_offsets: checkpoint::read_offsets(&disk, START_OFFSETS).await?,
+            disk,
+            switches,
+            tracer,
+            _lock: lock,
+        })
+    }
+
+    /// Whose directory it is.
+    pub fn meta(&self) -> &MetaProperties {
+        &self.meta
+    }
+
+    /// Whether the process before stopped cleanly.
+    pub fn is_clean(&self) -> bool {
+        self.clean
+    }
+
+    /// Broker epoch of the process before if it stopped cleanly, else -1 (KIP-966).
+    pub fn previous_broker_epoch(&self) -> BrokerEpoch {
+        self.previous_broker_epoch
+    }
+
+    /// Opens every partition's log in the directory.
+    ///
+    /// # Errors
+    /// A log that cannot be opened; its files are left as they are.
+    pub async fn load(&self) -> Result<BTreeMap<TopicPartition, Opened>, StorageError> {
+        let mut logs = BTreeMap::new();
+        for entry in self.disk.list("").await.map_err(StorageError::io(""))? {
+            if !entry.is_dir || entry.name == METADATA_FOLDER {
+                continue;
+            }
+            if entry.name.ends_with("-delete") {
+                self.disk.remove_dir_all(&entry.name).await.map_err(StorageError::io(&entry.name))?;
+                continue;
+            }
+            let Ok(partition) = entry.name.parse::<TopicPartition>() else { continue };
+            let Some(topic_id) = self.read_topic_id(&entry.name).await? else {
+                tracing::warn!(folder = entry.name, "no partition.metadata: left alone");
+                continue;
+            };
+            let opened = self.open_log(&partition, topic_id, LogConfig::default()).await?;
+            logs.insert(partition, opened);
+        }
+        Ok(logs)
+    }
+
+    /// Makes the log of a new partition.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn create(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+    ) -> Result<Opened, StorageError> {
+        let folder = partition.to_string();
+        self.disk.create_dir_all(&folder).await.map_err(StorageError::io(&folder))?;
+        let metadata = format!("version: 0\ntopic_id: {topic_id}\n");
+        checkpoint::replace(&self.disk, &format!("{folder}/partition.metadata"), metadata.as_bytes()).await?;
+        self.open_log(partition, topic_id, config).await
+    }
+
+    async fn open_log(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+    ) -> Result<Opened, StorageError> {
+        let of = |offsets: &checkpoint::Offsets| offsets.get(partition).copied().unwrap_or(Offset::ZERO);
+        let options = LogOptions {
+            partition: partition.clone(),
+            config,
+            clean: self.clean,
+            recovery_point: of(&self.recovery_points),
+            start_offset: of(&self.start_offsets),
+            high_watermark: of(&self.high_watermarks),
+            switches: self.switches,
+            tracer: self.tracer.clone(),
+        };
+        let log = Log::open(&self.disk, &partition.to_string(), options).await?;
+        let high_watermark = of(&self.high_watermarks).clamp(log.start_offset(), log.end_offset());
+        Ok(Opened { topic_id, log, high_watermark })
+    }
+
+    async fn read_topic_id(&self, folder: &str) -> Result<Option<TopicId>, StorageError> {
+        let path = format!("{folder}/partition.metadata");
+        let Some(bytes) = checkpoint::read(&self.disk, &path).await? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines = text.lines().map(str::trim);
+        let id = match (lines.next(), lines.next().and_then(|line| line.strip_prefix("topic_id: "))) {
+            (Some("version: 0"), Some(id)) => id.parse().map_err(|problem| (2, problem)),
+            _ => Err((1, "expected `version: 0` and `topic_id: ...`".to_owned())),
+        };
+        id.map(Some).map_err(|(line, problem)| StorageError::Corrupt {
+            path: self.disk.describe(&path),
+            place: format!("line {line}"),
+            problem,
+        })
+    }
+
+    /// Removes a partition's log: first out of the way by a rename, so that a crash does not leave half of it.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn delete(&self, partition: &TopicPartition, topic_id: TopicId) -> Result<(), StorageError> {
+        let folder = partition.to_string();
+        let hex: String = topic_id.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let doomed = format!("{folder}.{hex}-delete");
+        self.disk.rename(&folder, &doomed).await.map_err(StorageError::io(&folder))?;
+        self.disk.sync_dir("").await.map_err(StorageError::io(""))?;
+        self.disk.remove_dir_all(&doomed).await.map_err(StorageError::io(&doomed))
+    }
+
+    /// Writes the high watermarks.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn checkpoint_high_watermarks(&self, offsets: &checkpoint::Offsets) -> Result<(), StorageError> {
+        checkpoint::write_offsets(&self.disk, HIGH_WATERMARKS, offsets).await
+    }
+
+    /// Writes the recovery points and the log starts.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn checkpoint_logs(
+        &self,
+        recovery_points: &checkpoint::Offsets,
+        start_offsets: &checkpoint::Offsets,
+    ) -> Result<(), StorageError> {
+        checkpoint::write_offsets(&self.disk, RECOVERY_POINTS, recovery_points).await?;
+        checkpoint::write_offsets(&self.disk, START_OFFSETS, start_offsets).await
+    }
+
+    /// Leaves the marker of a clean stop. Every log has been closed before.
+    ///
+    /// # Errors
+    /// The disk failed; the next start will check the logs.
+    pub async fn mark_clean(&self, broker_epoch: BrokerEpoch) -> Result<(), StorageError> {
+        let marker = CleanShutdown { version: 0, broker_epoch: broker_epoch.0 };
+        let bytes = serde_json::to_vec(&marker).expect("two numbers are JSON");
+        checkpoint::replace(&self.disk, CLEAN_SHUTDOWN, &bytes).await
+    }
+}

@@ -1,0 +1,343 @@
+//! One segment: a file of batches from a base offset on, with its two indexes.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use bytes::Bytes;
+
+use super::{
+    LogConfig, StorageError,
+    index::{Index, Position, Reached},
+};
+use crate::{
+    base::{Offset, Timestamp},
+    protocol::records::{BatchError, BatchHeader, HEADER_BYTES},
+    runtime::disk::{Disk, File, Open},
+};
+
+/// Positions of the newest batches, kept so that a follower at the tail is served without a search.
+const RECENT_KEPT: usize = 128;
+
+/// Bytes read at once when walking through a file.
+const WALK_BYTES: usize = 1 << 20;
+
+/// A segment of a log.
+#[derive(Debug)]
+pub struct Segment {
+    pub base: Offset,
+    path: String,
+    file: File,
+    size: u64,
+    pub offset_index: Index<Position>,
+    pub time_index: Index<Reached>,
+    bytes_since_entry: u64,
+    /// Greatest timestamp and the last offset of the batch that has it.
+    pub reached: Reached,
+    /// Timestamp of the first batch: the age of the segment counts from it.
+    pub first_timestamp: Option<Timestamp>,
+    recent: VecDeque<Position>,
+    /// Whether something was written since the last sync.
+    dirty: bool,
+}
+
+/// Name of a segment's file without its ending.
+pub fn stem(folder: &str, base: Offset) -> String {
+    format!("{folder}/{:020}", base.0)
+}
+
+impl Segment {
+    /// Opens the files of the segment at `base`, or makes them. The indexes are as found; see [`Segment::rebuild`].
+    /// The flag tells whether both indexes were there.
+    pub async fn open(disk: &Disk, folder: &str, base: Offset) -> Result<(Self, bool), StorageError> {
+        let stem = stem(folder, base);
+        let path = format!("{stem}.log");
+        let file = disk.open(&path, Open::Write).await.map_err(StorageError::io(&path))?;
+        let size = file.len().await.map_err(StorageError::io(&path))?;
+        let (offset_index, had_offsets) = Index::open(disk, format!("{stem}.index"), base).await?;
+        let (time_index, had_times) = Index::open(disk, format!("{stem}.timeindex"), base).await?;
+        let reached = time_index.entries().last().copied().unwrap_or(Reached { timestamp: -1, offset: base });
+        let segment = Self {
+            base,
+            path,
+            file,
+            size,
+            offset_index,
+            time_index,
+            bytes_since_entry: 0,
+            reached,
+            first_timestamp: None,
+            recent: VecDeque::with_capacity(RECENT_KEPT),
+            dirty: false,
+        };
+        Ok((segment, had_offsets && had_times))
+    }
+
+    /// Length of the file of batches.
+    pub fn size_bytes(&self) -> u64 {
+        self.size
+    }
+
+    /// Appends a batch: `header` is what stands in the log, `rest` what follows the header's bytes.
+    pub async fn append(&mut self, header: &BatchHeader, rest: &[u8], config: &LogConfig) -> Result<(), StorageError> {
+        debug_assert_eq!(header.size_bytes(), HEADER_BYTES + rest.len(), "a batch is appended whole: {header:?}");
+        let bytes = header.to_bytes();
+        let slices = [IoSlice::new(&bytes), IoSlice::new(rest)];
+        self.file.write_vectored_at(self.size, &slices).await.map_err(StorageError::io(&self.path))?;
+        self.dirty = true;
+        self.note(header, config).await?;
+        self.size += header.size_bytes() as u64;
+        Ok(())
+    }
+
+    /// Updates indexes and positions for the batch that stands, or is about to stand, at the end.
+    async fn note(&mut self, header: &BatchHeader, config: &LogConfig) -> Result<(), StorageError> {
+        let here = Position { offset: header.end_offset().plus(-1), position: self.size };
+        if header.max_timestamp > self.reached.timestamp {
+            self.reached = Reached { timestamp: header.max_timestamp, offset: here.offset };
+        }
+        self.first_timestamp.get_or_insert(header.max_timestamp);
+        if self.bytes_since_entry > config.index_interval_bytes {
+            self.offset_index.push(here).await?;
+            self.time_index.push(self.reached).await?;
+            self.bytes_since_entry = 0;
+        }
+        self.bytes_since_entry += header.size_bytes() as u64;
+        if self.recent.len() == RECENT_KEPT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Position { offset: header.base_offset, position: self.size });
+        Ok(())
+    }
+
+    /// Forgets everything but the base and walks the file again with `visit`, which may refuse a batch. Stops at the
+    /// first that is not sound; returns what was wrong with it. The segment then ends before it; the file does not yet.
+    pub async fn rebuild(
+        &mut self,
+        config: &LogConfig,
+        check_crc: bool,
+        mut visit: impl FnMut(&BatchHeader) -> Result<(), BatchError> + Send,
+    ) -> Result<Option<(u64, BatchError)>, StorageError> {
+        self.offset_index.retain(|_| false).await?;
+        self.time_index.retain(|_| false).await?;
+        self.reached = Reached { timestamp: -1, offset: self.base };
+        let mut walk = Walk::new(self.file.clone(), 0, std::mem::take(&mut self.size));
+        (self.bytes_since_entry, self.first_timestamp) = (0, None);
+        self.recent.clear();
+        loop {
+            match walk.next(check_crc).await.map_err(StorageError::io(&self.path))? {
+                None => return Ok(None),
+                Some(Ok((position, header))) => {
+                    if let Err(error) = visit(&header) {
+                        return Ok(Some((position, error)));
+                    }
+                    self.note(&header, config).await?;
+                    self.size += header.size_bytes() as u64;
+                }
+                Some(Err(error)) => return Ok(Some((walk.position, error))),
+            }
+        }
+    }
+
+    /// Walks the batches after the last index entry, to know where the segment ends and what its tail holds.
+    /// Returns the offset after the last batch.
+    pub async fn load_tail(&mut self) -> Result<Offset, StorageError> {
+        let (mut end, from) =
+            self.offset_index.entries().last().map_or((self.base, 0), |last| (last.offset, last.position));
+        let mut walk = Walk::new(self.file.clone(), from, self.size);
+        while let Some(found) = walk.next(false).await.map_err(StorageError::io(&self.path))? {
+            let (position, header) = found.map_err(|error| self.corrupt(walk.position, &error))?;
+            end = header.end_offset();
+            self.first_timestamp.get_or_insert(header.max_timestamp);
+            self.bytes_since_entry += header.size_bytes() as u64;
+            if header.max_timestamp > self.reached.timestamp {
+                self.reached = Reached { timestamp: header.max_timestamp, offset: end.plus(-1) };
+            }
+            if self.recent.len() == RECENT_KEPT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(Position { offset: header.base_offset, position });
+        }
+        Ok(end)
+    }
+
+    /// The first byte of the batch that holds `offset`, which lies before the end of the log; `None` in a gap at the end.
+    pub async fn position_of(&self, offset: Offset) -> Result<Option<u64>, StorageError> {
+        if self.recent.front().is_some_and(|first| first.offset <= offset) {
+            let after = self.recent.partition_point(|batch| batch.offset <= offset);
+            return Ok(Some(self.recent[after - 1].position));
+        }
+        let entries = self.offset_index.entries();
+        let after = entries.partition_point(|entry| entry.offset <= offset);
+        self.search(offset, if after == 0 { 0 } else { entries[after - 1].position }).await
+    }
+
+    async fn search(&self, offset: Offset, from: u64) -> Result<Option<u64>, StorageError> {
+        let mut walk = Walk::new(self.file.clone(), from, self.size);
+        while let Some(found) = walk.next(false).await.map_err(StorageError::io(&self.path))? {
+            let (position, header) = found.map_err(|error| self.corrupt(walk.position, &error))?;
+            if header.end_offset() > offset {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whole batches from the one that holds `from` on, up to `max_bytes` and not past `up_to`. With `at_least_one`
+    /// the first batch is read even if it is larger.
+    pub async fn read(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Bytes, StorageError> {
+        let Some(position) = self.position_of(from).await? else { return Ok(Bytes::new()) };
+        let available = (self.size - position) as usize;
+        let wanted = max_bytes.max(HEADER_BYTES).min(available);
+        let mut bytes = self.file.read_at(position, wanted).await.map_err(StorageError::io(&self.path))?;
+        let mut length = 0;
+        while length < bytes.len() {
+            let header = match BatchHeader::parse(&bytes[length..]) {
+                Ok(header) => header,
+                Err(BatchError::Incomplete { .. }) if length > 0 => break,
+                Err(error) => return Err(self.corrupt(position + length as u64, &error)),
+            };
+            if header.base_offset >= up_to {
+                break;
+            }
+            let end = length + header.size_bytes();
+            if end > max_bytes && !(length == 0 && at_least_one) {
+                break;
+            }
+            if end > bytes.len() {
+                if end > available {
+                    let error = BatchError::Incomplete { needed: end, available };
+                    return Err(self.corrupt(position + length as u64, &error));
+                }
+                bytes = self.file.read_at(position, end).await.map_err(StorageError::io(&self.path))?;
+            }
+            length = end;
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    /// Walks the batches from `position` on.
+    pub fn walk_from(&self, position: u64) -> Walk {
+        Walk::new(self.file.clone(), position, self.size)
+    }
+
+    /// Cuts the segment at byte `size`; everything from `end` on goes. The offset after the last batch stays.
+    pub async fn truncate(&mut self, size: u64, end: Offset) -> Result<(), StorageError> {
+        self.offset_index.retain(|entry| entry.position < size && entry.offset < end).await?;
+        self.time_index.retain(|entry| entry.offset < end).await?;
+        self.file.set_len(size).await.map_err(StorageError::io(&self.path))?;
+        (self.size, self.dirty) = (size, true);
+        self.recent.retain(|batch| batch.position < size);
+        if size == 0 {
+            self.first_timestamp = None;
+        }
+        self.reached =
+            self.time_index.entries().last().copied().unwrap_or(Reached { timestamp: -1, offset: self.base });
+        (self.bytes_since_entry, self.recent) = (0, VecDeque::with_capacity(RECENT_KEPT));
+        self.load_tail().await.map(|_| ())
+    }
+
+    /// The last time entry, written when the segment is closed by a roll or a clean stop.
+    pub async fn finish(&mut self) -> Result<(), StorageError> {
+        if self.reached.timestamp >= 0 {
+            self.time_index.push(self.reached).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the segment durable.
+    pub async fn sync(&mut self) -> Result<(), StorageError> {
+        if std::mem::take(&mut self.dirty) {
+            if let Err(source) = self.file.sync().await {
+                self.dirty = true;
+                return Err(StorageError::Io { path: self.path.clone(), source });
+            }
+            self.offset_index.sync().await?;
+            self.time_index.sync().await?;
+        }
+        Ok(())
+    }
+
+    /// An error at byte `position` of this segment.
+    pub fn corrupt(&self, position: u64, error: &BatchError) -> StorageError {
+        StorageError::Corrupt {
+            path: self.path.clone(),
+            place: format!("byte {position}"),
+            problem: format!("{error}. The batch is damaged; other replicas may hold it"),
+        }
+    }
+
+    /// Removes the files of the segment at `base`.
+    pub async fn remove(disk: &Disk, folder: &str, base: Offset) -> Result<(), StorageError> {
+        for ending in ["log", "index", "timeindex", "txnindex", "snapshot"] {
+            let path = format!("{}.{ending}", stem(folder, base));
+            if disk.exists(&path).await.map_err(StorageError::io(&path))? {
+                disk.remove_file(&path).await.map_err(StorageError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Walks a file from batch to batch.
+pub struct Walk {
+    file: File,
+    /// First byte of the next batch.
+    pub position: u64,
+    size: u64,
+    buffer: Bytes,
+    buffer_at: u64,
+}
+
+impl Walk {
+    fn new(file: File, position: u64, size: u64) -> Self {
+        Self { file, position, size, buffer: Bytes::new(), buffer_at: position }
+    }
+
+    /// The next batch's position and header; `None` at the end. With `whole` its CRC is checked too.
+    pub async fn next(&mut self, whole: bool) -> std::io::Result<Option<Result<(u64, BatchHeader), BatchError>>> {
+        if self.position >= self.size {
+            return Ok(None);
+        }
+        let left = (self.size - self.position) as usize;
+        let bytes = self.bytes(HEADER_BYTES.min(left), if whole { WALK_BYTES } else { 16 * 1024 }).await?;
+        let header = match BatchHeader::parse(&bytes) {
+            Ok(header) if header.size_bytes() <= left => header,
+            Ok(header) => {
+                return Ok(Some(Err(BatchError::Incomplete { needed: header.size_bytes(), available: left })));
+            }
+            Err(error) => return Ok(Some(Err(error))),
+        };
+        if whole {
+            let batch = self.bytes(header.size_bytes(), WALK_BYTES).await?;
+            if let Err(error) = crate::protocol::records::check_crc(&header, &batch) {
+                return Ok(Some(Err(error)));
+            }
+        }
+        let position = self.position;
+        self.position += header.size_bytes() as u64;
+        Ok(Some(Ok((position, header))))
+    }
+
+    /// The whole batch that [`Walk::next`] returned last.
+    pub async fn batch(&self, position: u64, header: &BatchHeader) -> std::io::Result<Bytes> {
+        self.file.read_at(position, header.size_bytes()).await
+    }
+
+    /// `length` bytes at the position, read `ahead` if they are not in the buffer.
+    async fn bytes(&mut self, length: usize, ahead: usize) -> std::io::Result<Bytes> {
+        let at = (self.position - self.buffer_at) as usize;
+        if self.buffer.len() < at + length {
+            let wanted = length.max(ahead).min((self.size - self.position) as usize);
+            self.buffer = self.file.read_at(self.position, wanted).await?;
+            self.buffer_at = self.position;
+            return Ok(self.buffer.slice(..length.min(self.buffer.len())));
+        }
+        Ok(self.buffer.slice(at..at + length))
+    }
+}
