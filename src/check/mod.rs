@@ -1,1 +1,124 @@
-//! check
+//! The oracle: judges a run from its events alone.
+//!
+//! It sees what brokers, controller and clients *report* ([`crate::trace::Event`]) and what the scenario promised
+//! ([`Plan`]); it shares no code with what it judges, so it cannot share its mistakes. Two kinds of checkers feed one
+//! [`Verdict`]:
+//!
+//! * [`invariants`] watch replicas and controller while the run goes, on a [`model`] rebuilt from events;
+//! * [`history`] checks at the end what clients were told, as Jepsen does, and needs nothing else: the same checker
+//!   judges real processes.
+//!
+//! For each acknowledged record that is gone, [`story`] tells its life and finds the [`Cause`].
+//!
+//! What is *not* a violation: a loss that an injected fault or a setting permits is written into a ledger
+//! ([`invariants::Ledger`]) and excused exactly there. Old behaviours and planted bugs (`switch.*`) excuse nothing.
+
+mod cause;
+mod claim;
+pub mod history;
+pub mod invariants;
+mod judge;
+pub mod model;
+mod plan;
+pub mod story;
+mod verdict;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use cause::Cause;
+pub use claim::{Claim, Expectation, Expected, ExpectedLoss, Status};
+pub use plan::{Ending, Plan, ProducerPlan, Unfired};
+pub use verdict::{Finding, Lost, Verdict, WITNESSES_MAX, Witness};
+
+use self::{history::History, invariants::Invariants};
+use crate::trace::{Event, journal::Entry};
+
+/// Node name of the consumer that reads every partition from begin to end after the run: the final audit.
+pub const AUDIT_NODE: &str = "audit";
+
+/// Watches a run and judges it.
+pub struct Oracle {
+    plan: Plan,
+    invariants: Invariants,
+    history: History,
+    /// What stories are told from: every event but those of messages.
+    entries: Vec<Entry>,
+    /// Why a checker cannot go on: it panicked.
+    gave_up: Option<String>,
+}
+
+impl Oracle {
+    /// An oracle for a run of this plan.
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            invariants: Invariants::default(),
+            history: History::default(),
+            entries: Vec::new(),
+            gave_up: None,
+        }
+    }
+
+    /// Takes the next event. A checker that panics here makes its claims unknown, it does not end the run.
+    pub fn observe(&mut self, entry: &Entry) {
+        if is_message(&entry.event) {
+            return;
+        }
+        self.history.observe(entry);
+        self.entries.push(entry.clone());
+        if self.gave_up.is_none() {
+            let invariants = &mut self.invariants;
+            let observed = catch_unwind(AssertUnwindSafe(|| invariants.observe(entry)));
+            self.gave_up = observed.err().map(|panic| format!("at event {}: {}", entry.id.0, panic_text(&*panic)));
+        }
+    }
+
+    /// The invariants as far as they were checked: a run may stop at the first violation.
+    pub fn invariants(&self) -> &Invariants {
+        &self.invariants
+    }
+
+    /// Judges the run that ended so.
+    pub fn finish(mut self, ending: &Ending) -> Verdict {
+        if self.gave_up.is_none() {
+            let invariants = &mut self.invariants;
+            let finished = catch_unwind(AssertUnwindSafe(|| invariants.finish()));
+            self.gave_up = finished.err().map(|panic| format!("at the end: {}", panic_text(&*panic)));
+        }
+        let mut findings = self.invariants.findings(self.gave_up.as_deref());
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            history::findings(&self.history, &self.plan, ending, self.invariants.ledger())
+        }));
+        let (acked, mut lost) = match judged {
+            Ok(report) => {
+                findings.extend(report.findings);
+                (report.acked, report.lost)
+            }
+            Err(panic) => {
+                findings.extend(history::unknown(&panic_text(&*panic)));
+                (0, Vec::new())
+            }
+        };
+        story::tell(&self.entries, &self.plan, &mut lost);
+        findings.sort_by_key(|finding| finding.claim);
+        judge::judge(&self.plan, ending, findings, acked, lost)
+    }
+}
+
+/// Whether the event is about bytes under way, which no checker and no story reads.
+fn is_message(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::MessageSent { .. }
+            | Event::MessageDelivered { .. }
+            | Event::MessageHeld { .. }
+            | Event::MessageLost { .. }
+            | Event::ConnectFailed { .. }
+            | Event::ConnectionReset { .. }
+    )
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
+}

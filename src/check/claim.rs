@@ -1,0 +1,157 @@
+//! The claims a run is judged by, what became of each, and what a scenario expects of it.
+
+use std::{fmt, ops::RangeInclusive, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::Cause;
+use crate::base::suggest;
+
+macro_rules! claims {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $meaning:literal;)*) => {
+        /// A sentence about a run that is true or false.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Claim {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Claim {
+            /// Every claim: those a user cares about first.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Its name in scenarios and reports.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+
+            /// What it says, for somebody new.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning),* }
+            }
+        }
+    };
+}
+
+claims! {
+    /// S1 `NoAckedLoss`, Jepsen `lost-write`; acks=0 acknowledges nothing.
+    AckedRecordsSurvive = "acked-records-survive",
+        "every record whose producer was told \"stored\" is in the log at the end";
+    /// S26, Jepsen `duplicate`; a producer without idempotence may duplicate by a retry.
+    NoDuplicates = "no-duplicates", "no record is in the log twice";
+    /// S27, Jepsen `nonmonotonic-send`; a producer without idempotence may reorder by a retry.
+    OrderKept = "order-kept", "the records of one producer stand in a partition in the order they were sent";
+    /// S13 `ConsistentRead`, Jepsen `G1a`.
+    NoPhantomReads = "no-phantom-reads",
+        "what a consumer read was sent, was not refused, and is still in the log at the end";
+    /// S17, Jepsen `inconsistent-offsets`.
+    OffsetsAgree = "offsets-agree", "one offset shows one record, to everybody and for ever";
+    /// L-consume, Jepsen `unseen`.
+    ConsumersReachTheEnd = "consumers-reach-the-end", "after everything healed, every consumer read to the end";
+    /// S1, S3 `LeaderCompleteness`.
+    CommittedPrefixKept = "committed-prefix-kept",
+        "a new leader has every record that was committed, unless an unclean election or a power loss took it";
+    /// S4 `LogMatching`.
+    LogsAgreeBelowHw = "logs-agree-below-hw", "below the high watermark all replicas hold the same records";
+    /// S15 `MinIsrAck`.
+    AcksAllMeansCommitted = "acks-all-means-committed",
+        "a produce with acks=all is answered only when every ISR member has its records";
+    /// S7 `ValidHighWatermark`.
+    HwWithinIsr = "hw-within-isr", "the high watermark never passes the log end of an ISR member";
+    /// S14.
+    HwMonotonic = "hw-monotonic", "the high watermark of a leader never goes back";
+    /// S10 `SingleLeaderPerEpoch`, S16.
+    OneLeaderPerEpoch = "one-leader-per-epoch", "a leader epoch has one leader";
+    /// S11, S12 `ValidControllerState`.
+    IsrWithinReplicas = "isr-within-replicas", "the ISR is part of the replicas, and the leader is part of the ISR";
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Claim {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|claim| claim.name() == text).ok_or_else(|| {
+            let nearest = suggest::nearest(text, Self::ALL.iter().map(|claim| claim.name()));
+            let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            format!("`{text}` is not a claim{hint}")
+        })
+    }
+}
+
+impl Serialize for Claim {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Claim {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What became of a claim in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It was checked and found true.
+    Held,
+    /// It was found false.
+    Violated,
+    /// It was found false, and the scenario says so: the run shows what it was written to show.
+    ViolatedAsExpected,
+    /// Nothing happened that could have made it false.
+    NotExercised,
+    /// Nobody can tell: the audit did not end, or a checker gave up.
+    Unknown,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Held => "held",
+            Self::Violated => "VIOLATED",
+            Self::ViolatedAsExpected => "violated as expected",
+            Self::NotExercised => "not exercised",
+            Self::Unknown => "UNKNOWN",
+        })
+    }
+}
+
+/// What a scenario expects of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expected {
+    /// It holds, and is exercised.
+    Held,
+    /// It is violated: the run teaches that.
+    Violated,
+    /// It may be violated or not, by the seed.
+    Any,
+}
+
+/// One `[[expect]]` of a scenario. Claims without one have to hold or stay unexercised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// The claim.
+    pub claim: Claim,
+    /// What should become of it.
+    pub value: Expected,
+    /// Of `acked-records-survive`: how many acknowledged records are lost, by what.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lost: Option<ExpectedLoss>,
+}
+
+/// How many records a scenario expects to lose, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedLoss {
+    /// Smallest and largest number of lost records, both included; `None`: any number above zero.
+    pub count: Option<RangeInclusive<u64>>,
+    /// The cause of each loss; `None`: any.
+    pub cause: Option<Cause>,
+}

@@ -1,0 +1,51 @@
+//! `consumers-reach-the-end`: L-consume, Jepsen's `unseen`.
+//!
+//! After healing, each consumer has read each of its partitions to the end that the audit found, and the audit itself
+//! found the end of each partition that a client has touched. Not demanded of a run that ends broken.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{AUDIT_NODE, Case, Score};
+use crate::{
+    base::{Offset, TopicPartition},
+    check::{Claim, Finding},
+};
+
+pub(super) fn check(case: &Case<'_>) -> Finding {
+    let mut score = Score::new(Claim::ConsumersReachTheEnd);
+    if case.plan.leave_broken {
+        score.note = Some("the scenario leaves the cluster broken".into());
+        return score.into_finding();
+    }
+    if case.ending.unfinished.is_some() && case.history.audits.is_empty() {
+        score.unknown = Some("the run did not come to its audit".into());
+        return score.into_finding();
+    }
+    for partition in touched(case) {
+        score.checks += 1;
+        if case.history.audits.get(partition).is_none_or(|audit| audit.end.is_none()) {
+            score.violate(format!("the audit did not reach the end of {partition}"), Vec::new());
+        }
+    }
+    for ((consumer, partition), (position, event)) in consumers(case) {
+        let Some(end) = case.history.audits.get(partition).and_then(|audit| audit.end) else { continue };
+        score.checks += 1;
+        if *position < end {
+            let text = format!("{consumer} stands at {partition}@{position}, the end is {end}");
+            score.violate(text, vec![*event]);
+        }
+    }
+    score.into_finding()
+}
+
+/// The partitions in which a producer's record was acknowledged or a consumer stands.
+fn touched<'a>(case: &Case<'a>) -> BTreeSet<&'a TopicPartition> {
+    let acked = case.history.acked().map(|acked| acked.partition);
+    acked.chain(case.history.positions.keys().map(|(_, partition)| partition)).collect()
+}
+
+type Position<'a> = (&'a (Arc<str>, TopicPartition), &'a (Offset, crate::trace::EventId));
+
+fn consumers<'a>(case: &Case<'a>) -> impl Iterator<Item = Position<'a>> {
+    case.history.positions.iter().filter(|((node, _), _)| &**node != AUDIT_NODE)
+}

@@ -1,0 +1,69 @@
+//! `acked-records-survive`: S1, Jepsen's `lost-write`.
+//!
+//! Each record whose producer was told an offset is at that offset when the audit reads the partition. One that is not,
+//! but stands at another offset and was sent once only, has moved, which `offsets-agree` reports. acks=0 is told no
+//! offset and promises nothing. Where the audit did not reach the end, a record it has not seen is unknown.
+
+use std::collections::BTreeMap;
+
+use super::{Acked, Content, History, Score};
+use crate::{
+    base::TopicPartition,
+    check::{Cause, Claim, Finding, Lost, story::Life},
+};
+
+/// Judges every acknowledged record: the finding, how many there were, and those that are gone.
+pub(super) fn check(history: &History) -> (Finding, u64, Vec<Lost>) {
+    let mut score = Score::new(Claim::AckedRecordsSurvive);
+    let mut unread: BTreeMap<&TopicPartition, u64> = BTreeMap::new();
+    let mut lost = Vec::new();
+    let mut acked_count = 0;
+    for acked in history.acked() {
+        acked_count += 1;
+        let audit = history.audits.get(acked.partition);
+        let found = audit.and_then(|audit| audit.records.get(&acked.offset));
+        if found.is_some_and(|(content, _)| *content == acked.send.content) || moved_to(history, &acked).is_some() {
+            score.checks += 1;
+        } else if audit.is_some_and(|audit| audit.end.is_some()) {
+            score.checks += 1;
+            lost.push(gone(&acked));
+        } else {
+            *unread.entry(acked.partition).or_default() += 1;
+        }
+    }
+    lost.sort_by(|a, b| (&a.partition, a.offset).cmp(&(&b.partition, b.offset)));
+    for record in &lost {
+        let Lost { partition, offset, value, producer, acked, .. } = record;
+        score.violate(
+            format!("{partition}@{offset} ({value}) was acknowledged to {producer} and is gone"),
+            vec![*acked],
+        );
+    }
+    score.unknown = (!unread.is_empty()).then(|| {
+        let parts: Vec<String> = unread.iter().map(|(partition, count)| format!("{count} of {partition}")).collect();
+        format!("the audit did not reach the end, so nobody knows of {}", parts.join(", "))
+    });
+    (score.into_finding(), acked_count, lost)
+}
+
+/// Where an acknowledged record stands instead of its offset, if it was sent only once.
+pub(super) fn moved_to(history: &History, acked: &Acked<'_>) -> Option<crate::base::Offset> {
+    let content: &Content = &acked.send.content;
+    let same = |send: &&super::Send| send.topic == acked.send.topic && send.content == *content;
+    let audit = history.audits.get(acked.partition)?;
+    let (offset, _) = audit.records.iter().find(|(_, (found, _))| found == content)?;
+    (history.sends.values().filter(same).count() == 1).then_some(*offset)
+}
+
+fn gone(acked: &Acked<'_>) -> Lost {
+    Lost {
+        partition: acked.partition.clone(),
+        offset: acked.offset,
+        value: acked.send.content.value.to_string(),
+        cause: Cause::Unknown,
+        producer: acked.producer.clone(),
+        record: acked.record,
+        acked: acked.event,
+        life: Life::default(),
+    }
+}

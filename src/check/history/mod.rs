@@ -1,0 +1,259 @@
+//! What clients were told, and the checkers that judge it at the end, as Jepsen's Kafka workload does.
+//!
+//! Nothing here looks at a broker, so that the same checkers judge a run against real processes. The final audit - a
+//! consumer called [`AUDIT_NODE`], which reads every partition from its begin to its end once everything has healed -
+//! is the log as clients can see it.
+//!
+//! A produce that timed out is *indefinite*: neither that its record is there nor that it is missing proves anything. A
+//! record that was refused for certain (`definite`) must not be there.
+
+mod consumers;
+mod duplicates;
+mod lost;
+mod order;
+mod reads;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{AUDIT_NODE, Claim, Ending, Finding, Lost, Plan, Status, Witness, invariants::Ledger};
+use crate::{
+    base::{Offset, TopicPartition},
+    trace::{Event, EventId, journal::Entry},
+};
+
+/// The claims checked here.
+pub const CLAIMS: &[Claim] = &[
+    Claim::AckedRecordsSurvive,
+    Claim::NoDuplicates,
+    Claim::OrderKept,
+    Claim::NoPhantomReads,
+    Claim::OffsetsAgree,
+    Claim::ConsumersReachTheEnd,
+];
+
+/// Everything clients did and were told.
+#[derive(Default)]
+pub struct History {
+    /// Every record given to a producer, by producer and number.
+    sends: BTreeMap<(Arc<str>, u64), Send>,
+    /// Every record handed to a consumer, in order.
+    reads: Vec<Read>,
+    /// Where each consumer stands: the offset after the last it read.
+    positions: BTreeMap<(Arc<str>, TopicPartition), (Offset, EventId)>,
+    /// The log as the audit read it.
+    audits: BTreeMap<TopicPartition, Audit>,
+}
+
+/// A record given to a producer.
+struct Send {
+    topic: Arc<str>,
+    content: Content,
+    acks: i16,
+    sent: EventId,
+    outcome: Outcome,
+}
+
+/// What identifies a record to a client.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Content {
+    key: Option<Arc<str>>,
+    value: Arc<str>,
+}
+
+/// What a producer was told about its record.
+enum Outcome {
+    /// Nothing, or an error that leaves it open.
+    Indefinite,
+    /// It stands at this offset.
+    Acked { partition: TopicPartition, offset: Offset, event: EventId },
+    /// It was not appended, for certain.
+    Refused { error: Arc<str>, event: EventId },
+}
+
+/// A record handed to a consumer.
+struct Read {
+    consumer: Arc<str>,
+    partition: TopicPartition,
+    offset: Offset,
+    content: Content,
+    event: EventId,
+}
+
+/// One partition as the audit read it.
+#[derive(Default)]
+struct Audit {
+    records: BTreeMap<Offset, (Content, EventId)>,
+    /// Where the log ended, once the audit got there.
+    end: Option<Offset>,
+}
+
+impl History {
+    /// Takes the next event.
+    pub fn observe(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::RecordSent { record, topic, key, value, acks, .. } => {
+                let content = Content { key: key.clone(), value: value.clone() };
+                let (topic, acks, outcome) = (topic.clone(), *acks, Outcome::Indefinite);
+                let send = Send { topic, content, acks, sent: entry.id, outcome };
+                self.sends.insert((entry.node.clone(), *record), send);
+            }
+            Event::RecordAcked { record, partition, offset } => {
+                let acked = Outcome::Acked { partition: partition.clone(), offset: *offset, event: entry.id };
+                self.outcome(entry, *record, acked);
+            }
+            Event::RecordFailed { record, error, definite: true, .. } => {
+                self.outcome(entry, *record, Outcome::Refused { error: error.clone(), event: entry.id });
+            }
+            Event::RecordRead { partition, offset, key, value, .. } => {
+                let content = Content { key: key.clone(), value: value.clone() };
+                self.read(entry, partition, *offset, content);
+            }
+            Event::PositionSet { partition, offset, .. } => {
+                self.positions.insert((entry.node.clone(), partition.clone()), (*offset, entry.id));
+                if &*entry.node == AUDIT_NODE {
+                    self.audits.insert(partition.clone(), Audit::default());
+                }
+            }
+            Event::AuditReachedEnd { partition, end_offset } => {
+                self.audits.entry(partition.clone()).or_default().end = Some(*end_offset);
+            }
+            _ => {}
+        }
+    }
+
+    fn outcome(&mut self, entry: &Entry, record: u64, outcome: Outcome) {
+        if let Some(send) = self.sends.get_mut(&(entry.node.clone(), record)) {
+            send.outcome = outcome;
+        }
+    }
+
+    fn read(&mut self, entry: &Entry, partition: &TopicPartition, offset: Offset, content: Content) {
+        if &*entry.node == AUDIT_NODE {
+            let audit = self.audits.entry(partition.clone()).or_default();
+            audit.records.insert(offset, (content.clone(), entry.id));
+        } else {
+            self.positions.insert((entry.node.clone(), partition.clone()), (offset.next(), entry.id));
+        }
+        let (consumer, partition) = (entry.node.clone(), partition.clone());
+        self.reads.push(Read { consumer, partition, offset, content, event: entry.id });
+    }
+
+    /// The sends that were acknowledged with an offset.
+    fn acked(&self) -> impl Iterator<Item = Acked<'_>> {
+        self.sends.iter().filter_map(|((producer, record), send)| match &send.outcome {
+            Outcome::Acked { partition, offset, event } if send.acks != 0 && *offset >= Offset::ZERO => {
+                Some(Acked { producer, record: *record, send, partition, offset: *offset, event: *event })
+            }
+            _ => None,
+        })
+    }
+}
+
+/// An acknowledged send.
+struct Acked<'a> {
+    producer: &'a Arc<str>,
+    record: u64,
+    send: &'a Send,
+    partition: &'a TopicPartition,
+    offset: Offset,
+    event: EventId,
+}
+
+/// What the history shows.
+pub(super) struct Report {
+    pub(super) findings: Vec<Finding>,
+    pub(super) acked: u64,
+    pub(super) lost: Vec<Lost>,
+}
+
+/// Everything a history checker judges by.
+struct Case<'a> {
+    history: &'a History,
+    plan: &'a Plan,
+    ending: &'a Ending,
+    ledger: &'a Ledger,
+    /// The acknowledged records that are gone.
+    lost: &'a [Lost],
+}
+
+impl Case<'_> {
+    /// Whether the log may differ at `offset` from what a client once saw: a loss that was permitted, or that
+    /// `acked-records-survive` reports already.
+    fn excuses(&self, partition: &TopicPartition, offset: Offset) -> bool {
+        let reported = |lost: &Lost| lost.partition == *partition && lost.offset <= offset;
+        self.ledger.permits_loss(partition, offset) || self.lost.iter().any(reported)
+    }
+
+    /// Whether some producer sent a batch again.
+    fn retried(&self) -> bool {
+        self.ending.marks.iter().any(|mark| &**mark == "producer_retried")
+    }
+}
+
+/// Judges the whole history.
+pub(super) fn findings(history: &History, plan: &Plan, ending: &Ending, ledger: &Ledger) -> Report {
+    let (survival, acked, lost) = lost::check(history);
+    let case = Case { history, plan, ending, ledger, lost: &lost };
+    let findings = vec![
+        survival,
+        duplicates::check(&case),
+        order::check(&case),
+        reads::phantoms(&case),
+        reads::disagreements(&case),
+        consumers::check(&case),
+    ];
+    Report { findings, acked, lost }
+}
+
+/// Every claim of the history is unknown, for this reason.
+pub(super) fn unknown(why: &str) -> Vec<Finding> {
+    let finding = |claim: &Claim| {
+        let mut verdict = Score::new(*claim).into_finding();
+        verdict.status = Status::Unknown;
+        verdict.note = Some(format!("the checker gave up: {why}"));
+        verdict
+    };
+    CLAIMS.iter().map(finding).collect()
+}
+
+/// Counts what one checker finds.
+struct Score {
+    claim: Claim,
+    checks: u64,
+    violations: u64,
+    witnesses: Vec<Witness>,
+    /// Why part of it cannot be judged.
+    unknown: Option<String>,
+    note: Option<String>,
+}
+
+impl Score {
+    fn new(claim: Claim) -> Self {
+        Self { claim, checks: 0, violations: 0, witnesses: Vec::new(), unknown: None, note: None }
+    }
+
+    fn violate(&mut self, text: String, events: Vec<EventId>) {
+        self.violations += 1;
+        if self.witnesses.len() < super::WITNESSES_MAX {
+            self.witnesses.push(Witness { text, events });
+        }
+    }
+
+    fn into_finding(self) -> Finding {
+        let status = match (self.violations, &self.unknown, self.checks) {
+            (1.., _, _) => Status::Violated,
+            (0, Some(_), _) => Status::Unknown,
+            (0, None, 0) => Status::NotExercised,
+            (0, None, _) => Status::Held,
+        };
+        Finding {
+            claim: self.claim,
+            status,
+            expected: None,
+            checks: self.checks,
+            violations: self.violations,
+            note: self.unknown.or(self.note),
+            witnesses: self.witnesses,
+        }
+    }
+}

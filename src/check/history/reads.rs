@@ -1,0 +1,106 @@
+//! `no-phantom-reads` (S13 `ConsistentRead`, Jepsen's `G1a` and reads out of nowhere) and `offsets-agree` (S17, Jepsen's
+//! `inconsistent-offsets`).
+//!
+//! A record that a consumer has read was sent, was not refused for certain, and is still in the log when the audit reads
+//! it. Two reads of one offset give one record. Where a loss was permitted, or is reported by `acked-records-survive`,
+//! what was read may vanish and its offset may be given again: that is the same loss seen from another side.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Case, Content, Outcome, Read, Score, lost};
+use crate::{
+    base::{Offset, TopicPartition},
+    check::{Claim, Finding},
+    trace::EventId,
+};
+
+pub(super) fn phantoms(case: &Case<'_>) -> Finding {
+    let mut score = Score::new(Claim::NoPhantomReads);
+    let mut vanished = 0;
+    let sends = &case.history.sends;
+    let sent: BTreeSet<(&str, &Content)> = sends.values().map(|send| (&*send.topic, &send.content)).collect();
+    let refused = refused(case);
+    for read in &case.history.reads {
+        score.checks += 1;
+        let key = (&*read.partition.topic, &read.content);
+        let Read { consumer, partition, offset, content, event } = read;
+        if !sent.contains(&key) {
+            score.violate(
+                format!("{consumer} read {} at {partition}@{offset}, which nobody sent", content.value),
+                vec![*event],
+            );
+        } else if let Some((error, refusal)) = refused.get(&key) {
+            let text = format!("{consumer} read {} at {partition}@{offset}, refused with {error}", content.value);
+            score.violate(text, vec![*refusal, *event]);
+        } else if is_gone(case, read) {
+            if case.excuses(partition, *offset) {
+                vanished += 1;
+            } else {
+                let text = format!("{consumer} read {} at {partition}@{offset}, and it is gone", content.value);
+                score.violate(text, vec![*event]);
+            }
+        }
+    }
+    score.note = (vanished > 0).then(|| format!("{vanished} reads were of records that were lost afterwards"));
+    score.into_finding()
+}
+
+/// The contents that were refused for certain and not sent again with success.
+fn refused<'a>(case: &Case<'a>) -> BTreeMap<(&'a str, &'a Content), (&'a Arc<str>, EventId)> {
+    let mut refused = BTreeMap::new();
+    for send in case.history.sends.values() {
+        if let Outcome::Refused { error, event } = &send.outcome {
+            refused.insert((&*send.topic, &send.content), (error, *event));
+        }
+    }
+    for send in case.history.sends.values().filter(|send| !matches!(send.outcome, Outcome::Refused { .. })) {
+        refused.remove(&(&*send.topic, &send.content));
+    }
+    refused
+}
+
+/// Whether a record read once is not at its offset when the audit comes to it.
+fn is_gone(case: &Case<'_>, read: &Read) -> bool {
+    let Some(audit) = case.history.audits.get(&read.partition) else { return false };
+    match audit.records.get(&read.offset) {
+        Some((found, _)) => *found != read.content,
+        None => audit.end.is_some(),
+    }
+}
+
+pub(super) fn disagreements(case: &Case<'_>) -> Finding {
+    let mut score = Score::new(Claim::OffsetsAgree);
+    let mut seen: BTreeMap<(&TopicPartition, Offset), (&Content, EventId)> = BTreeMap::new();
+    for read in &case.history.reads {
+        let first = seen.entry((&read.partition, read.offset)).or_insert((&read.content, read.event));
+        if first.1 == read.event {
+            continue;
+        }
+        score.checks += 1;
+        if *first.0 != read.content && !case.excuses(&read.partition, read.offset) {
+            let (partition, offset) = (&read.partition, read.offset);
+            let (before, after) = (&first.0.value, &read.content.value);
+            score.violate(
+                format!("{partition}@{offset} was read as {before} and as {after}"),
+                vec![first.1, read.event],
+            );
+        }
+    }
+    for acked in case.history.acked() {
+        let audit = case.history.audits.get(acked.partition);
+        let Some(audit) = audit.filter(|audit| audit.end.is_some()) else { continue };
+        score.checks += 1;
+        let in_place = audit.records.get(&acked.offset).is_some_and(|(found, _)| *found == acked.send.content);
+        if let Some(offset) = lost::moved_to(case.history, &acked).filter(|_| !in_place)
+            && !case.excuses(acked.partition, acked.offset.min(offset))
+        {
+            let (value, partition) = (&acked.send.content.value, acked.partition);
+            let text = format!("{value} was acknowledged at {partition}@{} and stands at {offset}", acked.offset);
+            score.violate(text, vec![acked.send.sent, acked.event]);
+        }
+    }
+    score.into_finding()
+}

@@ -1,0 +1,136 @@
+//! S1 `NoAckedLoss`, S3 `LeaderCompleteness` (Vanlightly): a leader that the controller chose holds, when it begins to
+//! lead, every record that an earlier chosen leader committed, with the same content at the same offset.
+//!
+//! Excused, and written into the ledger:
+//! * an **unclean election** since the last leader began: whatever the new leader lacks;
+//! * a **power loss**: the new leader lost power and had not caught up since, and so had every member of the ISR of that
+//!   moment. A member that lost power alone and came back as leader without its tail is *not* excused: a controller has
+//!   to take it out of the ISR first (KIP-903, KIP-966).
+//!
+//! A leader that was replaced without knowing it (a zombie) commits nothing here.
+
+use std::collections::BTreeMap;
+
+use super::{Broken, Ledger, Permit, PermittedLoss, Tally, Violation};
+use crate::{
+    base::{LeaderEpoch, NodeId, Offset, TopicPartition},
+    check::{
+        Claim,
+        model::{Cluster, Partition, broker_id},
+    },
+    trace::{Election, Event, EventId, Role, journal::Entry},
+};
+
+#[derive(Default)]
+pub(super) struct CommittedPrefixKept {
+    pub(super) ledger: Ledger,
+    /// Unclean elections whose leader has not begun yet.
+    unclean: BTreeMap<TopicPartition, EventId>,
+}
+
+impl CommittedPrefixKept {
+    pub(super) fn observe(&mut self, cluster: &Cluster, entry: &Entry, tally: &mut Tally) {
+        match &entry.event {
+            Event::TopicCreated { topic, .. } | Event::TopicDeleted { topic, .. } => {
+                self.ledger.forget_topic(topic);
+                self.unclean.retain(|partition, _| partition.topic != *topic);
+            }
+            Event::PartitionChanged { partition, election: Election::Unclean, .. } => {
+                self.unclean.insert(partition.clone(), entry.id);
+            }
+            Event::BecameLeader { partition, leader_epoch, high_watermark, .. } => {
+                if let Some((node, state)) = chosen(cluster, entry, partition, *leader_epoch) {
+                    let broken = self.began(state, partition, node, *leader_epoch, entry.id);
+                    tally.check(Claim::CommittedPrefixKept, broken);
+                    self.commit(state, partition, node, *high_watermark, entry.id);
+                }
+            }
+            Event::HighWatermark { partition, role: Role::Leader, leader_epoch, high_watermark, .. } => {
+                if let Some((node, state)) = chosen(cluster, entry, partition, *leader_epoch) {
+                    self.commit(state, partition, node, *high_watermark, entry.id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn commit(
+        &mut self,
+        state: &Partition,
+        name: &TopicPartition,
+        node: NodeId,
+        high_watermark: Offset,
+        event: EventId,
+    ) {
+        let account = self.ledger.account(name);
+        let fresh = state.replicas[&node].log.batches_from(account.end());
+        account.commit(fresh, high_watermark, event);
+    }
+
+    /// The chosen leader begins: compares its log with what was committed, and makes it the truth.
+    fn began(
+        &mut self,
+        state: &Partition,
+        name: &TopicPartition,
+        leader: NodeId,
+        leader_epoch: LeaderEpoch,
+        event: EventId,
+    ) -> Option<Violation> {
+        let log = &state.replicas[&leader].log;
+        let unclean = self.unclean.remove(name);
+        let account = self.ledger.account(name);
+        let (end, gap) = (account.end(), first_missing(account.range(Offset::ZERO, account.end()), log));
+        let permit = match (unclean, power_permits(state, leader)) {
+            (Some(election), _) => Some((Permit::UncleanElection, election)),
+            (None, true) => Some((Permit::PowerLoss, event)),
+            (None, false) => None,
+        };
+        let from = gap.as_ref().map_or(log.end(), |(offset, _)| *offset);
+        if gap.is_some() {
+            account.cut(from);
+        }
+        if let Some((permit, event)) = permit {
+            let records = (end.0 - from.0).max(0);
+            let partition = name.clone();
+            self.ledger.permit(PermittedLoss { partition, from, records, leader, leader_epoch, permit, event });
+            return None;
+        }
+        gap.map(|(from, committed)| Violation {
+            broken: Broken::CommittedLost {
+                partition: name.clone(),
+                leader,
+                leader_epoch,
+                from,
+                to: end,
+                held: log.batch_at(from).cloned(),
+            },
+            events: vec![committed, event],
+        })
+    }
+}
+
+/// The broker of the entry and its partition, if the controller chose it as leader in this epoch.
+fn chosen<'a>(
+    cluster: &'a Cluster,
+    entry: &Entry,
+    partition: &TopicPartition,
+    leader_epoch: LeaderEpoch,
+) -> Option<(NodeId, &'a Partition)> {
+    let node = broker_id(&entry.node)?;
+    let state = cluster.partitions.get(partition)?;
+    state.is_chosen_leader(node, leader_epoch).then_some((node, state))
+}
+
+/// Offset of the first committed batch that `log` does not hold, and the event that committed it.
+fn first_missing(
+    committed: &[(crate::trace::BatchInfo, EventId)],
+    log: &crate::check::model::ReplicaLog,
+) -> Option<(Offset, EventId)> {
+    committed.iter().find(|(batch, _)| !log.contains(batch)).map(|(batch, event)| (batch.base_offset, *event))
+}
+
+/// Whether the leader and every member of the ISR it lost power in have lost power and not caught up since.
+fn power_permits(state: &Partition, leader: NodeId) -> bool {
+    let lost_power = |node: &NodeId| state.replicas.get(node).is_some_and(|replica| replica.lost_power.is_some());
+    state.replicas[&leader].lost_power.as_ref().is_some_and(|isr| isr.iter().all(lost_power))
+}

@@ -1,0 +1,130 @@
+//! Compares findings with expectations.
+
+use super::{Cause, Claim, Ending, Expectation, Expected, ExpectedLoss, Finding, Lost, Plan, Status, Verdict};
+
+/// The verdict over these findings.
+pub(super) fn judge(plan: &Plan, ending: &Ending, mut findings: Vec<Finding>, acked: u64, lost: Vec<Lost>) -> Verdict {
+    let (mut broken, mut doubts) = (Vec::new(), Vec::new());
+    for finding in &mut findings {
+        let expectation = plan.expectations.iter().find(|expectation| expectation.claim == finding.claim);
+        finding.expected = expectation.map(|expectation| expectation.value);
+        compare(finding, expectation, &lost, &mut broken, &mut doubts);
+    }
+    doubts.extend(not_exercised(plan, ending));
+    let exit = match (&ending.harness_fault, broken.is_empty(), doubts.is_empty()) {
+        (Some(_), _, _) => 3,
+        (None, false, _) => 1,
+        (None, true, false) => 2,
+        (None, true, true) => 0,
+    };
+    let fault = ending.harness_fault.iter().map(|fault| format!("the harness is at fault: {fault}"));
+    let complaints: Vec<String> = fault.chain(broken).chain(doubts).collect();
+    let sentence = sentence(exit, &findings, &complaints, acked, &lost);
+    Verdict { exit, sentence, complaints, findings, acked, lost }
+}
+
+/// Sets the status of a violation that was expected; collects what is not as expected.
+fn compare(
+    finding: &mut Finding,
+    expectation: Option<&Expectation>,
+    lost: &[Lost],
+    broken: &mut Vec<String>,
+    doubts: &mut Vec<String>,
+) {
+    let claim = finding.claim;
+    let expected = expectation.map(|expectation| expectation.value);
+    let loss = expectation.and_then(|expectation| expectation.lost.as_ref());
+    match (finding.status, expected) {
+        (Status::Violated, Some(Expected::Violated | Expected::Any)) => {
+            finding.status = Status::ViolatedAsExpected;
+            if claim == Claim::AckedRecordsSurvive {
+                broken.extend(loss.and_then(|loss| wrong_loss(loss, lost)));
+            }
+        }
+        (Status::Violated, _) => broken.push(format!("{claim} broke: {}", first_witness(finding))),
+        (Status::Held | Status::NotExercised, Some(Expected::Violated)) => {
+            let exercised = if finding.status == Status::Held { "it held" } else { "it was not exercised" };
+            broken.push(format!("{claim} should have been violated, and {exercised}"));
+        }
+        (Status::Unknown, Some(Expected::Any)) => {}
+        (Status::Unknown, _) => {
+            let why = finding.note.as_deref().unwrap_or("nobody can tell");
+            doubts.push(format!("{claim} is unknown: {why}"));
+        }
+        (Status::NotExercised, Some(Expected::Held)) => {
+            doubts.push(format!("{claim} should hold, and nothing happened that could have broken it"));
+        }
+        _ => {}
+    }
+}
+
+fn first_witness(finding: &Finding) -> String {
+    let more = finding.violations.saturating_sub(1);
+    let first = finding.witnesses.first().map_or("no witness was kept", |witness| &witness.text);
+    if more == 0 { first.to_owned() } else { format!("{first} (and {more} more)") }
+}
+
+/// How the losses differ from those expected.
+fn wrong_loss(expected: &ExpectedLoss, lost: &[Lost]) -> Option<String> {
+    let count = lost.len() as u64;
+    if let Some(range) = expected.count.as_ref().filter(|range| !range.contains(&count)) {
+        let (from, to) = range.clone().into_inner();
+        let wanted = if from == to { from.to_string() } else { format!("{from} to {to}") };
+        return Some(format!("{count} acknowledged records were lost, and {wanted} should have been"));
+    }
+    let cause = expected.cause?;
+    let other = lost.iter().find(|record| record.cause != cause)?;
+    let (partition, offset, found) = (&other.partition, other.offset, other.cause);
+    Some(format!("{partition}@{offset} was lost by `{found}`, and `{cause}` was expected"))
+}
+
+/// Why the run proves nothing: steps, marks, an end that never came.
+fn not_exercised(plan: &Plan, ending: &Ending) -> Vec<String> {
+    let mut doubts: Vec<String> =
+        ending.unfinished.iter().map(|why| format!("the run did not finish: {why}")).collect();
+    doubts.extend(ending.unfired.iter().map(|unfired| {
+        let (step, trigger, last_value) = (unfired.step, &unfired.trigger, &unfired.last_value);
+        format!("step {step} never fired: `{trigger}`, at last {last_value}")
+    }));
+    let missing = plan.must_reach.iter().filter(|mark| !ending.marks.contains(mark));
+    doubts.extend(missing.map(|mark| format!("mark `{mark}` was not reached")));
+    doubts
+}
+
+/// The verdict in one sentence.
+fn sentence(exit: u8, findings: &[Finding], complaints: &[String], acked: u64, lost: &[Lost]) -> String {
+    let records = fate(acked, lost);
+    match (exit, complaints.first()) {
+        (0, _) if lost.is_empty() => {
+            let held = findings.iter().filter(|finding| finding.status == Status::Held).count();
+            let violated = findings.iter().filter(|finding| finding.status == Status::ViolatedAsExpected).count();
+            match violated {
+                0 => format!("{records} {held} claims held."),
+                _ => format!("{records} {held} claims held, {violated} broke as expected."),
+            }
+        }
+        (0, _) => format!("{records} This is what the scenario expects."),
+        (1, Some(complaint)) => format!("UNEXPECTED: {complaint}. {records}"),
+        (2, Some(complaint)) => format!("UNKNOWN: {complaint}. {records}"),
+        (_, Some(complaint)) => format!("NO VERDICT: {complaint}."),
+        (_, None) => records,
+    }
+}
+
+/// What became of the acknowledged records.
+fn fate(acked: u64, lost: &[Lost]) -> String {
+    let Some(first) = lost.first() else {
+        return match acked {
+            0 => "No record was acknowledged.".into(),
+            _ => format!("None of {acked} acknowledged records was lost."),
+        };
+    };
+    let mut causes: Vec<Cause> = lost.iter().map(|record| record.cause).collect();
+    causes.sort();
+    causes.dedup();
+    let reason = match causes.as_slice() {
+        [_] => first.cause.reason().to_owned(),
+        many => many.iter().map(|cause| cause.reason()).collect::<Vec<_>>().join("; or "),
+    };
+    format!("LOST {} of {acked} acknowledged records: {reason}.", lost.len())
+}

@@ -1,0 +1,254 @@
+//! The cluster as its events tell it: who runs, what each replica's log holds, what the controller decided.
+//!
+//! Rebuilt from events alone. It is what *is*, not what any broker believes: a leader may not know yet what stands here.
+//! Brokers are named `b<node.id>`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    base::{LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicPartition},
+    trace::{BatchInfo, Election, Event, EventId, Role, StopKind, journal::Entry},
+};
+
+/// Everything known about the cluster after some event.
+#[derive(Default)]
+pub struct Cluster {
+    /// Whether each process runs.
+    pub running: BTreeMap<Arc<str>, bool>,
+    /// Every partition that exists.
+    pub partitions: BTreeMap<TopicPartition, Partition>,
+}
+
+/// One partition: what the controller decided and what its replicas hold.
+#[derive(Default)]
+pub struct Partition {
+    /// The controller's newest decision.
+    pub registration: Option<Registration>,
+    /// The replicas that have a log.
+    pub replicas: BTreeMap<NodeId, Replica>,
+}
+
+/// The controller's decision about a partition.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// The leader, or nobody.
+    pub leader: NodeId,
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Counts the decisions.
+    pub partition_epoch: PartitionEpoch,
+    /// The replicas, the preferred leader first.
+    pub replicas: Vec<NodeId>,
+    /// The in-sync replicas.
+    pub isr: BTreeSet<NodeId>,
+    /// What the decision did to the leadership.
+    pub election: Election,
+    /// The event that told it.
+    pub event: EventId,
+}
+
+/// One replica's log and role.
+#[derive(Clone, Debug, Default)]
+pub struct Replica {
+    /// What its log holds, whether or not its broker runs.
+    pub log: ReplicaLog,
+    /// The high watermark as it knows it.
+    pub high_watermark: Offset,
+    /// Its role, `None` while its broker is down or has not heard of it.
+    pub role: Option<Role>,
+    /// The leader epoch of that role.
+    pub leader_epoch: LeaderEpoch,
+    /// Its host lost power, and it has not caught up with a leader since: the ISR at that moment. Its log may lack what
+    /// it once had, and it may be in the ISR all the same until the controller has noticed.
+    pub lost_power: Option<BTreeSet<NodeId>>,
+}
+
+/// The batches of one log.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaLog {
+    batches: Vec<BatchInfo>,
+    end: Offset,
+}
+
+impl ReplicaLog {
+    /// Its batches, in order.
+    pub fn batches(&self) -> &[BatchInfo] {
+        &self.batches
+    }
+
+    /// Offset of the next record: LEO.
+    pub fn end(&self) -> Offset {
+        self.end
+    }
+
+    /// The batches that start at `offset` or later.
+    pub fn batches_from(&self, offset: Offset) -> &[BatchInfo] {
+        let index = self.batches.partition_point(|batch| batch.base_offset < offset);
+        &self.batches[index..]
+    }
+
+    /// The batch that contains `offset`.
+    pub fn batch_at(&self, offset: Offset) -> Option<&BatchInfo> {
+        let index = self.batches.partition_point(|batch| batch.end_offset <= offset);
+        self.batches.get(index).filter(|batch| batch.base_offset <= offset)
+    }
+
+    /// Whether exactly this batch is in it.
+    pub fn contains(&self, batch: &BatchInfo) -> bool {
+        self.batch_at(batch.base_offset) == Some(batch)
+    }
+
+    fn append(&mut self, batches: &[BatchInfo], end: Offset) {
+        self.batches.extend_from_slice(batches);
+        self.end = end;
+    }
+
+    fn truncate(&mut self, to: Offset) {
+        self.batches.retain(|batch| batch.end_offset <= to);
+        self.end = self.end.min(to);
+    }
+}
+
+/// Number of the broker called `name`: `b3` is 3.
+pub fn broker_id(name: &str) -> Option<NodeId> {
+    name.strip_prefix('b').and_then(|digits| digits.parse().ok()).map(NodeId)
+}
+
+impl Partition {
+    /// The leader the controller chose, where it runs as such and knows so.
+    pub fn acting_leader(&self) -> Option<(NodeId, &Replica)> {
+        let registration = self.registration.as_ref()?;
+        let replica = self.replicas.get(&registration.leader)?;
+        let acts = replica.role == Some(Role::Leader) && replica.leader_epoch == registration.leader_epoch;
+        acts.then_some((registration.leader, replica))
+    }
+
+    /// Whether `node` with this epoch is the leader the controller chose.
+    pub fn is_chosen_leader(&self, node: NodeId, leader_epoch: LeaderEpoch) -> bool {
+        self.registration.as_ref().is_some_and(|r| r.leader == node && r.leader_epoch == leader_epoch)
+    }
+
+    /// A follower that has caught up with the leader it fetches from has every committed record again.
+    fn note_caught_up(&mut self, follower: NodeId, leader_epoch: LeaderEpoch) {
+        let Some((_, leader)) = self.acting_leader() else { return };
+        let (epoch, high_watermark) = (leader.leader_epoch, leader.high_watermark);
+        if let Some(replica) = self.replicas.get_mut(&follower)
+            && epoch == leader_epoch
+            && replica.log.end >= high_watermark
+        {
+            replica.lost_power = None;
+        }
+    }
+}
+
+impl Cluster {
+    /// Takes the next event.
+    pub fn observe(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::NodeStarted { .. } => {
+                self.running.insert(entry.node.clone(), true);
+            }
+            Event::NodeStopped { how } => self.node_stopped(&entry.node, *how),
+            Event::TopicCreated { topic, .. } | Event::TopicDeleted { topic, .. } => {
+                self.partitions.retain(|partition, _| partition.topic != *topic);
+            }
+            Event::PartitionChanged {
+                partition,
+                leader,
+                leader_epoch,
+                partition_epoch,
+                replicas,
+                isr,
+                election,
+                ..
+            } => {
+                self.partitions.entry(partition.clone()).or_default().registration = Some(Registration {
+                    leader: *leader,
+                    leader_epoch: *leader_epoch,
+                    partition_epoch: *partition_epoch,
+                    replicas: replicas.clone(),
+                    isr: isr.iter().copied().collect(),
+                    election: *election,
+                    event: entry.id,
+                });
+            }
+            Event::FollowerFetched { partition, follower, leader_epoch, .. } => {
+                if let Some(partition) = self.partitions.get_mut(partition) {
+                    partition.note_caught_up(*follower, *leader_epoch);
+                }
+            }
+            event => {
+                if let Some(node) = broker_id(&entry.node) {
+                    self.replica_event(node, event);
+                }
+            }
+        }
+    }
+
+    fn node_stopped(&mut self, name: &Arc<str>, how: StopKind) {
+        self.running.insert(name.clone(), false);
+        let Some(node) = broker_id(name) else { return };
+        for partition in self.partitions.values_mut() {
+            let isr = partition.registration.as_ref().map(|registration| registration.isr.clone());
+            if let Some(replica) = partition.replicas.get_mut(&node) {
+                replica.role = None;
+                if how == StopKind::Power {
+                    replica.lost_power = isr;
+                }
+            }
+        }
+    }
+
+    fn replica_event(&mut self, node: NodeId, event: &Event) {
+        let Some(name) = partition_of(event) else { return };
+        let partition = self.partitions.entry(name.clone()).or_default();
+        let replica = partition.replicas.entry(node).or_default();
+        match event {
+            Event::LogLoaded { end_offset, high_watermark, batches, .. } => {
+                replica.log = ReplicaLog { batches: batches.clone(), end: *end_offset };
+                replica.high_watermark = *high_watermark;
+            }
+            Event::Appended { role, end_offset, batches, .. } => {
+                replica.log.append(batches, *end_offset);
+                if *role == Role::Leader {
+                    replica.lost_power = None;
+                }
+            }
+            Event::Truncated { to, .. } => replica.log.truncate(*to),
+            Event::BecameLeader { leader_epoch, high_watermark, .. } => {
+                replica.role = Some(Role::Leader);
+                replica.leader_epoch = *leader_epoch;
+                replica.high_watermark = *high_watermark;
+            }
+            Event::BecameFollower { leader_epoch, high_watermark, .. } => {
+                replica.role = Some(Role::Follower);
+                replica.leader_epoch = *leader_epoch;
+                replica.high_watermark = *high_watermark;
+            }
+            Event::HighWatermark { role, leader_epoch, high_watermark, .. } => {
+                replica.high_watermark = *high_watermark;
+                match role {
+                    Role::Leader => replica.lost_power = None,
+                    Role::Follower => partition.note_caught_up(node, *leader_epoch),
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The partition whose replica an event is about.
+fn partition_of(event: &Event) -> Option<&TopicPartition> {
+    match event {
+        Event::LogLoaded { partition, .. }
+        | Event::Appended { partition, .. }
+        | Event::Truncated { partition, .. }
+        | Event::BecameLeader { partition, .. }
+        | Event::BecameFollower { partition, .. }
+        | Event::HighWatermark { partition, .. } => Some(partition),
+        _ => None,
+    }
+}

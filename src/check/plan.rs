@@ -1,0 +1,60 @@
+//! What a checker has to know of a scenario: who takes part, by which promises, and what is expected.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::Expectation;
+
+/// Facts of a resolved scenario (a variant applied) that the events do not carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The producers by node name.
+    pub producers: BTreeMap<Arc<str>, ProducerPlan>,
+    /// Node names of the consumers, without the final audit's.
+    pub consumers: Vec<Arc<str>>,
+    /// Resolved settings of each topic: Kafka's names, the broker's value where the topic has none. Those that reports
+    /// speak of are `min.insync.replicas`, `unclean.leader.election.enable` and `flush.messages`.
+    pub topics: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<str>>>,
+    /// Switches that differ from the newest behaviour, by name.
+    pub switches: BTreeMap<Arc<str>, Arc<str>>,
+    /// What the scenario expects; at most one entry a claim.
+    pub expectations: Vec<Expectation>,
+    /// Marks without which the run proves nothing.
+    pub must_reach: Vec<Arc<str>>,
+    /// The run ends broken: nobody demands that consumers reach the end.
+    pub leave_broken: bool,
+}
+
+/// What a producer's settings promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerPlan {
+    /// `enable.idempotence`.
+    pub idempotent: bool,
+    /// `max.in.flight.requests.per.connection`.
+    pub max_in_flight: u32,
+}
+
+/// How a run ended, as its engine knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Steps that never fired.
+    pub unfired: Vec<Unfired>,
+    /// Marks that were reached ([`crate::base::mark`]).
+    pub marks: Vec<Arc<str>>,
+    /// Why the run could not be finished, such as a deadline that passed: what was waited for.
+    pub unfinished: Option<String>,
+    /// A fault of the harness: a simulator invariant broke, a trace hash differed, a task of ours panicked.
+    pub harness_fault: Option<String>,
+}
+
+/// A step whose trigger did not come true in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfired {
+    /// Number of the step from 1.
+    pub step: usize,
+    /// Its trigger as written.
+    pub trigger: String,
+    /// What the trigger's expression was worth at last.
+    pub last_value: String,
+}

@@ -1,0 +1,99 @@
+//! From findings and expectations to one verdict and its exit code.
+//!
+//! | exit | when |
+//! |---|---|
+//! | 3 | the harness is at fault |
+//! | 1 | a claim broke that should hold, or an expected violation did not happen as described |
+//! | 2 | a claim is unknown, an expected one was not exercised, a step never fired, a mark was not reached |
+//! | 0 | everything as expected |
+//!
+//! The first line that applies decides.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cause, Claim, Expected, Status, story::Life};
+use crate::{
+    base::{Offset, TopicPartition},
+    trace::EventId,
+};
+
+/// The judgement of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Exit code: 0, 1, 2 or 3.
+    pub exit: u8,
+    /// The verdict as a sentence.
+    pub sentence: String,
+    /// What is not as expected, a sentence each, the gravest first; empty with exit 0.
+    pub complaints: Vec<String>,
+    /// One finding a claim, in the order of [`Claim::ALL`].
+    pub findings: Vec<Finding>,
+    /// Number of acknowledged records (acks=1 or all) whose fate was checked.
+    pub acked: u64,
+    /// Acknowledged records that are not in the log at the end, by partition and offset, each with its life.
+    pub lost: Vec<Lost>,
+}
+
+/// What became of one claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The claim.
+    pub claim: Claim,
+    /// What became of it.
+    pub status: Status,
+    /// What the scenario expects, if it says anything.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expected: Option<Expected>,
+    /// How often it was checked.
+    pub checks: u64,
+    /// How often it was found false.
+    pub violations: u64,
+    /// What a settings' small print permits and was therefore not counted as a violation, or why nobody can tell.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub note: Option<String>,
+    /// The first few violations.
+    pub witnesses: Vec<Witness>,
+}
+
+/// One violation with its evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// What was seen, with its numbers.
+    pub text: String,
+    /// The events that show it, the last being the one at which it was noticed.
+    pub events: Vec<EventId>,
+}
+
+/// An acknowledged record that is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Where it stood.
+    pub partition: TopicPartition,
+    /// At which offset.
+    pub offset: Offset,
+    /// Its value.
+    pub value: String,
+    /// Why it is gone.
+    pub cause: Cause,
+    /// Who sent it.
+    pub producer: Arc<str>,
+    /// Its number among the producer's records.
+    pub record: u64,
+    /// The event that told the producer "stored".
+    pub acked: EventId,
+    /// From its first append to its last copy. Not part of a manifest: it is told again from the journal.
+    #[serde(skip)]
+    pub life: Life,
+}
+
+/// Number of witnesses a finding keeps; its `violations` counts all.
+pub const WITNESSES_MAX: usize = 5;
+
+impl Verdict {
+    /// The finding about `claim`.
+    pub fn finding(&self, claim: Claim) -> &Finding {
+        self.findings.iter().find(|finding| finding.claim == claim).expect("a verdict has a finding for each claim")
+    }
+}
