@@ -3,14 +3,13 @@
 //! Not here: topic configs, which are records of the metadata log (their defaults come from here by their synonyms).
 
 mod properties;
-pub mod table;
 
 use std::{fmt, str::FromStr, time::Duration};
 
 pub use properties::{Properties, Property};
 use thiserror::Error;
 
-use crate::base::NodeId;
+use crate::{base::NodeId, controller::configs::broker as table};
 
 /// A property that cannot be accepted.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Kafka 4.3's broker configs: name, type, default, and whether a running broker accepts a new value.
 //!
 //! Facts asked of Apache Kafka 4.3.1 with DescribeConfigs. Every name is accepted in a properties file and listed by
-//! DescribeConfigs; which of them Highwater acts on is told by [`super::BrokerConfig`].
+//! DescribeConfigs; which of them Highwater acts on is told by `broker::config::NodeConfig`.
 
 use ConfigType::{Boolean, Class, Double, Int, List, Long, Password, Short, String};
 

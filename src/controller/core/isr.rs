@@ -1,0 +1,139 @@
+//! AlterPartition: a leader asks for another ISR (KIP-497).
+//!
+//! The checks in Kafka's order; each error tells the leader something else. Only INELIGIBLE_REPLICA proves that
+//! nothing was applied; after any other the leader waits for the metadata.
+
+use uuid::Uuid;
+
+use super::{Controller, Decision};
+use crate::{
+    base::{BrokerEpoch, NodeId, TopicId, mark},
+    controller::image::PartitionRegistration,
+    protocol::{
+        ErrorCode,
+        messages::{
+            AlterPartitionRequest, AlterPartitionResponse,
+            alter_partition_request::PartitionData as Asked,
+            alter_partition_response::{PartitionData, TopicData},
+        },
+        metadata::PartitionChange,
+    },
+    trace::Election,
+};
+
+impl Controller {
+    /// Answers an AlterPartition request (versions 2 and 3).
+    pub fn alter_partition(&self, request: &AlterPartitionRequest) -> Decision<AlterPartitionResponse> {
+        let sender = NodeId(request.broker_id.0);
+        let known = self.image.broker(sender);
+        if known.is_none_or(|known| known.epoch.0 != request.broker_epoch) {
+            let code = ErrorCode::StaleBrokerEpoch.code();
+            return Decision::only(AlterPartitionResponse::default().with_error_code(code));
+        }
+        let mut records = Vec::new();
+        let mut topics = Vec::new();
+        for topic in &request.topics {
+            let mut partitions = Vec::new();
+            for asked in &topic.partitions {
+                let id = TopicId(*topic.topic_id.as_bytes());
+                let answer = match self.check(sender, id, asked) {
+                    Ok((registration, isr)) => {
+                        note_isr(registration, &isr, registration.leader);
+                        let change = PartitionChange {
+                            partition: asked.partition_index,
+                            topic_id: id,
+                            isr: (isr != registration.isr).then_some(isr),
+                            ..PartitionChange::default()
+                        };
+                        let merged = registration.merged(&change);
+                        let reason = format!("broker {sender}, the leader, asked for it");
+                        if change.isr.is_some() {
+                            records.push(self.decided_change(change, Election::None, reason));
+                            answer_of(asked.partition_index, &merged)
+                        } else {
+                            answer_of(asked.partition_index, registration)
+                        }
+                    }
+                    Err(code) => {
+                        mark::reach("alter_partition_rejected");
+                        PartitionData::default()
+                            .with_partition_index(asked.partition_index)
+                            .with_error_code(code.code())
+                    }
+                };
+                partitions.push(answer);
+            }
+            topics.push(TopicData::default().with_topic_id(topic.topic_id).with_partitions(partitions));
+        }
+        Decision { response: AlterPartitionResponse::default().with_topics(topics), records }
+    }
+
+    fn check(
+        &self,
+        sender: NodeId,
+        topic_id: TopicId,
+        asked: &Asked,
+    ) -> Result<(&PartitionRegistration, Vec<NodeId>), ErrorCode> {
+        let topic = self.image.topic_by_id(topic_id).ok_or(ErrorCode::UnknownTopicId)?;
+        let registration = topic.partitions.get(&asked.partition_index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        if asked.leader_epoch > registration.leader_epoch.0 || asked.partition_epoch > registration.partition_epoch.0 {
+            return Err(ErrorCode::NotController);
+        }
+        if asked.leader_epoch < registration.leader_epoch.0 {
+            return Err(ErrorCode::FencedLeaderEpoch);
+        }
+        if registration.leader != sender {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        if asked.partition_epoch < registration.partition_epoch.0 {
+            return Err(ErrorCode::InvalidUpdateVersion);
+        }
+        let members: Vec<(NodeId, BrokerEpoch)> = match asked.new_isr_with_epochs.is_empty() {
+            true => asked.new_isr.iter().map(|id| (NodeId(id.0), BrokerEpoch(-1))).collect(),
+            false => {
+                let members = asked.new_isr_with_epochs.iter();
+                members.map(|state| (NodeId(state.broker_id.0), BrokerEpoch(state.broker_epoch))).collect()
+            }
+        };
+        let isr: Vec<NodeId> = members.iter().map(|(id, _)| *id).collect();
+        if !isr.contains(&sender) || isr.iter().any(|member| !registration.replicas.contains(member)) {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        let eligible = |(id, epoch): &(NodeId, BrokerEpoch)| {
+            let known = self.image.broker(*id);
+            known.is_some_and(|known| known.is_active() && (*epoch == BrokerEpoch(-1) || known.epoch == *epoch))
+        };
+        if !members.iter().all(eligible) {
+            return Err(ErrorCode::IneligibleReplica);
+        }
+        Ok((registration, isr))
+    }
+}
+
+fn answer_of(partition: i32, registration: &PartitionRegistration) -> PartitionData {
+    PartitionData::default()
+        .with_partition_index(partition)
+        .with_leader_id(registration.leader.0.into())
+        .with_leader_epoch(registration.leader_epoch.0)
+        .with_isr(registration.isr.iter().map(|id| id.0.into()).collect())
+        .with_leader_recovery_state(registration.leader_recovery_state)
+        .with_partition_epoch(registration.partition_epoch.0)
+}
+
+/// Marks how an ISR changes.
+pub(super) fn note_isr(before: &PartitionRegistration, isr: &[NodeId], leader: NodeId) {
+    if isr.iter().any(|member| !before.isr.contains(member)) {
+        mark::reach("isr_expanded");
+    }
+    if before.isr.iter().any(|member| !isr.contains(member)) {
+        mark::reach("isr_shrunk");
+        if isr == [leader] {
+            mark::reach("isr_shrunk_to_leader");
+        }
+    }
+}
+
+/// A topic id as the crate for messages has it.
+pub(super) fn uuid(id: TopicId) -> Uuid {
+    Uuid::from_bytes(id.0)
+}
