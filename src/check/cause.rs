@@ -1,19 +1,20 @@
 //! Why an acknowledged record was lost: a closed vocabulary, derived from the record's *decisive* event.
 //!
 //! The decisive event is the first after which the leader's lineage lacks the record for good: an election, or the
-//! restart of a leader whose log came back without it. With `holders` the brokers that had a copy before it:
+//! restart of a leader whose log came back without it. The first row that applies names the cause:
 //!
-//! | decisive event | and | cause |
+//! | the broker that leads after the decisive event | and | cause |
 //! |---|---|---|
-//! | any | every holder lost power since it got its copy | `power-loss-of-all-copies` |
-//! | election of a broker whose copy a power loss took | another holder did not lose power | `elected-after-power-loss` |
-//! | election of a broker that had cut its copy to its own high watermark | | `truncated-to-high-watermark` |
-//! | unclean election of a broker without a copy | the promise came before it | `leader-elected-without-them` |
-//! | any election | the promise came after it, from the leader it replaced | `acknowledged-by-a-stale-leader` |
-//! | clean election, the old leader's process ended before it | acks=1 | `leader-crashed-before-replication` |
-//! | clean election, the old leader ran on | acks=1 | `leader-moved-before-replication` |
-//! | clean election of a broker that never had a copy | acks=all | `acknowledged-too-early` |
-//! | none of these, or no decisive event in the journal | | `unknown` |
+//! | lost its copy with its power | so did every broker that had one, or it lost power too | `power-loss-of-all-copies` |
+//! | lost its copy with its power | another broker with a copy did not lose power | `elected-after-power-loss` |
+//! | had cut its copy off at its own high watermark | | `truncated-to-high-watermark` |
+//! | never had a copy, was elected before the promise | the leader it replaced promised | `acknowledged-by-a-stale-leader` |
+//! | never had a copy, by an unclean election | | `leader-elected-without-them` |
+//! | never had a copy, by a clean election, acks=1 | the old leader's process had ended | `leader-crashed-before-replication` |
+//! | never had a copy, by a clean election, acks=1 | the old leader ran on | `leader-moved-before-replication` |
+//! | never had a copy, by a clean election, acks=all | it was in the ISR at the promise | `acknowledged-too-early` |
+//! | never had a copy, by a clean election, acks=all | it came into the ISR later | `joined-isr-too-early` |
+//! | anything else, or no decisive event in the journal | | `unknown` |
 
 use std::{fmt, str::FromStr};
 
@@ -40,6 +41,8 @@ pub enum Cause {
     LeaderMovedBeforeReplication,
     /// acks=all was answered although an ISR member did not have the record: a bug.
     AcknowledgedTooEarly,
+    /// A follower was taken into the ISR before it had caught up, and elected: a bug.
+    JoinedIsrTooEarly,
     /// The journal does not tell.
     Unknown,
 }
@@ -55,6 +58,7 @@ impl Cause {
         Self::LeaderCrashedBeforeReplication,
         Self::LeaderMovedBeforeReplication,
         Self::AcknowledgedTooEarly,
+        Self::JoinedIsrTooEarly,
         Self::Unknown,
     ];
 
@@ -69,6 +73,7 @@ impl Cause {
             Self::LeaderCrashedBeforeReplication => "leader-crashed-before-replication",
             Self::LeaderMovedBeforeReplication => "leader-moved-before-replication",
             Self::AcknowledgedTooEarly => "acknowledged-too-early",
+            Self::JoinedIsrTooEarly => "joined-isr-too-early",
             Self::Unknown => "unknown",
         }
     }
@@ -92,6 +97,7 @@ impl Cause {
                 "acks=1 asks only for the leader's copy, and leadership moved to a follower that had not copied them"
             }
             Self::AcknowledgedTooEarly => "acks=all was answered although an in-sync replica did not have them",
+            Self::JoinedIsrTooEarly => "a follower was counted as in-sync before it had them, and was elected leader",
             Self::Unknown => "the journal does not tell why",
         }
     }

@@ -1,1 +1,61 @@
-//! report
+//! Renders what a run recorded: files of a run's folder, lines for the terminal, the life of a record.
+//!
+//! Input is a [`Recorded`]: the [`Manifest`] and the journal, nothing live. The same input gives the same bytes; nothing
+//! here reads a clock, a path or an environment. A renderer returns text or bytes, and who called it writes them.
+
+mod explain;
+mod manifest;
+mod milestones;
+mod story_text;
+mod terminal;
+
+pub use self::{
+    explain::{ExplainError, explain, load},
+    manifest::{Change, Manifest, SCHEMA},
+    terminal::{replay_command, run_lines},
+};
+use crate::trace::journal::Entry;
+
+/// A finished run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// What was run and what came of it.
+    pub manifest: Manifest,
+    /// Every event.
+    pub entries: Vec<Entry>,
+}
+
+/// One file of a run's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its name within the folder.
+    pub name: &'static str,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+/// Name of the manifest in a run's folder.
+pub const MANIFEST_FILE: &str = "run.json";
+/// Name of the journal in a run's folder.
+pub const JOURNAL_FILE: &str = "events.jsonl";
+/// Name of the text for people in a run's folder.
+pub const STORY_FILE: &str = "story.txt";
+
+/// The files of a run's folder, in the order to write them.
+pub fn files(run: &Recorded) -> Vec<File> {
+    vec![
+        File { name: STORY_FILE, bytes: story_text::story(run).into_bytes() },
+        File { name: MANIFEST_FILE, bytes: manifest::to_json(&run.manifest).into_bytes() },
+        File { name: JOURNAL_FILE, bytes: journal_lines(&run.entries) },
+    ]
+}
+
+/// The journal as one JSON object a line.
+fn journal_lines(entries: &[Entry]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(entries.len() * 160);
+    for entry in entries {
+        serde_json::to_writer(&mut bytes, entry).expect("an event is plain data and a vector takes any bytes");
+        bytes.push(b'\n');
+    }
+    bytes
+}

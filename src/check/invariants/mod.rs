@@ -15,6 +15,7 @@ mod violation;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::violation::Brokers;
 use self::{
     committed_prefix_kept::CommittedPrefixKept, hw_monotonic::HwMonotonic, logs_agree_below_hw::LogsAgreeBelowHw,
     one_leader_per_epoch::OneLeaderPerEpoch,

@@ -1,5 +1,12 @@
 //! The life of a record that was acknowledged and is gone, told from the journal: who had it, who promised it, which
 //! event decided its loss, when its last copy went, and which setting would have kept it.
+//!
+//! [`walk`] goes through the journal and keeps the set of copies; [`words`] puts an event in plain words; [`therefore`]
+//! draws the conclusion from two sets: who was needed for the promise, and who could be elected.
+
+mod therefore;
+mod walk;
+mod words;
 
 use std::sync::Arc;
 
@@ -37,7 +44,7 @@ pub struct Line {
     pub node: Arc<str>,
     /// What.
     pub text: String,
-    /// Who has a copy after it, where that changed: `{b1~, b2}`; `~` is not flushed.
+    /// Who has a copy after it, where that changed: `{b1~, b2}`; `~` is not flushed, `?` unknown after a power loss.
     pub copies: Option<String>,
     /// Which of the three moments it is.
     pub moment: Option<Moment>,
@@ -54,5 +61,18 @@ pub enum Moment {
     LastCopyGone,
 }
 
+impl Life {
+    /// The event of one of the three moments, if the journal shows it.
+    pub fn moment(&self, moment: Moment) -> Option<EventId> {
+        self.lines.iter().find(|line| line.moment == Some(moment)).map(|line| line.event)
+    }
+}
+
 /// Tells the life of each lost record, and finds its cause.
-pub(super) fn tell(_entries: &[Entry], _plan: &Plan, _lost: &mut [Lost]) {}
+pub fn tell(entries: &[Entry], plan: &Plan, lost: &mut [Lost]) {
+    for record in lost {
+        let (life, cause) = walk::tell(entries, plan, record);
+        record.life = life;
+        record.cause = cause;
+    }
+}

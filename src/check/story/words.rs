@@ -1,0 +1,73 @@
+//! Events of a record's life in plain words.
+
+use crate::{
+    base::{LeaderEpoch, NodeId, Offset, TopicPartition},
+    check::invariants::Brokers,
+    trace::{Election, Event, StopKind},
+};
+
+/// `{b1, b2}`.
+pub(super) fn brokers(nodes: &[NodeId]) -> String {
+    Brokers(nodes).to_string()
+}
+
+/// `acks=all` for -1.
+pub(super) fn acks(acks: i16) -> String {
+    if acks == -1 { "acks=all".into() } else { format!("acks={acks}") }
+}
+
+/// What the acknowledgement rests on.
+pub(super) fn promise(acks: i16, isr: &[NodeId]) -> String {
+    match (acks, isr) {
+        (-1, [only]) => format!("acknowledged it: acks=all asks for the whole ISR, and that was b{only} alone"),
+        (-1, _) => format!("acknowledged it: acks=all, and every member of the ISR {} had it", brokers(isr)),
+        _ => "acknowledged it: acks=1 asks only for the leader's append".into(),
+    }
+}
+
+/// Why a log was cut.
+pub(super) fn truncation(why: &str, leader: NodeId, to: Offset) -> String {
+    match why {
+        "leader-epoch" => format!("it follows b{leader}, whose log differs from its own from {to} on"),
+        "high-watermark" => {
+            format!("its own high watermark was {to}, and before 0.11 a follower keeps nothing above it")
+        }
+        "recovery" => "what is after it did not pass the check of the log".into(),
+        "out-of-range" => format!("it starts again where the log of b{leader} does"),
+        "deleted" => "the replica was deleted".into(),
+        other => other.into(),
+    }
+}
+
+/// How a process ended.
+pub(super) fn stopped(how: StopKind) -> &'static str {
+    match how {
+        StopKind::Clean => "stopped in peace, everything flushed",
+        StopKind::Kill => "was killed; its host keeps what was written",
+        StopKind::Power => "lost power; what was not flushed may be gone",
+    }
+}
+
+/// An election.
+pub(super) fn elected(election: Election, leader: NodeId, epoch: LeaderEpoch, end: Offset, reason: &str) -> String {
+    let kind = match election {
+        Election::Unclean => "unclean election, from outside the ISR",
+        Election::Preferred => "election of the preferred replica",
+        _ => "election from the ISR",
+    };
+    format!("{kind}: b{leader} leads epoch {epoch}, and its log ends at {end} ({reason})")
+}
+
+/// The partition an event of a replica or of the controller is about.
+pub(super) fn partition_of(event: &Event) -> Option<&TopicPartition> {
+    match event {
+        Event::LogLoaded { partition, .. }
+        | Event::Appended { partition, .. }
+        | Event::Truncated { partition, .. }
+        | Event::Flushed { partition, .. }
+        | Event::HighWatermark { partition, .. }
+        | Event::ProduceAnswered { partition, .. }
+        | Event::PartitionChanged { partition, .. } => Some(partition),
+        _ => None,
+    }
+}

@@ -1,0 +1,120 @@
+//! `explain`: the life of a record, told again from a run's folder.
+
+use thiserror::Error;
+
+use super::{JOURNAL_FILE, MANIFEST_FILE, Manifest, Recorded, SCHEMA, story_text, terminal};
+use crate::{
+    base::{Offset, TopicPartition},
+    check::{Claim, Lost, story},
+    trace::{Event, journal::Entry},
+};
+
+/// Why a run cannot be explained.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ExplainError {
+    /// The manifest is not one.
+    #[error("{MANIFEST_FILE}: {0}")]
+    Manifest(String),
+    /// A line of the journal is no event.
+    #[error("{JOURNAL_FILE}:{line}: {error}")]
+    Journal {
+        /// The line from 1.
+        line: usize,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// The record's name cannot be read.
+    #[error("`{0}` is not a record; expected partition@offset, as `orders-0@5`")]
+    Record(String),
+    /// No client was ever told of such a record.
+    #[error("{partition}@{offset}: no producer was told of a record there; {hint}")]
+    NoSuchRecord {
+        /// Its partition.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: Offset,
+        /// Which records there are.
+        hint: String,
+    },
+}
+
+/// Reads a run back from the text of its manifest and its journal.
+///
+/// # Errors
+/// [`ExplainError::Manifest`] or [`ExplainError::Journal`] where a text is not what a run wrote.
+pub fn load(manifest: &str, journal: &str) -> Result<Recorded, ExplainError> {
+    let mut manifest: Manifest =
+        serde_json::from_str(manifest).map_err(|error| ExplainError::Manifest(error.to_string()))?;
+    if *manifest.schema != *SCHEMA {
+        let found = &manifest.schema;
+        return Err(ExplainError::Manifest(format!("schema is `{found}`, this version reads `{SCHEMA}`")));
+    }
+    let mut entries = Vec::new();
+    for (index, line) in journal.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+        let entry: Entry = serde_json::from_str(line)
+            .map_err(|error| ExplainError::Journal { line: index + 1, error: error.to_string() })?;
+        entries.push(entry);
+    }
+    story::tell(&entries, &manifest.plan, &mut manifest.verdict.lost);
+    Ok(Recorded { manifest, entries })
+}
+
+/// The verdict and the life of `record` (`orders-0@5`), or without one of every lost record.
+///
+/// # Errors
+/// [`ExplainError::Record`] for a name that cannot be read, [`ExplainError::NoSuchRecord`] for one nobody knows.
+pub fn explain(run: &Recorded, record: Option<&str>) -> Result<String, ExplainError> {
+    let verdict = &run.manifest.verdict;
+    let Some(name) = record else {
+        let mut text = format!("{}\n", verdict.sentence);
+        for lost in &verdict.lost {
+            text.push('\n');
+            text.push_str(&story_text::life(lost, &[lost]));
+        }
+        return Ok(text);
+    };
+    let (partition, offset) = parse_record(name)?;
+    let lost = verdict.lost.iter().find(|lost| lost.partition == partition && lost.offset == offset);
+    if let Some(lost) = lost {
+        return Ok(story_text::life(lost, &[lost]));
+    }
+    survivor(run, partition, offset)
+}
+
+fn parse_record(name: &str) -> Result<(TopicPartition, Offset), ExplainError> {
+    let parsed = name.split_once('@').and_then(|(partition, offset)| {
+        Some((partition.parse().ok()?, Offset(offset.parse().ok().filter(|offset| *offset >= 0)?)))
+    });
+    parsed.ok_or_else(|| ExplainError::Record(name.to_owned()))
+}
+
+/// The life of an acknowledged record that is not lost.
+fn survivor(run: &Recorded, partition: TopicPartition, offset: Offset) -> Result<String, ExplainError> {
+    let acked = run.entries.iter().find_map(|entry| match &entry.event {
+        Event::RecordAcked { record, partition: p, offset: o } if *p == partition && *o == offset => {
+            Some((entry.node.clone(), *record, entry.id))
+        }
+        _ => None,
+    });
+    let Some((producer, record, acked)) = acked else {
+        let status = run.manifest.verdict.finding(Claim::AckedRecordsSurvive).status;
+        let hint = match terminal::lost_lines(&run.manifest.verdict).as_slice() {
+            [] => format!("acked-records-survive: {status}"),
+            lines => lines.join("; "),
+        };
+        return Err(ExplainError::NoSuchRecord { partition, offset, hint });
+    };
+    let value = run.entries.iter().find_map(|entry| match &entry.event {
+        Event::RecordSent { record: sent, value, .. } if entry.node == producer && *sent == record => {
+            Some(value.clone())
+        }
+        _ => None,
+    });
+    let value = value.map(|value| value.to_string()).unwrap_or_default();
+    let cause = crate::check::Cause::Unknown;
+    let mut record = [Lost { partition, offset, value, cause, producer, record, acked, life: story::Life::default() }];
+    story::tell(&run.entries, &run.manifest.plan, &mut record);
+    record[0].life.therefore.clear();
+    let text = story_text::life(&record[0], &[]);
+    Ok(text.replacen("LOST", "KEPT", 1))
+}

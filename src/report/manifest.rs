@@ -1,0 +1,72 @@
+//! `run.json`: everything that is needed to run it again, and what came of it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    base::Time,
+    check::{Ending, Plan, Verdict},
+};
+
+/// Value of the manifest's `schema` field. It changes when a field changes its meaning or goes.
+pub const SCHEMA: &str = "highwater/run/1";
+
+/// What was run and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: Arc<str>,
+    /// Version of Highwater.
+    pub highwater: Arc<str>,
+    /// Name of the scenario: its file without folder and ending.
+    pub scenario: String,
+    /// Path of its file as it was given on the command line.
+    pub path: String,
+    /// Its `title`.
+    pub title: String,
+    /// Its `teaches`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub teaches: Option<String>,
+    /// The variant that was run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub variant: Option<String>,
+    /// What the variant changes.
+    pub changes: Vec<Change>,
+    /// The seed.
+    pub seed: u64,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Hash over every event: 64 hexadecimal digits. A replay has the same.
+    pub trace_hash: String,
+    /// Number of events.
+    pub events: u64,
+    /// Simulated time at the end, in nanoseconds.
+    pub simulated_ns: Time,
+    /// How the run ended, with the marks it reached.
+    pub ending: Ending,
+    /// What the checkers knew of the scenario.
+    pub plan: Plan,
+    /// Every setting that was in force, as its engine resolved it.
+    pub config: serde_json::Value,
+    /// The scenario file.
+    pub scenario_text: String,
+}
+
+/// One key that a variant changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The key as the scenario writes it.
+    pub key: String,
+    /// Its value without the variant, if it had one.
+    pub from: Option<String>,
+    /// Its value with it.
+    pub to: String,
+}
+
+/// The manifest as indented JSON; the order of keys is that of the fields.
+pub(super) fn to_json(manifest: &Manifest) -> String {
+    let mut text = serde_json::to_string_pretty(manifest).expect("a manifest is plain data with string keys");
+    text.push('\n');
+    text
+}

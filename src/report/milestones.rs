@@ -1,0 +1,81 @@
+//! The run in its rare events: steps, faults, processes, elections, ISR changes, truncations, client errors.
+
+use crate::{
+    base::NodeId,
+    check::invariants::Brokers,
+    trace::{Election, Event, StopKind, journal::Entry},
+};
+
+/// Most lines shown; the rest is counted.
+const LINES_MAX: usize = 200;
+
+/// One line for each milestone, in order.
+pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
+    let milestones = entries.iter().filter_map(|entry| Some((entry, words(&entry.event)?)));
+    let mut lines: Vec<String> =
+        milestones.map(|(entry, words)| format!("{:>9}  {:<9} {words}", entry.time, entry.node)).collect();
+    let all = lines.len();
+    if all > LINES_MAX {
+        lines.truncate(LINES_MAX);
+        lines.push(format!("showing {LINES_MAX} of {all}; the rest is in events.jsonl"));
+    }
+    lines
+}
+
+/// What a milestone says; `None` for everything frequent.
+fn words(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::StepFired { step, action, note } => {
+            let note = note.as_ref().map(|note| format!(" - {note}")).unwrap_or_default();
+            format!("step {step}: {action}{note}")
+        }
+        Event::SettleBegan => "everything is healed and restarted; waiting for the cluster to settle".into(),
+        Event::Settled => "settled".into(),
+        Event::FaultBegan { fault } => format!("fault begins: {fault}"),
+        Event::FaultEnded { fault } => format!("fault ends: {fault}"),
+        Event::NodeStarted { incarnation: 1 } => return None,
+        Event::NodeStarted { .. } => "started again".into(),
+        Event::NodeStopped { how: StopKind::Clean } => "stopped".into(),
+        Event::NodeStopped { how: StopKind::Kill } => "killed".into(),
+        Event::NodeStopped { how: StopKind::Power } => "lost power".into(),
+        Event::NodePaused => "paused".into(),
+        Event::NodeResumed => "resumed".into(),
+        Event::UnsyncedLost { files, bytes } => {
+            format!("lost {bytes} bytes of {} files that were not synced", files.len())
+        }
+        Event::Truncated { partition, from, to, why } => format!("{partition}: truncated [{to}, {from}), {why}"),
+        Event::IsrRefused { partition, error } => {
+            format!("{partition}: the controller refused the new ISR with {error}")
+        }
+        Event::BrokerFenced { broker, reason } => format!("fenced b{broker}: {reason}"),
+        Event::BrokerUnfenced { broker } => format!("unfenced b{broker}"),
+        Event::ControlledShutdown { broker } => format!("b{broker} asks for a controlled shutdown"),
+        Event::TopicCreated { topic, partitions, .. } => format!("topic {topic} created with {partitions} partitions"),
+        Event::TopicDeleted { topic, .. } => format!("topic {topic} deleted"),
+        Event::ConfigChanged { topic, name, value } => {
+            format!("{topic}: {name} = {}", value.as_deref().unwrap_or("default"))
+        }
+        Event::PartitionChanged { partition, leader, leader_epoch, isr, election, reason, .. } => {
+            let isr = Brokers(isr);
+            match election {
+                Election::None => format!("{partition}: ISR {isr} ({reason})"),
+                Election::Offline => format!("{partition}: nobody leads, ISR {isr} ({reason})"),
+                _ if *leader == NodeId::NONE => format!("{partition}: nobody leads, ISR {isr} ({reason})"),
+                election => {
+                    let kind = match election {
+                        Election::Unclean => " by an unclean election",
+                        Election::Preferred => " as the preferred replica",
+                        _ => "",
+                    };
+                    format!("{partition}: b{leader} leads epoch {leader_epoch}{kind}, ISR {isr} ({reason})")
+                }
+            }
+        }
+        Event::PositionSet { partition, offset, why } if **why != *"start" => {
+            format!("{partition}: position set to {offset}, {why}")
+        }
+        Event::AuditReachedEnd { partition, end_offset } => format!("{partition}: read to the end, {end_offset}"),
+        Event::ClientError { error } => format!("got an error: {error}"),
+        _ => return None,
+    })
+}

@@ -1,0 +1,82 @@
+//! What a command prints about one finished run.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use super::Manifest;
+use crate::check::{Cause, Claim, Status, Verdict};
+
+/// Most offsets named for one partition; the rest is counted.
+const OFFSETS_MAX: usize = 12;
+
+/// A line with the verdict of the run; then, indented, what was lost and why, what is not as expected, and the command
+/// that runs it again, where there is any of it.
+pub fn run_lines(manifest: &Manifest) -> String {
+    let verdict = &manifest.verdict;
+    let mut text = format!("{}  {}\n", run_name(manifest), outcome(verdict));
+    for line in lost_lines(verdict) {
+        writeln!(text, "  {line}").expect("writing to a string does not fail");
+    }
+    for complaint in &verdict.complaints {
+        writeln!(text, "  {complaint}").expect("writing to a string does not fail");
+    }
+    if verdict.exit != 0 || !verdict.lost.is_empty() {
+        writeln!(text, "  replay: {}", replay_command(manifest)).expect("writing to a string does not fail");
+    }
+    text
+}
+
+/// `01-acks-one-leader-crash seed 7 [acks=all]`.
+pub(super) fn run_name(manifest: &Manifest) -> String {
+    let variant = manifest.variant.as_ref().map(|variant| format!(" [{variant}]")).unwrap_or_default();
+    format!("{}{variant} seed {}", manifest.scenario, manifest.seed)
+}
+
+/// The verdict in a few words: what became of the claim that the run is about.
+pub(super) fn outcome(verdict: &Verdict) -> String {
+    let survival = verdict.finding(Claim::AckedRecordsSurvive);
+    let records = match (verdict.lost.len(), verdict.acked) {
+        (_, 0) => "nothing was acknowledged".to_owned(),
+        (0, acked) => format!("none of {acked} acknowledged records lost"),
+        (lost, acked) => format!("{lost} of {acked} acknowledged records lost"),
+    };
+    let word = match verdict.exit {
+        0 if survival.status == Status::ViolatedAsExpected => "violated as expected",
+        0 => "as expected",
+        1 => "UNEXPECTED",
+        2 => "UNKNOWN",
+        _ => "HARNESS FAULT",
+    };
+    format!("{word}: {records}")
+}
+
+/// The lost records, a line for each partition and cause.
+pub(super) fn lost_lines(verdict: &Verdict) -> Vec<String> {
+    let mut groups: BTreeMap<(String, Cause), Vec<String>> = BTreeMap::new();
+    for lost in &verdict.lost {
+        groups.entry((lost.partition.to_string(), lost.cause)).or_default().push(lost.offset.to_string());
+    }
+    let line = |((partition, cause), offsets): ((String, Cause), Vec<String>)| {
+        let more = offsets.len().saturating_sub(OFFSETS_MAX);
+        let named = offsets.iter().take(OFFSETS_MAX).cloned().collect::<Vec<_>>().join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("lost {partition} @ {named}{more}: {} ({cause})", cause.reason())
+    };
+    groups.into_iter().map(line).collect()
+}
+
+/// The command that runs exactly this again.
+pub fn replay_command(manifest: &Manifest) -> String {
+    let variant =
+        manifest.variant.as_ref().map(|variant| format!(" --variant {}", quoted(variant))).unwrap_or_default();
+    format!("cargo sim replay {} --seed {}{variant}", quoted(&manifest.path), manifest.seed)
+}
+
+/// `text` as one word of a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
