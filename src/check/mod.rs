@@ -15,12 +15,16 @@
 
 mod cause;
 mod claim;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod history;
 pub mod invariants;
 mod judge;
 pub mod model;
 mod plan;
 pub mod story;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -8,6 +8,8 @@ mod manifest;
 mod milestones;
 mod story_text;
 mod terminal;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     explain::{ExplainError, explain, load},

@@ -21,8 +21,7 @@ pub(super) fn check(history: &History) -> (Finding, u64, Vec<Lost>) {
     for acked in history.acked() {
         acked_count += 1;
         let audit = history.audits.get(acked.partition);
-        let found = audit.and_then(|audit| audit.records.get(&acked.offset));
-        if found.is_some_and(|(content, _)| *content == acked.send.content) || moved_to(history, &acked).is_some() {
+        if acked.is_in_place(history) || moved_to(history, &acked).is_some() {
             score.checks += 1;
         } else if audit.is_some_and(|audit| audit.end.is_some()) {
             score.checks += 1;

@@ -159,6 +159,15 @@ struct Acked<'a> {
     event: EventId,
 }
 
+impl Acked<'_> {
+    /// Whether the audit found it at the offset that its producer was told.
+    fn is_in_place(&self, history: &History) -> bool {
+        let audit = history.audits.get(self.partition);
+        let found = audit.and_then(|audit| audit.records.get(&self.offset));
+        found.is_some_and(|(content, _)| *content == self.send.content)
+    }
+}
+
 /// What the history shows.
 pub(super) struct Report {
     pub(super) findings: Vec<Finding>,

@@ -91,10 +91,11 @@ pub(super) fn disagreements(case: &Case<'_>) -> Finding {
     }
     for acked in case.history.acked() {
         let audit = case.history.audits.get(acked.partition);
-        let Some(audit) = audit.filter(|audit| audit.end.is_some()) else { continue };
+        if audit.is_none_or(|audit| audit.end.is_none()) {
+            continue;
+        }
         score.checks += 1;
-        let in_place = audit.records.get(&acked.offset).is_some_and(|(found, _)| *found == acked.send.content);
-        if let Some(offset) = lost::moved_to(case.history, &acked).filter(|_| !in_place)
+        if let Some(offset) = lost::moved_to(case.history, &acked).filter(|_| !acked.is_in_place(case.history))
             && !case.excuses(acked.partition, acked.offset.min(offset))
         {
             let (value, partition) = (&acked.send.content.value, acked.partition);

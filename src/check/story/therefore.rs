@@ -21,6 +21,8 @@ pub(super) struct Facts<'a> {
     pub(super) promise_isr: &'a [NodeId],
     /// Who acknowledged.
     pub(super) leader: NodeId,
+    /// The ISR just before the decisive event.
+    pub(super) isr_before: &'a [NodeId],
     /// Who could be elected at the decisive event.
     pub(super) electable: &'a [NodeId],
     /// Who was.
@@ -133,13 +135,19 @@ fn unclean(facts: &Facts<'_>) -> Vec<String> {
     }
     if !facts.acks_all() {
         let leader = facts.leader;
-        let when = match facts.promise_isr {
-            [_] => "the ISR was".to_owned(),
-            _ => "the ISR shrank to".to_owned(),
-        };
-        sentences.push(format!(
-            "acks=all alone would NOT have saved it: {when} {{b{leader}}}, and b{leader} would have acknowledged then."
-        ));
+        sentences.push(match (facts.promise_isr, facts.isr_before) {
+            (_, isr) if isr != [leader] => {
+                format!("With acks=all the acknowledgement would have waited for {}.", brokers(facts.promise_isr))
+            }
+            ([_], _) => format!(
+                "acks=all alone would NOT have saved it: the ISR was {{b{leader}}}, and b{leader} would have acknowledged \
+                 at once."
+            ),
+            _ => format!(
+                "acks=all alone would NOT have saved it: the ISR shrank to {{b{leader}}}, and b{leader} would have \
+                 acknowledged then."
+            ),
+        });
     }
     sentences.push(
         "acks=all with min.insync.replicas=2 would have made no promise while one replica was in sync \

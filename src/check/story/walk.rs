@@ -35,6 +35,7 @@ pub(super) fn tell(entries: &[Entry], plan: &Plan, lost: &Lost) -> (Life, Cause)
         acks: promise.acks,
         promise_isr: &promise.isr,
         leader: promise.leader,
+        isr_before: &walk.isr_before,
         electable: &walk.electable,
         elected: walk.elected,
         replicas: &walk.replicas,
@@ -117,6 +118,8 @@ struct Walk<'a> {
     decisive: Option<Choice>,
     /// ISR, or all replicas, at the decisive election: who could be elected.
     electable: Vec<NodeId>,
+    /// The ISR just before it.
+    isr_before: Vec<NodeId>,
     elected: Option<NodeId>,
     last_copy_gone: Option<EventId>,
     committed: bool,
@@ -130,6 +133,7 @@ struct Choice {
     leader: NodeId,
     election: Election,
     electable: Vec<NodeId>,
+    isr_before: Vec<NodeId>,
     copies: BTreeMap<NodeId, Copy>,
     old_leader_stopped: bool,
 }
@@ -152,6 +156,7 @@ impl<'a> Walk<'a> {
             last_election: None,
             decisive: None,
             electable: Vec::new(),
+            isr_before: Vec::new(),
             elected: None,
             last_copy_gone: None,
             committed: false,
@@ -323,6 +328,7 @@ impl<'a> Walk<'a> {
             return;
         };
         let electable = if *election == Election::Unclean { replicas.clone() } else { self.isr.clone() };
+        let isr_before = self.isr.clone();
         let begins = *leader != NodeId::NONE && *leader_epoch > self.leader_epoch;
         let shrank = isr.len() < self.isr.len();
         let end = self.ends.get(leader).copied().unwrap_or(Offset::ZERO);
@@ -344,7 +350,7 @@ impl<'a> Walk<'a> {
         if begins {
             let (event, leader, election) = (entry.id, *leader, *election);
             let copies = self.copies.clone();
-            let choice = Choice { event, leader, election, electable, copies, old_leader_stopped };
+            let choice = Choice { event, leader, election, electable, isr_before, copies, old_leader_stopped };
             self.last_election = Some(choice.clone());
             match self.copies.get(&leader).copied().is_some_and(Copy::may_be_there) {
                 true => self.decisive = None,
@@ -356,6 +362,7 @@ impl<'a> Walk<'a> {
 
     fn decide(&mut self, choice: Choice) {
         self.electable = choice.electable.clone();
+        self.isr_before = choice.isr_before.clone();
         self.elected = Some(choice.leader);
         self.decisive = Some(choice);
     }
@@ -364,7 +371,16 @@ impl<'a> Walk<'a> {
     fn leader_lost_it(&mut self, event: EventId, node: NodeId) {
         if self.decisive.is_none() && self.leader == node {
             let (election, electable, copies) = (Election::None, self.isr.clone(), self.copies.clone());
-            self.decide(Choice { event, leader: node, election, electable, copies, old_leader_stopped: true });
+            let isr_before = electable.clone();
+            self.decide(Choice {
+                event,
+                leader: node,
+                election,
+                electable,
+                isr_before,
+                copies,
+                old_leader_stopped: true,
+            });
         }
     }
 

@@ -1,0 +1,452 @@
+//! Each checker is seen to hold on a good journal and to fail on a doctored one.
+
+use super::{
+    Cause, Claim, Ending, Expected, Plan, Status, Unfired, Verdict,
+    fixture::{expecting, judge, plan},
+    story::Moment,
+};
+
+/// Three replicas, b1 leads epoch 0.
+const BEGIN: &str = "
+    b1 up 1
+    b2 up 1
+    b3 up 1
+    c1 chose t-0 leader=1 epoch=0 isr=1,2,3 election=created
+    b1 leads t-0 epoch=0 hw=0
+    b2 follows t-0 leader=1 epoch=0
+    b3 follows t-0 leader=1 epoch=0
+";
+
+/// Record 0 with acks=all, replicated and committed.
+const COMMIT_0: &str = "
+    p1 send 0 t v-0 acks=-1
+    b1 append t-0 leader e0 0..1
+    b2 append t-0 follower e0 0..1
+    b3 append t-0 follower e0 0..1
+    b1 hw t-0 leader e0 1
+    b1 answer t-0 acks=-1 0..1 e0 isr=1,2,3 hw=1
+    p1 acked 0 t-0 0
+    b2 hw t-0 follower e0 1
+    b3 hw t-0 follower e0 1
+";
+
+/// Record 1 with acks=1, on the leader alone, and the leader dies; b2 leads epoch 1.
+const LEADER_DIES: &str = "
+    p1 send 1 t v-1 acks=1
+    b1 append t-0 leader e0 1..2
+    b1 answer t-0 acks=1 1..2 e0 isr=1,2,3 hw=1
+    p1 acked 1 t-0 1
+    b1 kill
+    c1 fence 1 session ended
+    c1 chose t-0 leader=2 epoch=1 isr=2,3 election=clean
+    b2 leads t-0 epoch=1 hw=1
+    b3 follows t-0 leader=2 epoch=1 hw=1
+    b1 up 2
+    b1 load t-0 hw=1 0..1 1..2
+    b1 follows t-0 leader=2 epoch=1 hw=1
+    b1 cut t-0 2 1 leader-epoch
+";
+
+const AUDIT_V0: &str = "
+    audit position t-0 0 start
+    audit read t-0 0 v-0
+    audit end t-0 1
+";
+
+fn good() -> String {
+    [BEGIN, COMMIT_0, AUDIT_V0].concat()
+}
+
+#[track_caller]
+fn check(parts: &[&str], claim: Claim, status: Status, witness: &str) -> Verdict {
+    let verdict = judge(&parts.concat(), plan(true), &Ending::default());
+    let finding = verdict.finding(claim);
+    assert_eq!(finding.status, status, "{claim}: {finding:?}");
+    let seen = finding.witnesses.iter().map(|w| w.text.as_str()).chain(finding.note.as_deref());
+    let seen: Vec<&str> = seen.collect();
+    assert!(witness.is_empty() || seen.iter().any(|text| text.contains(witness)), "{claim}: {seen:?}");
+    verdict
+}
+
+#[track_caller]
+fn violated(parts: &[&str], claim: Claim, witness: &str) {
+    let verdict = check(parts, claim, Status::Violated, witness);
+    assert_eq!(verdict.exit, 1, "{}", verdict.sentence);
+}
+
+#[test]
+fn a_good_run_holds_every_claim_that_it_exercises() {
+    let verdict = judge(&good(), plan(true), &Ending::default());
+    assert_eq!(verdict.exit, 0, "{:?}", verdict.complaints);
+    assert_eq!(verdict.findings.len(), Claim::ALL.len());
+    for finding in &verdict.findings {
+        let idle = [Claim::OrderKept].contains(&finding.claim);
+        let expected = if idle { Status::NotExercised } else { Status::Held };
+        assert_eq!(finding.status, expected, "{finding:?}");
+    }
+}
+
+#[test]
+fn a_clean_election_after_a_crash_breaks_no_invariant_and_loses_only_acks_one() {
+    let journal = [BEGIN, COMMIT_0, LEADER_DIES, AUDIT_V0].concat();
+    let verdict = judge(&journal, plan(true), &Ending::default());
+    let broken: Vec<Claim> =
+        verdict.findings.iter().filter(|f| f.status == Status::Violated).map(|finding| finding.claim).collect();
+    assert_eq!(broken, [Claim::AckedRecordsSurvive]);
+    assert_eq!((verdict.acked, verdict.lost.len()), (2, 1));
+    assert_eq!(verdict.lost[0].cause, Cause::LeaderCrashedBeforeReplication);
+    assert_eq!(verdict.exit, 1);
+}
+
+#[test]
+fn an_expected_loss_is_as_expected_only_with_its_count_and_cause() {
+    let journal = [BEGIN, COMMIT_0, LEADER_DIES, AUDIT_V0].concat();
+    let exit = |value, count, cause| {
+        let plan = expecting(Claim::AckedRecordsSurvive, value, Some((count, cause)));
+        judge(&journal, plan, &Ending::default()).exit
+    };
+    assert_eq!(exit(Expected::Violated, 1, Cause::LeaderCrashedBeforeReplication), 0);
+    assert_eq!(exit(Expected::Violated, 2, Cause::LeaderCrashedBeforeReplication), 1);
+    assert_eq!(exit(Expected::Violated, 1, Cause::PowerLossOfAllCopies), 1);
+    assert_eq!(exit(Expected::Held, 1, Cause::LeaderCrashedBeforeReplication), 1);
+}
+
+#[test]
+fn an_expected_violation_that_does_not_happen_is_unexpected() {
+    for value in [Expected::Violated, Expected::Held, Expected::Any] {
+        let plan = expecting(Claim::AckedRecordsSurvive, value, None);
+        let verdict = judge(&good(), plan, &Ending::default());
+        assert_eq!(verdict.exit, u8::from(value == Expected::Violated), "{}", verdict.sentence);
+    }
+}
+
+#[test]
+fn a_run_that_proves_nothing_is_unknown() {
+    let mark = Plan { must_reach: vec!["unclean_election".into()], ..plan(true) };
+    assert_eq!(judge(&good(), mark.clone(), &Ending::default()).exit, 2);
+    let reached = Ending { marks: vec!["unclean_election".into()], ..Ending::default() };
+    assert_eq!(judge(&good(), mark, &reached).exit, 0);
+    let unfired = Unfired { step: 2, trigger: "acked(p1) == 8".into(), last_value: "acked(p1) = 1".into() };
+    let ending = Ending { unfired: vec![unfired], ..Ending::default() };
+    let verdict = judge(&good(), plan(true), &ending);
+    assert_eq!(verdict.exit, 2);
+    assert!(verdict.sentence.contains("acked(p1) = 1"), "{}", verdict.sentence);
+    let order = expecting(Claim::OrderKept, Expected::Held, None);
+    assert_eq!(judge(&good(), order, &Ending::default()).exit, 2, "an expected claim that was not exercised");
+    let fault = Ending { harness_fault: Some("the trace hash differs".into()), ..Ending::default() };
+    assert_eq!(judge(&good(), plan(true), &fault).exit, 3);
+}
+
+#[test]
+fn a_committed_record_that_a_cleanly_elected_leader_lacks_is_a_violation() {
+    let loses = "
+        b1 kill
+        b2 cut t-0 1 0 leader-epoch
+        c1 chose t-0 leader=2 epoch=1 isr=2,3 election=clean
+        b2 leads t-0 epoch=1 hw=0";
+    let unclean = loses.replace("election=clean", "election=unclean");
+    violated(&[BEGIN, COMMIT_0, loses], Claim::CommittedPrefixKept, "without the committed records [0, 1)");
+    check(&[BEGIN, COMMIT_0, &unclean], Claim::CommittedPrefixKept, Status::Held, "an unclean election took 1");
+    let changed = loses.replace("0 leader-epoch", "0 leader-epoch\n b2 append t-0 follower e0 0..1:x");
+    violated(&[BEGIN, COMMIT_0, &changed], Claim::CommittedPrefixKept, "at 0 it has batch [0, 1)");
+}
+
+#[test]
+fn a_power_loss_is_excused_only_if_it_took_every_in_sync_replica() {
+    let returns = "
+        b2 up 2
+        b2 load t-0 hw=0
+        c1 chose t-0 leader=2 epoch=1 isr=2 election=clean
+        b2 leads t-0 epoch=1 hw=0";
+    let all = "
+        b1 power
+        b2 power
+        b3 power";
+    check(&[BEGIN, COMMIT_0, all, returns], Claim::CommittedPrefixKept, Status::Held, "a power loss of every");
+    let some = "
+        b2 power
+        b1 kill";
+    violated(&[BEGIN, COMMIT_0, some, returns], Claim::CommittedPrefixKept, "b2 leads epoch 1");
+}
+
+#[test]
+fn a_member_of_the_isr_that_is_behind_the_high_watermark_is_a_violation() {
+    let ahead = "
+        b1 append t-0 leader e0 1..2
+        b2 append t-0 follower e0 1..2
+        b1 hw t-0 leader e0 2";
+    violated(&[BEGIN, COMMIT_0, ahead], Claim::HwWithinIsr, "is 2, the log of ISR member b3 ends at 1");
+    let shrunk = "c1 chose t-0 leader=1 epoch=0 isr=1,2";
+    check(&[BEGIN, COMMIT_0, shrunk, ahead], Claim::HwWithinIsr, Status::Held, "");
+    let expanded = "\nc1 chose t-0 leader=1 epoch=0 isr=1,2,3";
+    violated(&[BEGIN, COMMIT_0, shrunk, ahead, expanded], Claim::HwWithinIsr, "b3");
+    let power = "
+        b3 power
+        b3 up 2
+        b3 load t-0 hw=0";
+    check(&[BEGIN, COMMIT_0, power, "\nb1 hw t-0 leader e0 1"], Claim::HwWithinIsr, Status::Held, "");
+}
+
+#[test]
+fn logs_that_differ_below_the_high_watermark_are_a_violation() {
+    let diverges = "
+        b1 append t-0 leader e0 1..2
+        b2 append t-0 follower e0 1..2
+        b3 append t-0 follower e0 1..2:x
+        b1 hw t-0 leader e0 2
+        b3 hw t-0 follower e0 2";
+    violated(&[BEGIN, COMMIT_0, diverges], Claim::LogsAgreeBelowHw, "at offset 1, b3 has batch");
+}
+
+#[test]
+fn a_tail_that_a_follower_kept_is_found_when_it_goes_on_copying() {
+    let kept = "
+        b1 append t-0 leader e0 1..2
+        b1 kill
+        c1 chose t-0 leader=2 epoch=1 isr=2,3 election=clean
+        b2 leads t-0 epoch=1 hw=1
+        b3 follows t-0 leader=2 epoch=1 hw=1
+        b2 append t-0 leader e1 1..2 2..3
+        b3 append t-0 follower e1 1..2 2..3
+        b2 hw t-0 leader e1 3
+        b1 up 2
+        b1 load t-0 hw=1 0..1 1..2
+        b1 follows t-0 leader=2 epoch=1 hw=1";
+    let truncates = "
+        b1 cut t-0 2 1 leader-epoch
+        b1 append t-0 follower e1 1..2 2..3
+        b1 hw t-0 follower e1 3";
+    let keeps = "
+        b1 append t-0 follower e1 2..3
+        b1 hw t-0 follower e1 3";
+    check(&[BEGIN, COMMIT_0, kept, truncates], Claim::LogsAgreeBelowHw, Status::Held, "");
+    violated(&[BEGIN, COMMIT_0, kept, keeps], Claim::LogsAgreeBelowHw, "offset 1, b1 has batch [1, 2) of epoch 0");
+}
+
+#[test]
+fn the_small_invariants_fail_on_what_they_forbid() {
+    let cases = [
+        ("c1 chose t-0 leader=1 epoch=0 isr=1,4", Claim::IsrWithinReplicas, "b4 is in the ISR"),
+        ("c1 chose t-0 leader=1 epoch=0 isr=2,3", Claim::IsrWithinReplicas, "b1 leads, the ISR is {b2, b3}"),
+        ("c1 chose t-0 leader=2 epoch=0 isr=1,2,3", Claim::OneLeaderPerEpoch, "b1 and b2 both lead epoch 0"),
+        ("b2 append t-0 leader e0 1..2", Claim::OneLeaderPerEpoch, "b1 and b2 both lead epoch 0"),
+        ("b1 hw t-0 leader e0 0", Claim::HwMonotonic, "fell from 1 to 0"),
+        ("b1 answer t-0 acks=-1 1..2 e0 hw=1", Claim::AcksAllMeansCommitted, "up to 2 while its high watermark was 1"),
+        ("b1 answer t-0 acks=-1 1..2 e0 hw=2", Claim::AcksAllMeansCommitted, "ISR member b2 ended at 1"),
+    ];
+    for (doctored, claim, witness) in cases {
+        check(&[BEGIN, COMMIT_0], claim, Status::Held, "");
+        violated(&[BEGIN, COMMIT_0, doctored], claim, witness);
+    }
+    let epochs = "
+        c1 chose t-0 leader=2 epoch=2 isr=1,2,3 election=clean
+        c1 chose t-0 leader=2 epoch=1 isr=1,2,3";
+    violated(&[BEGIN, epochs], Claim::OneLeaderPerEpoch, "fell from 2 to 1");
+}
+
+#[test]
+fn history_checkers_fail_on_what_they_forbid() {
+    let send = "
+        p1 send 1 t v-1 acks=-1
+        p1 acked 1 t-0 1";
+    let ends = |records: &str, end: u64| format!("\naudit position t-0 0 start\n{records}\naudit end t-0 {end}");
+    let both = "audit read t-0 0 v-0\naudit read t-0 1 v-1";
+    let sent = [BEGIN, COMMIT_0, send].concat();
+    let cases = [
+        (ends("audit read t-0 0 v-0", 1), Claim::AckedRecordsSurvive, "t-0@1 (v-1)"),
+        (ends(&format!("{both}\naudit read t-0 2 v-1"), 3), Claim::NoDuplicates, "t-0@1 and t-0@2"),
+        (ends(&format!("{both}\naudit read t-0 2 v-9"), 3), Claim::NoPhantomReads, "which nobody sent"),
+        (format!("\nc read t-0 1 v-0{}", ends(both, 2)), Claim::OffsetsAgree, "read as v-0 and as v-1"),
+        (ends("audit read t-0 0 v-0\naudit read t-0 2 v-1", 3), Claim::OffsetsAgree, "acknowledged at t-0@1"),
+        (format!("\nc position t-0 0 start{}", ends(both, 2)), Claim::ConsumersReachTheEnd, "c stands at t-0@0"),
+        (
+            format!("\np1 send 2 t v-2 acks=-1\np1 refused 2 X{}", ends(&format!("{both}\naudit read t-0 2 v-2"), 3)),
+            Claim::NoPhantomReads,
+            "refused with X",
+        ),
+    ];
+    check(&[&sent, &ends(both, 2)], Claim::OrderKept, Status::Held, "");
+    let swapped = sent.replace("acked 1 t-0 1", "acked 1 t-0 2") + "\np1 send 2 t v-2 acks=-1\np1 acked 2 t-0 1";
+    let log = ends("audit read t-0 0 v-0\naudit read t-0 1 v-2\naudit read t-0 2 v-1", 3);
+    violated(&[&swapped, &log], Claim::OrderKept, "v-1 before v-2");
+    for (doctored, claim, witness) in cases {
+        violated(&[&sent, &doctored], claim, witness);
+    }
+}
+
+#[test]
+fn what_timed_out_may_be_there_or_not_and_what_the_audit_did_not_see_is_unknown() {
+    let open = "
+        p1 send 1 t v-1 acks=-1
+        p1 timeout 1";
+    for records in
+        ["audit read t-0 0 v-0\naudit end t-0 1", "audit read t-0 0 v-0\naudit read t-0 1 v-1\naudit end t-0 2"]
+    {
+        let journal = [BEGIN, COMMIT_0, open, "\naudit position t-0 0 start\n", records].concat();
+        let verdict = judge(&journal, plan(true), &Ending::default());
+        assert_eq!(verdict.exit, 0, "{:?}", verdict.complaints);
+    }
+    let blind = "\naudit position t-0 0 start\n";
+    check(&[BEGIN, COMMIT_0, blind], Claim::AckedRecordsSurvive, Status::Unknown, "1 of t-0");
+}
+
+#[test]
+fn a_duplicate_by_a_retry_without_idempotence_is_permitted() {
+    let twice = [BEGIN, COMMIT_0, "\naudit read t-0 0 v-0\naudit read t-0 1 v-0\naudit end t-0 2"].concat();
+    let retried = Ending { marks: vec!["producer_retried".into()], ..Ending::default() };
+    let status =
+        |idempotent, ending: &Ending| judge(&twice, plan(idempotent), ending).finding(Claim::NoDuplicates).status;
+    assert_eq!(status(false, &retried), Status::Held);
+    assert_eq!(status(true, &retried), Status::Violated);
+    assert_eq!(status(false, &Ending::default()), Status::Violated);
+}
+
+#[test]
+fn what_vanishes_by_a_permitted_loss_is_no_phantom() {
+    let reads = "\nc read t-0 0 v-0";
+    let lost = "
+        b1 kill
+        b2 cut t-0 1 0 leader-epoch
+        c1 chose t-0 leader=2 epoch=1 isr=2 election=unclean
+        b2 leads t-0 epoch=1 hw=0
+        b2 append t-0 leader e1 0..1
+        p2 send 0 t w-0 acks=-1
+        audit position t-0 0 start
+        audit read t-0 0 w-0
+        audit end t-0 1";
+    check(
+        &[BEGIN, COMMIT_0, reads, lost],
+        Claim::NoPhantomReads,
+        Status::Held,
+        "1 reads were of records that were lost",
+    );
+    check(&[BEGIN, COMMIT_0, reads, lost], Claim::OffsetsAgree, Status::Held, "");
+    check(&[BEGIN, COMMIT_0, reads, lost], Claim::AckedRecordsSurvive, Status::Violated, "t-0@0");
+}
+
+/// A lost record's cause and which of its three moments the journal shows.
+#[track_caller]
+fn story(parts: &[&str], cause: Cause, moments: &[Moment]) {
+    let verdict = judge(&parts.concat(), plan(true), &Ending::default());
+    let lost = verdict.lost.last().expect("a record is lost");
+    assert_eq!(lost.cause, cause, "{:#?}", lost.life);
+    let found: Vec<Moment> = lost.life.lines.iter().filter_map(|line| line.moment).collect();
+    assert_eq!(found, moments, "{:#?}", lost.life);
+    assert!(!lost.life.therefore.is_empty());
+}
+
+#[test]
+fn every_cause_is_told_from_the_decisive_event() {
+    use Moment::{Decisive, LastCopyGone, Promise};
+    let gone = "\naudit position t-0 0 start\naudit end t-0 0";
+    story(
+        &[BEGIN, COMMIT_0, LEADER_DIES, AUDIT_V0],
+        Cause::LeaderCrashedBeforeReplication,
+        &[Promise, Decisive, LastCopyGone],
+    );
+    let moved =
+        LEADER_DIES.replace("b1 kill", "").replace("b1 up 2", "").replace("election=clean", "election=preferred");
+    let moved = moved.replace("b1 load t-0 hw=1 0..1 1..2", "");
+    story(
+        &[BEGIN, COMMIT_0, &moved, AUDIT_V0],
+        Cause::LeaderMovedBeforeReplication,
+        &[Promise, Decisive, LastCopyGone],
+    );
+    let unclean = LEADER_DIES.replace("election=clean", "election=unclean");
+    story(&[BEGIN, COMMIT_0, &unclean, AUDIT_V0], Cause::LeaderElectedWithoutThem, &[Promise, Decisive, LastCopyGone]);
+    let early = LEADER_DIES.replace("acks=1", "acks=-1");
+    story(&[BEGIN, COMMIT_0, &early, AUDIT_V0], Cause::AcknowledgedTooEarly, &[Promise, Decisive, LastCopyGone]);
+    let joined = early.replace("isr=1,2,3", "isr=1,3");
+    story(&[BEGIN, COMMIT_0, &joined, AUDIT_V0], Cause::JoinedIsrTooEarly, &[Promise, Decisive, LastCopyGone]);
+    let stale = "
+        c1 chose t-0 leader=2 epoch=1 isr=2,3 election=clean
+        p1 send 1 t v-1 acks=1
+        b1 append t-0 leader e0 1..2
+        b1 answer t-0 acks=1 1..2 e0 isr=1,2,3 hw=1
+        p1 acked 1 t-0 1
+        b1 cut t-0 2 1 leader-epoch";
+    story(&[BEGIN, COMMIT_0, stale, AUDIT_V0], Cause::AcknowledgedByAStaleLeader, &[Decisive, Promise, LastCopyGone]);
+    let elects_2 = "
+        b2 up 2
+        b2 load t-0 hw=0
+        c1 chose t-0 leader=2 epoch=1 isr=2 election=clean
+        b2 leads t-0 epoch=1 hw=0
+        b1 up 2";
+    let all = "
+        b1 power
+        b2 power
+        b3 power";
+    let rest = "
+        b1 load t-0 hw=0
+        b3 up 2
+        b3 load t-0 hw=0";
+    story(
+        &[BEGIN, COMMIT_0, all, elects_2, rest, gone],
+        Cause::PowerLossOfAllCopies,
+        &[Promise, Decisive, LastCopyGone],
+    );
+    let some = "
+        b2 power
+        b1 kill";
+    let cut = "
+        b1 load t-0 hw=0 0..1
+        b1 cut t-0 1 0 leader-epoch
+        b3 cut t-0 1 0 leader-epoch";
+    story(
+        &[BEGIN, COMMIT_0, some, elects_2, cut, gone],
+        Cause::ElectedAfterPowerLoss,
+        &[Promise, Decisive, LastCopyGone],
+    );
+    let to_hw = "
+        b2 cut t-0 1 0 high-watermark
+        b1 kill
+        c1 chose t-0 leader=2 epoch=1 isr=2,3 election=clean
+        b2 leads t-0 epoch=1 hw=0
+        b1 cut t-0 1 0 high-watermark
+        b3 cut t-0 1 0 high-watermark";
+    story(&[BEGIN, COMMIT_0, to_hw, gone], Cause::TruncatedToHighWatermark, &[Promise, Decisive, LastCopyGone]);
+}
+
+#[test]
+fn a_record_that_its_only_holder_brings_back_as_leader_is_not_lost_by_the_leader_between() {
+    let back = "
+        c1 chose t-0 leader=1 epoch=2 isr=1,2,3 election=clean
+        b1 leads t-0 epoch=2 hw=1
+        b1 kill
+        c1 chose t-0 leader=3 epoch=3 isr=2,3 election=unclean
+        b3 leads t-0 epoch=3 hw=1";
+    let dies = LEADER_DIES.replace("b1 cut t-0 2 1 leader-epoch", "");
+    story(
+        &[BEGIN, COMMIT_0, &dies, back, AUDIT_V0],
+        Cause::LeaderElectedWithoutThem,
+        &[Moment::Promise, Moment::Decisive],
+    );
+}
+
+#[test]
+fn a_checker_that_panics_makes_its_claims_unknown() {
+    let verdict = super::judge::judge(&plan(true), &Ending::default(), super::history::unknown("index"), 0, Vec::new());
+    assert_eq!(verdict.exit, 2);
+    assert!(
+        verdict.complaints.iter().all(|complaint| complaint.contains("gave up: index")),
+        "{:?}",
+        verdict.complaints
+    );
+    let mut oracle = super::Oracle::new(plan(true));
+    oracle.gave_up = Some("at event 3: boom".into());
+    let verdict = oracle.finish(&Ending::default());
+    assert_eq!(verdict.finding(Claim::HwMonotonic).status, Status::Unknown);
+    assert_eq!(verdict.exit, 2);
+}
+
+#[test]
+fn names_of_claims_and_causes_read_back_and_a_misspelt_one_is_corrected() {
+    for claim in Claim::ALL {
+        assert_eq!(claim.name().parse(), Ok(*claim));
+    }
+    for cause in Cause::ALL {
+        assert_eq!(cause.name().parse(), Ok(*cause));
+    }
+    assert!("order-keept".parse::<Claim>().unwrap_err().contains("did you mean `order-kept`"));
+    assert!("leader-elected-with-them".parse::<Cause>().unwrap_err().contains("leader-elected-without-them"));
+}

@@ -1,0 +1,133 @@
+//! The worked example - an unclean election loses acknowledged records - as a journal by hand, rendered.
+
+use super::{
+    Change, ExplainError, File, JOURNAL_FILE, MANIFEST_FILE, Manifest, Recorded, SCHEMA, STORY_FILE, explain, files,
+    load, replay_command, run_lines,
+};
+use crate::{
+    base::Time,
+    check::{
+        Cause, Claim, Ending, Expected, Plan,
+        fixture::{expecting, journal, judge},
+    },
+};
+
+const UNCLEAN: &str = "
+    1 b1 up 1
+    1 b2 up 1
+    1 b3 up 1
+    100 c1 chose orders-0 leader=1 epoch=0 isr=1,2,3 election=created why=created
+    110 b1 leads orders-0 epoch=0 hw=0
+    110 b2 follows orders-0 leader=1 epoch=0
+    110 b3 follows orders-0 leader=1 epoch=0
+    200 p1 send 0 orders o-0 acks=1
+    201 b1 append orders-0 leader e0 0..1
+    202 b1 answer orders-0 acks=1 0..1 e0 isr=1,2,3 hw=0
+    202 p1 acked 0 orders-0 0
+    203 b2 append orders-0 follower e0 0..1
+    203 b3 append orders-0 follower e0 0..1
+    204 b1 hw orders-0 leader e0 1
+    512 scenario step 1 cut b1 | b2,b3
+    601 p1 send 1 orders o-1 acks=1
+    602 b1 append orders-0 leader e0 1..2
+    602 b1 answer orders-0 acks=1 1..2 e0 isr=1,2,3 hw=1
+    603 p1 acked 1 orders-0 1
+    701 p1 send 2 orders o-2 acks=1
+    702 b1 append orders-0 leader e0 2..3
+    702 b1 answer orders-0 acks=1 2..3 e0 isr=1,2,3 hw=1
+    703 p1 acked 2 orders-0 2
+    1803 c1 chose orders-0 leader=1 epoch=0 isr=1 why=behind-for-1000-ms
+    1804 b1 hw orders-0 leader e0 3
+    2011 scenario step 2 crash b1 kill
+    2011 b1 kill
+    2914 c1 fence 1 session ended
+    2914 c1 chose orders-0 leader=2 epoch=1 isr=2 election=unclean why=no-ISR-member-is-alive
+    2920 b2 leads orders-0 epoch=1 hw=1
+    2921 b3 follows orders-0 leader=2 epoch=1 hw=1
+    3000 scenario step 3 heal all; restart b1
+    3500 b1 up 2
+    3600 b1 load orders-0 hw=1 0..1 1..2 2..3
+    3900 b1 follows orders-0 leader=2 epoch=1 hw=1
+    3980 b1 cut orders-0 3 1 leader-epoch
+    5000 audit position orders-0 0 start
+    5001 audit read orders-0 0 o-0
+    5002 audit end orders-0 1
+";
+
+fn recorded() -> Recorded {
+    let mut plan =
+        expecting(Claim::AckedRecordsSurvive, Expected::Violated, Some((2, Cause::LeaderElectedWithoutThem)));
+    plan.topics = [("orders".into(), [("min.insync.replicas".into(), "1".into())].into())].into();
+    let ending = Ending { marks: vec!["unclean_election".into()], ..Ending::default() };
+    let verdict = judge(UNCLEAN, Plan { must_reach: ending.marks.clone(), ..plan.clone() }, &ending);
+    let entries = journal(UNCLEAN);
+    let manifest = Manifest {
+        schema: SCHEMA.into(),
+        highwater: "0.1.0".into(),
+        scenario: "03-unclean-election".into(),
+        path: "scenarios/03-unclean-election.toml".into(),
+        title: "Unclean election loses acknowledged records".into(),
+        teaches: Some("A promise is as good as the set of brokers that may lead next".into()),
+        variant: Some("acks=1, again".into()),
+        changes: vec![Change { key: "client.p1.acks".into(), from: Some("all".into()), to: "1".into() }],
+        seed: 7,
+        verdict,
+        trace_hash: "0123abcd".into(),
+        events: entries.len() as u64,
+        simulated_ns: Time(5_002_000_000),
+        ending,
+        plan,
+        config: serde_json::json!({"acks": "1"}),
+        scenario_text: "title = \"Unclean election\"\n".into(),
+    };
+    Recorded { manifest, entries }
+}
+
+fn text(files: &[File], name: &str) -> String {
+    let file = files.iter().find(|file| file.name == name).expect("a run has this file");
+    String::from_utf8(file.bytes.clone()).expect("every file is text")
+}
+
+#[test]
+fn the_story_of_an_unclean_election() {
+    insta::assert_snapshot!(text(&files(&recorded()), STORY_FILE));
+}
+
+#[test]
+fn the_lines_for_a_terminal_name_the_loss_its_reason_and_the_command() {
+    let run = recorded();
+    insta::assert_snapshot!("terminal", run_lines(&run.manifest));
+    let plain = Manifest { variant: None, ..run.manifest };
+    assert_eq!(replay_command(&plain), "cargo sim replay scenarios/03-unclean-election.toml --seed 7");
+}
+
+#[test]
+fn a_run_reads_back_from_its_files_and_renders_to_the_same_bytes() {
+    let run = recorded();
+    let written = files(&run);
+    let back = load(&text(&written, MANIFEST_FILE), &text(&written, JOURNAL_FILE)).unwrap();
+    assert_eq!(back, run);
+    assert_eq!(files(&back), written);
+}
+
+#[test]
+fn explain_tells_of_lost_and_kept_records_and_refuses_unknown_ones() {
+    let run = recorded();
+    let all = explain(&run, None).unwrap();
+    assert!(all.contains("LOST orders-0@1 e0") && all.contains("LOST orders-0@2 e0"), "{all}");
+    assert!(explain(&run, Some("orders-0@2")).unwrap().contains("<- DECISIVE"));
+    insta::assert_snapshot!("kept", explain(&run, Some("orders-0@0")).unwrap());
+    let unknown = explain(&run, Some("orders-0@9")).unwrap_err().to_string();
+    assert!(unknown.contains("no producer was told"), "{unknown}");
+    assert_eq!(explain(&run, Some("orders-0")), Err(ExplainError::Record("orders-0".into())));
+}
+
+#[test]
+fn a_damaged_run_is_refused_with_file_and_line() {
+    let written = files(&recorded());
+    let (manifest, journal) = (text(&written, MANIFEST_FILE), text(&written, JOURNAL_FILE));
+    let error = |manifest: &str, journal: &str| load(manifest, journal).unwrap_err().to_string();
+    assert!(error("{", &journal).starts_with("run.json: "));
+    assert!(error(&manifest.replace(SCHEMA, "highwater/run/9"), &journal).contains("this version reads"));
+    assert!(error(&manifest, &journal.replacen("\"kind\"", "\"sort\"", 2)).starts_with("events.jsonl:1: "));
+}
