@@ -3,17 +3,17 @@
 //! The decisive event is the first after which the leader's lineage lacks the record for good: an election, or the
 //! restart of a leader whose log came back without it. The first row that applies names the cause:
 //!
-//! | the broker that leads after the decisive event | and | cause |
+//! | copy of the broker that leads after it | and | cause |
 //! |---|---|---|
-//! | lost its copy with its power | so did every broker that had one, or it lost power too | `power-loss-of-all-copies` |
-//! | lost its copy with its power | another broker with a copy did not lose power | `elected-after-power-loss` |
-//! | had cut its copy off at its own high watermark | | `truncated-to-high-watermark` |
-//! | never had a copy, was elected before the promise | the leader it replaced promised | `acknowledged-by-a-stale-leader` |
-//! | never had a copy, by an unclean election | | `leader-elected-without-them` |
-//! | never had a copy, by a clean election, acks=1 | the old leader's process had ended | `leader-crashed-before-replication` |
-//! | never had a copy, by a clean election, acks=1 | the old leader ran on | `leader-moved-before-replication` |
-//! | never had a copy, by a clean election, acks=all | it was in the ISR at the promise | `acknowledged-too-early` |
-//! | never had a copy, by a clean election, acks=all | it came into the ISR later | `joined-isr-too-early` |
+//! | lost with its power | so was every other copy, or its host lost power too | `power-loss-of-all-copies` |
+//! | lost with its power | another broker with a copy did not lose power | `elected-after-power-loss` |
+//! | cut off at its own high watermark | | `truncated-to-high-watermark` |
+//! | never had one | it was elected before the promise | `acknowledged-by-a-stale-leader` |
+//! | never had one | unclean election | `leader-elected-without-them` |
+//! | never had one | clean election, acks=1, the old leader had stopped | `leader-crashed-before-replication` |
+//! | never had one | clean election, acks=1, the old leader ran on | `leader-moved-before-replication` |
+//! | never had one | clean election, acks=all, it was in the ISR at the promise | `acknowledged-too-early` |
+//! | never had one | clean election, acks=all, it came into the ISR later | `joined-isr-too-early` |
 //! | anything else, or no decisive event in the journal | | `unknown` |
 
 use std::{fmt, str::FromStr};

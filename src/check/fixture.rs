@@ -16,7 +16,7 @@
 //! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3
 //! ```
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Cause, Claim, Ending, Expectation, Expected, ExpectedLoss, Oracle, Plan, ProducerPlan, Verdict};
 use crate::{
@@ -66,7 +66,7 @@ pub(crate) fn expecting(claim: Claim, value: Expected, lost: Option<(u64, Cause)
 
 struct Words<'a> {
     plain: Vec<&'a str>,
-    named: HashMap<&'a str, &'a str>,
+    named: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Words<'a> {

@@ -15,16 +15,12 @@
 
 mod cause;
 mod claim;
-#[cfg(test)]
-pub(crate) mod fixture;
 pub mod history;
 pub mod invariants;
 mod judge;
 pub mod model;
 mod plan;
 pub mod story;
-#[cfg(test)]
-mod tests;
 mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -126,3 +122,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic without a message").to_owned()
 }
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The cluster as its events tell it: who runs, what each replica's log holds, what the controller decided.
 //!
-//! Rebuilt from events alone. It is what *is*, not what any broker believes: a leader may not know yet what stands here.
-//! Brokers are named `b<node.id>`.
+//! Rebuilt from events alone. It is what *is*, not what any broker believes: a leader may not know yet what stands
+//! here. Brokers are named `b<node.id>`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -336,9 +336,8 @@ fn story(parts: &[&str], cause: Cause, moments: &[Moment]) {
 }
 
 #[test]
-fn every_cause_is_told_from_the_decisive_event() {
+fn causes_of_a_leader_without_a_copy_are_told_from_its_election() {
     use Moment::{Decisive, LastCopyGone, Promise};
-    let gone = "\naudit position t-0 0 start\naudit end t-0 0";
     story(
         &[BEGIN, COMMIT_0, LEADER_DIES, AUDIT_V0],
         Cause::LeaderCrashedBeforeReplication,
@@ -366,6 +365,12 @@ fn every_cause_is_told_from_the_decisive_event() {
         p1 acked 1 t-0 1
         b1 cut t-0 2 1 leader-epoch";
     story(&[BEGIN, COMMIT_0, stale, AUDIT_V0], Cause::AcknowledgedByAStaleLeader, &[Decisive, Promise, LastCopyGone]);
+}
+
+#[test]
+fn causes_that_need_a_lost_copy_are_told_from_how_it_went() {
+    use Moment::{Decisive, LastCopyGone, Promise};
+    let gone = "\naudit position t-0 0 start\naudit end t-0 0";
     let elects_2 = "
         b2 up 2
         b2 load t-0 hw=0

@@ -1,20 +1,19 @@
 //! Renders what a run recorded: files of a run's folder, lines for the terminal, the life of a record.
 //!
-//! Input is a [`Recorded`]: the [`Manifest`] and the journal, nothing live. The same input gives the same bytes; nothing
-//! here reads a clock, a path or an environment. A renderer returns text or bytes, and who called it writes them.
+//! Input is a [`Recorded`]: the [`Manifest`] and the journal, nothing live. The same input gives the same bytes;
+//! nothing here reads a clock, a path or an environment. A renderer returns text or bytes, and who called it writes
+//! them.
 
 mod explain;
 mod manifest;
 mod milestones;
 mod story_text;
 mod terminal;
-#[cfg(test)]
-mod tests;
 
 pub use self::{
     explain::{ExplainError, explain, load},
     manifest::{Change, Manifest, SCHEMA},
-    terminal::{replay_command, run_lines},
+    terminal::{replay_command, run_json, run_lines},
 };
 use crate::trace::journal::Entry;
 
@@ -61,3 +60,6 @@ fn journal_lines(entries: &[Entry]) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests;

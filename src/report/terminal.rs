@@ -64,6 +64,38 @@ pub(super) fn lost_lines(verdict: &Verdict) -> Vec<String> {
     groups.into_iter().map(line).collect()
 }
 
+/// The run as one JSON object on one line, for programs; `schema` tells its version.
+pub fn run_json(manifest: &Manifest) -> String {
+    let verdict = &manifest.verdict;
+    let claims: serde_json::Map<String, serde_json::Value> = verdict
+        .findings
+        .iter()
+        .map(|finding| (finding.claim.name().to_owned(), serde_json::json!(finding.status)))
+        .collect();
+    let lost: Vec<serde_json::Value> = verdict
+        .lost
+        .iter()
+        .map(|lost| serde_json::json!({"partition": lost.partition, "offset": lost.offset, "cause": lost.cause}))
+        .collect();
+    serde_json::json!({
+        "schema": "highwater/verdict/1",
+        "scenario": manifest.scenario,
+        "variant": manifest.variant,
+        "seed": manifest.seed,
+        "exit": verdict.exit,
+        "verdict": verdict.sentence,
+        "complaints": verdict.complaints,
+        "acked": verdict.acked,
+        "lost": lost,
+        "claims": claims,
+        "trace_hash": manifest.trace_hash,
+        "events": manifest.events,
+        "simulated_ns": manifest.simulated_ns,
+        "replay": replay_command(manifest),
+    })
+    .to_string()
+}
+
 /// The command that runs exactly this again.
 pub fn replay_command(manifest: &Manifest) -> String {
     let variant =

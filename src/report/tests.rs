@@ -2,7 +2,7 @@
 
 use super::{
     Change, ExplainError, File, JOURNAL_FILE, MANIFEST_FILE, Manifest, Recorded, SCHEMA, STORY_FILE, explain, files,
-    load, replay_command, run_lines,
+    load, replay_command, run_json, run_lines,
 };
 use crate::{
     base::Time,
@@ -97,6 +97,7 @@ fn the_story_of_an_unclean_election() {
 fn the_lines_for_a_terminal_name_the_loss_its_reason_and_the_command() {
     let run = recorded();
     insta::assert_snapshot!("terminal", run_lines(&run.manifest));
+    insta::assert_snapshot!("json", run_json(&run.manifest));
     let plain = Manifest { variant: None, ..run.manifest };
     assert_eq!(replay_command(&plain), "cargo sim replay scenarios/03-unclean-election.toml --seed 7");
 }

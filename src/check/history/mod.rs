@@ -35,7 +35,7 @@ pub const CLAIMS: &[Claim] = &[
 #[derive(Default)]
 pub struct History {
     /// Every record given to a producer, by producer and number.
-    sends: BTreeMap<(Arc<str>, u64), Send>,
+    sends: BTreeMap<(Arc<str>, u64), Sent>,
     /// Every record handed to a consumer, in order.
     reads: Vec<Read>,
     /// Where each consumer stands: the offset after the last it read.
@@ -45,7 +45,7 @@ pub struct History {
 }
 
 /// A record given to a producer.
-struct Send {
+struct Sent {
     topic: Arc<str>,
     content: Content,
     acks: i16,
@@ -94,7 +94,7 @@ impl History {
             Event::RecordSent { record, topic, key, value, acks, .. } => {
                 let content = Content { key: key.clone(), value: value.clone() };
                 let (topic, acks, outcome) = (topic.clone(), *acks, Outcome::Indefinite);
-                let send = Send { topic, content, acks, sent: entry.id, outcome };
+                let send = Sent { topic, content, acks, sent: entry.id, outcome };
                 self.sends.insert((entry.node.clone(), *record), send);
             }
             Event::RecordAcked { record, partition, offset } => {
@@ -153,7 +153,7 @@ impl History {
 struct Acked<'a> {
     producer: &'a Arc<str>,
     record: u64,
-    send: &'a Send,
+    send: &'a Sent,
     partition: &'a TopicPartition,
     offset: Offset,
     event: EventId,

@@ -1,7 +1,8 @@
 //! `order-kept`: S27, Jepsen's `nonmonotonic-send`.
 //!
 //! Of two acknowledged records that one producer sent to one partition and that are in the log at the end, the one sent
-//! first has the lower offset. (A lost record's offset may be given again.) Without `enable.idempotence` and with more than one request in flight a retry may reorder, which is noted but no violation.
+//! first has the lower offset. (A lost record's offset may be given again.) Without `enable.idempotence` and with more
+//! than one request in flight a retry may reorder, which is noted but no violation.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,9 +1,10 @@
-//! `no-phantom-reads` (S13 `ConsistentRead`, Jepsen's `G1a` and reads out of nowhere) and `offsets-agree` (S17, Jepsen's
-//! `inconsistent-offsets`).
+//! `no-phantom-reads` (S13 `ConsistentRead`, Jepsen's `G1a` and reads out of nowhere) and `offsets-agree` (S17,
+//! Jepsen's `inconsistent-offsets`).
 //!
-//! A record that a consumer has read was sent, was not refused for certain, and is still in the log when the audit reads
-//! it. Two reads of one offset give one record. Where a loss was permitted, or is reported by `acked-records-survive`,
-//! what was read may vanish and its offset may be given again: that is the same loss seen from another side.
+//! A record that a consumer has read was sent, was not refused for certain, and is still in the log when the audit
+//! reads it. Two reads of one offset give one record. Where a loss was permitted, or is reported by
+//! `acked-records-survive`, what was read may vanish and its offset may be given again: that is the same loss seen from
+//! another side.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -95,7 +96,10 @@ pub(super) fn disagreements(case: &Case<'_>) -> Finding {
             continue;
         }
         score.checks += 1;
-        if let Some(offset) = lost::moved_to(case.history, &acked).filter(|_| !acked.is_in_place(case.history))
+        if acked.is_in_place(case.history) {
+            continue;
+        }
+        if let Some(offset) = lost::moved_to(case.history, &acked)
             && !case.excuses(acked.partition, acked.offset.min(offset))
         {
             let (value, partition) = (&acked.send.content.value, acked.partition);

@@ -3,9 +3,9 @@
 //!
 //! Excused, and written into the ledger:
 //! * an **unclean election** since the last leader began: whatever the new leader lacks;
-//! * a **power loss**: the new leader lost power and had not caught up since, and so had every member of the ISR of that
-//!   moment. A member that lost power alone and came back as leader without its tail is *not* excused: a controller has
-//!   to take it out of the ISR first (KIP-903, KIP-966).
+//! * a **power loss**: the new leader lost power and had not caught up since, and so had every member of the ISR of
+//!   that moment. A member that lost power alone and came back as leader without its tail is *not* excused: a
+//!   controller has to take it out of the ISR first (KIP-903, KIP-966).
 //!
 //! A leader that was replaced without knowing it (a zombie) commits nothing here.
 

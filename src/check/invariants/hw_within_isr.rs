@@ -1,5 +1,5 @@
-//! S7 `ValidHighWatermark` (AsyncIsr), S6 `StrongIsr` (hachikuji): each member of the committed ISR has everything below
-//! the high watermark of the leader that the controller chose.
+//! S7 `ValidHighWatermark` (AsyncIsr), S6 `StrongIsr` (hachikuji): each member of the committed ISR has everything
+//! below the high watermark of the leader that the controller chose.
 //!
 //! It follows from the maximal ISR (KIP-497): a leader counts a member as long as the controller may still think it is
 //! one. Excused: a member whose host lost power and which has not caught up since; the controller takes it out when it

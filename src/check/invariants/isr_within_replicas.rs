@@ -1,6 +1,6 @@
-//! S11 `LeaderInIsr` (hachikuji), S12 `ValidControllerState` (Vanlightly): in each decision of the controller the ISR is
-//! part of the replicas, and the leader, if there is one, is in the ISR - after an unclean election too, which makes the
-//! leader the ISR.
+//! S11 `LeaderInIsr` (hachikuji), S12 `ValidControllerState` (Vanlightly): in each decision of the controller the ISR
+//! is part of the replicas, and the leader, if there is one, is in the ISR - after an unclean election too, which makes
+//! the leader the ISR.
 
 use super::{Broken, Tally, Violation};
 use crate::{

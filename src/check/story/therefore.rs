@@ -1,5 +1,5 @@
-//! The conclusion of a record's life, from two sets: a record may be lost exactly if somebody can be elected who was not
-//! needed for the promise, or if everybody who was needed forgets.
+//! The conclusion of a record's life, from two sets: a record may be lost exactly if somebody can be elected who was
+//! not needed for the promise, or if everybody who was needed forgets.
 //!
 //! What would have kept it follows from the rules of replication, not from another run; where a variant of the scenario
 //! really was run, its own verdict confirms it.
@@ -86,7 +86,8 @@ fn sets(facts: &Facts<'_>) -> String {
         }
         Cause::Unknown => format!("the promise needed {needed}; the journal does not show what decided the loss."),
         _ => format!(
-            "the promise needed {needed}; the election accepted any of {electable} and took {elected}, which had no copy."
+            "the promise needed {needed}; the election accepted any of {electable} and took {elected}, which had no \
+             copy."
         ),
     }
 }
@@ -101,13 +102,13 @@ fn remedies(facts: &Facts<'_>) -> Vec<String> {
             "It would have lived with replicas on hosts that do not lose power together.".into(),
         ],
         Cause::ElectedAfterPowerLoss => vec![
-            "It would have lived with flush.messages=1, or had the controller taken the broker out of the ISR before it \
-             came back (KIP-903, KIP-966)."
+            "It would have lived with flush.messages=1, or had the controller taken the broker out of the ISR before \
+             it came back (KIP-903, KIP-966)."
                 .into(),
         ],
         Cause::TruncatedToHighWatermark => vec![
-            "It would have lived with Kafka 0.11 or newer (switch truncate = \"leader-epoch\", KIP-101): a follower asks \
-             the leader where its epochs end before it cuts anything."
+            "It would have lived with Kafka 0.11 or newer (switch truncate = \"leader-epoch\", KIP-101): a follower \
+             asks the leader where its epochs end before it cuts anything."
                 .into(),
             "No setting of acks or min.insync.replicas would have helped: every in-sync replica had it.".into(),
         ],
@@ -140,8 +141,8 @@ fn unclean(facts: &Facts<'_>) -> Vec<String> {
                 format!("With acks=all the acknowledgement would have waited for {}.", brokers(facts.promise_isr))
             }
             ([_], _) => format!(
-                "acks=all alone would NOT have saved it: the ISR was {{b{leader}}}, and b{leader} would have acknowledged \
-                 at once."
+                "acks=all alone would NOT have saved it: the ISR was {{b{leader}}}, and b{leader} would have \
+                 acknowledged at once."
             ),
             _ => format!(
                 "acks=all alone would NOT have saved it: the ISR shrank to {{b{leader}}}, and b{leader} would have \
