@@ -98,6 +98,10 @@ impl BatchHeader {
         if parsed.last_offset_delta < 0 {
             return Err(BatchError::Malformed(format!("last offset delta {}", parsed.last_offset_delta)));
         }
+        // So that no arithmetic on the offsets of a batch overflows.
+        if !(0..=i64::MAX - (1 << 32)).contains(&parsed.base_offset.0) {
+            return Err(BatchError::Malformed(format!("base offset {}", parsed.base_offset)));
+        }
         Ok(parsed)
     }
 
