@@ -70,13 +70,8 @@ impl LogDirectory {
             _ => StorageError::io(LOCK)(error),
         })?;
         let marker = checkpoint::read(&disk, CLEAN_SHUTDOWN).await?;
-        if marker.is_some() {
-            // Gone before anything is loaded: a crash while loading is not a clean stop (KAFKA-10471).
-            disk.remove_file(CLEAN_SHUTDOWN).await.map_err(StorageError::io(CLEAN_SHUTDOWN))?;
-            disk.sync_dir("").await.map_err(StorageError::io(""))?;
-        }
         let epoch = marker.as_ref().and_then(|bytes| serde_json::from_slice::<CleanShutdown>(bytes).ok());
-        Ok(Self {
+        let directory = Self {
             meta,
             clean: marker.is_some(),
             previous_broker_epoch: BrokerEpoch(epoch.map_or(-1, |marker| marker.broker_epoch)),
@@ -87,7 +82,13 @@ impl LogDirectory {
             switches,
             tracer,
             _lock: lock,
-        })
+        };
+        if directory.clean {
+            // Gone before anything is loaded: a crash while loading is not a clean stop (KAFKA-10471).
+            directory.disk.remove_file(CLEAN_SHUTDOWN).await.map_err(StorageError::io(CLEAN_SHUTDOWN))?;
+            directory.disk.sync_dir("").await.map_err(StorageError::io(""))?;
+        }
+        Ok(directory)
     }
 
     /// Whose directory it is.
@@ -105,10 +106,11 @@ impl LogDirectory {
         self.previous_broker_epoch
     }
 
-    /// Opens every partition's log in the directory.
+    /// Opens every partition's log in the directory. One that is damaged is left out and left as it is: the others go
+    /// on, and [`LogDirectory::create`] says what is wrong with it.
     ///
     /// # Errors
-    /// A log that cannot be opened; its files are left as they are.
+    /// The directory cannot be read.
     pub async fn load(&self) -> Result<BTreeMap<TopicPartition, Opened>, StorageError> {
         let mut logs = BTreeMap::new();
         for entry in self.disk.list("").await.map_err(StorageError::io(""))? {
@@ -120,20 +122,28 @@ impl LogDirectory {
                 continue;
             }
             let Ok(partition) = entry.name.parse::<TopicPartition>() else { continue };
-            let Some(topic_id) = self.read_topic_id(&entry.name).await? else {
-                tracing::warn!(folder = entry.name, "no partition.metadata: left alone");
-                continue;
-            };
-            let opened = self.open_log(&partition, topic_id, LogConfig::default()).await?;
-            logs.insert(partition, opened);
+            match self.load_log(&partition).await {
+                Ok(Some(opened)) => {
+                    logs.insert(partition, opened);
+                }
+                Ok(None) => tracing::warn!(folder = entry.name, "no partition.metadata: left alone"),
+                Err(error) => tracing::error!(folder = entry.name, %error, "this log is offline"),
+            }
         }
         Ok(logs)
     }
 
-    /// Makes the log of a new partition.
+    async fn load_log(&self, partition: &TopicPartition) -> Result<Option<Opened>, StorageError> {
+        match self.read_topic_id(&partition.to_string()).await? {
+            Some(topic_id) => self.open_log(partition, topic_id, LogConfig::default()).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes the log of a new partition, or opens the one that is there.
     ///
     /// # Errors
-    /// The disk failed.
+    /// The disk failed, the log that is there is damaged or belongs to an earlier topic of the same name.
     pub async fn create(
         &self,
         partition: &TopicPartition,
@@ -142,8 +152,17 @@ impl LogDirectory {
     ) -> Result<Opened, StorageError> {
         let folder = partition.to_string();
         self.disk.create_dir_all(&folder).await.map_err(StorageError::io(&folder))?;
-        let metadata = format!("version: 0\ntopic_id: {topic_id}\n");
-        checkpoint::replace(&self.disk, &format!("{folder}/partition.metadata"), metadata.as_bytes()).await?;
+        match self.read_topic_id(&folder).await? {
+            Some(found) if found == topic_id => {}
+            Some(found) => {
+                let path = self.disk.describe(&folder);
+                return Err(StorageError::InconsistentTopicId { path, found, expected: topic_id });
+            }
+            None => {
+                let metadata = format!("version: 0\ntopic_id: {topic_id}");
+                checkpoint::replace(&self.disk, &format!("{folder}/partition.metadata"), metadata.as_bytes()).await?;
+            }
+        }
         self.open_log(partition, topic_id, config).await
     }
 

@@ -4,7 +4,10 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::base::Offset;
+use crate::{
+    base::{Offset, TopicId},
+    protocol::ErrorCode,
+};
 
 /// An operation on a log or its files failed.
 #[derive(Debug, Error)]
@@ -37,12 +40,41 @@ pub enum StorageError {
         /// Offset after the last.
         end: Offset,
     },
+    /// A write or a sync of this log failed before, and what its files hold is not known any more: it takes nothing
+    /// until it is opened again (KAFKA-10778).
+    #[error("{path} is offline: {reason}")]
+    Offline {
+        /// The log's folder.
+        path: String,
+        /// The first failure.
+        reason: String,
+    },
+    /// The folder of a partition belongs to an earlier topic of the same name (KIP-516).
+    #[error("{path} belongs to topic id {found}, expected {expected}")]
+    InconsistentTopicId {
+        /// The log's folder.
+        path: String,
+        /// Id in its `partition.metadata`.
+        found: TopicId,
+        /// Id by the metadata.
+        expected: TopicId,
+    },
     /// The directory belongs to another node or cluster, is not formatted, or is in use.
     #[error("{0}")]
     Directory(String),
 }
 
 impl StorageError {
+    /// How this is told on the wire.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::Corrupt { .. } => ErrorCode::CorruptMessage,
+            Self::InconsistentTopicId { .. } => ErrorCode::InconsistentTopicId,
+            Self::Io { .. } | Self::Offline { .. } | Self::Directory(_) => ErrorCode::KafkaStorageError,
+        }
+    }
+
     /// For `map_err` on a call that touches `path`.
     pub fn io(path: &str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -1,4 +1,4 @@
-//! The two sparse indexes of a segment, kept in memory and appended to their files.
+//! The two sparse indexes of a segment, kept in memory and written to their files when the segment is closed.
 //!
 //! | index | entry | rule |
 //! |---|---|---|
@@ -11,7 +11,7 @@
 use super::StorageError;
 use crate::{
     base::{Offset, Timestamp},
-    runtime::disk::{Disk, File, Open},
+    runtime::disk::{Disk, Open},
 };
 
 /// One kind of index entry.
@@ -22,6 +22,8 @@ pub trait Entry: Copy {
     fn read(bytes: &[u8], base: Offset) -> Self;
     /// Writes an entry.
     fn write(&self, base: Offset, out: &mut Vec<u8>);
+    /// Whether this entry may be the first of a segment that begins at `base`.
+    fn may_be_first(&self, base: Offset) -> bool;
     /// Whether this entry may follow `previous`.
     fn follows(&self, previous: &Self) -> bool;
 }
@@ -57,6 +59,10 @@ impl Entry for Position {
         out.extend_from_slice(&(self.position as u32).to_be_bytes());
     }
 
+    fn may_be_first(&self, base: Offset) -> bool {
+        self.offset >= base && self.position > 0
+    }
+
     fn follows(&self, previous: &Self) -> bool {
         self.offset > previous.offset && self.position > previous.position
     }
@@ -76,42 +82,57 @@ impl Entry for Reached {
         out.extend_from_slice(&((self.offset.0 - base.0) as i32).to_be_bytes());
     }
 
+    fn may_be_first(&self, base: Offset) -> bool {
+        self.offset >= base && self.timestamp >= 0 && (self.timestamp, self.offset) != (0, base)
+    }
+
     fn follows(&self, previous: &Self) -> bool {
         self.timestamp > previous.timestamp && self.offset >= previous.offset
     }
 }
 
-/// An index file with its entries.
+/// The entries of an index, and how many of them its file holds.
+///
+/// Entries reach the file when the segment is closed. A kill loses those of the active segment, which is walked again
+/// then in any case; in exchange an append touches one file.
 #[derive(Debug)]
 pub struct Index<E> {
     base: Offset,
     path: String,
-    file: File,
     entries: Vec<E>,
+    /// Entries that the file holds already.
+    stored: usize,
+    /// Whether the file has something else after them.
+    cut: bool,
 }
 
 impl<E: Entry> Index<E> {
-    /// Opens the index at `path`, or makes an empty one. `existed` tells which.
-    pub async fn open(disk: &Disk, path: String, base: Offset) -> Result<(Self, bool), StorageError> {
-        let existed = disk.exists(&path).await.map_err(StorageError::io(&path))?;
-        let file = disk.open(&path, Open::Write).await.map_err(StorageError::io(&path))?;
+    /// An index without entries, whatever a file at `path` holds.
+    pub fn empty(path: String, base: Offset) -> Self {
+        Self { base, path, entries: Vec::new(), stored: 0, cut: true }
+    }
+
+    /// Reads the index at `path`. The flag is false where it is missing or damaged and has to be made again.
+    pub async fn load(disk: &Disk, path: String, base: Offset) -> Result<(Self, bool), StorageError> {
+        if !disk.exists(&path).await.map_err(StorageError::io(&path))? {
+            return Ok((Self::empty(path, base), false));
+        }
+        let file = disk.open(&path, Open::Read).await.map_err(StorageError::io(&path))?;
         let length = file.len().await.map_err(StorageError::io(&path))? as usize;
         let bytes = file.read_at(0, length).await.map_err(StorageError::io(&path))?;
         let mut entries: Vec<E> = Vec::new();
         for chunk in bytes.chunks_exact(E::BYTES) {
             let entry = E::read(chunk, base);
             // The first entry of a pre-sized empty file is all zeros as well.
-            let sound = entries.last().map_or(chunk.iter().any(|byte| *byte != 0), |last| entry.follows(last));
-            if !sound {
+            if !entries.last().map_or(entry.may_be_first(base), |last| entry.follows(last)) {
                 break;
             }
             entries.push(entry);
         }
-        let index = Self { base, path, file, entries };
-        if length != index.size_bytes() as usize {
-            index.file.set_len(index.size_bytes()).await.map_err(StorageError::io(&index.path))?;
-        }
-        Ok((index, existed))
+        let stored = entries.len();
+        let rest = &bytes[stored * E::BYTES..];
+        let sound = length.is_multiple_of(E::BYTES) && rest.iter().all(|byte| *byte == 0);
+        Ok((Self { base, path, entries, stored, cut: !rest.is_empty() }, sound))
     }
 
     /// The entries, rising.
@@ -119,35 +140,43 @@ impl<E: Entry> Index<E> {
         &self.entries
     }
 
-    /// Length of the file.
-    pub fn size_bytes(&self) -> u64 {
-        (self.entries.len() * E::BYTES) as u64
+    /// How many entries fit into `size_bytes`.
+    pub fn capacity(size_bytes: u64) -> usize {
+        usize::try_from(size_bytes).unwrap_or(usize::MAX) / E::BYTES
     }
 
     /// Adds an entry if it may follow the last.
-    pub async fn push(&mut self, entry: E) -> Result<(), StorageError> {
-        if self.entries.last().is_some_and(|last| !entry.follows(last)) {
-            return Ok(());
+    pub fn push(&mut self, entry: E) {
+        if self.entries.last().is_none_or(|last| entry.follows(last)) {
+            self.entries.push(entry);
         }
-        let mut bytes = Vec::with_capacity(E::BYTES);
-        entry.write(self.base, &mut bytes);
-        self.file.write_at(self.size_bytes(), &bytes).await.map_err(StorageError::io(&self.path))?;
-        self.entries.push(entry);
-        Ok(())
     }
 
     /// Keeps the first entries for which `keep` holds.
-    pub async fn retain(&mut self, keep: impl Fn(&E) -> bool) -> Result<(), StorageError> {
-        let count = self.entries.partition_point(keep);
-        if count < self.entries.len() {
-            self.entries.truncate(count);
-            self.file.set_len(self.size_bytes()).await.map_err(StorageError::io(&self.path))?;
-        }
-        Ok(())
+    pub fn retain(&mut self, keep: impl Fn(&E) -> bool) {
+        self.entries.truncate(self.entries.partition_point(keep));
+        self.cut |= self.stored > self.entries.len();
+        self.stored = self.stored.min(self.entries.len());
     }
 
-    /// Makes the file durable.
-    pub async fn sync(&self) -> Result<(), StorageError> {
-        self.file.sync().await.map_err(StorageError::io(&self.path))
+    /// Brings the file up to date and makes it durable.
+    pub async fn store(&mut self, disk: &Disk) -> Result<(), StorageError> {
+        if self.stored == self.entries.len() && !self.cut {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity((self.entries.len() - self.stored) * E::BYTES);
+        self.entries[self.stored..].iter().for_each(|entry| entry.write(self.base, &mut bytes));
+        let at = (self.stored * E::BYTES) as u64;
+        let write = async {
+            let file = disk.open(&self.path, Open::Write).await?;
+            if self.cut {
+                file.set_len(at).await?;
+            }
+            file.write_at(at, &bytes).await?;
+            file.sync().await
+        };
+        write.await.map_err(StorageError::io(&self.path))?;
+        (self.stored, self.cut) = (self.entries.len(), false);
+        Ok(())
     }
 }

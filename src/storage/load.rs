@@ -5,8 +5,9 @@
 //! | clean | indexes read | indexes read, tail walked |
 //! | unclean | indexes read | every batch's CRC and offsets checked, indexes made again; cut at the first bad batch |
 //!
-//! An index that is missing is made again in either case. Leader epochs are cut to the range of the log; producers'
-//! states come from the newest sound snapshot and the batches after it.
+//! An index that is missing or damaged is made again in either case. Leader epochs are cut to the range of the log;
+//! producers' states come from the newest sound snapshot and the batches after it. The recovery point does not move:
+//! what was found may be in the page cache only (KAFKA-10101).
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     base::{Offset, mark},
     protocol::records::BatchError,
-    runtime::disk::Disk,
+    runtime::{clock, disk::Disk},
     trace::{BatchInfo, Event},
 };
 
@@ -28,102 +29,162 @@ impl Log {
     /// The disk failed, or a file below the recovery point is damaged.
     pub async fn open(disk: &Disk, folder: &str, options: LogOptions) -> Result<Self, StorageError> {
         let bases = existing_segments(disk, folder).await?;
-        if bases.is_empty() {
-            return Self::create(disk, folder, options).await;
-        }
-        let epochs_path = format!("{folder}/leader-epoch-checkpoint");
-        let epochs = match checkpoint::read_epochs(disk, &epochs_path).await {
-            Ok(entries) => LeaderEpochs::new(entries),
-            // What it says can be read from the batches; a torn one must not keep the broker down (KAFKA-16541).
-            Err(StorageError::Corrupt { problem, .. }) if !options.clean => {
-                tracing::warn!(path = epochs_path, problem, "making the leader epochs again from the log");
-                LeaderEpochs::default()
-            }
-            Err(error) => return Err(error),
-        };
         let mut log = Self {
             disk: disk.clone(),
             folder: folder.to_owned(),
             partition: options.partition.clone(),
             config: options.config.clone(),
             segments: BTreeMap::new(),
-            start: options.start_offset.max(bases[0]),
-            end: bases[0],
+            start: options.start_offset,
+            end: options.start_offset,
             recovery_point: options.recovery_point,
-            epochs,
-            producers: ProducerStates::default(),
-            tracer: options.tracer.clone(),
-        };
-        log.load_segments(&bases, &options).await?;
-        log.start = log.start.min(log.end);
-        log.recovery_point = log.recovery_point.clamp(log.start, log.end);
-        let before = log.epochs.clone();
-        log.epochs.truncate_from_end(log.end.next());
-        log.epochs.truncate_from_start(log.start);
-        if log.epochs != before || !options.clean {
-            log.write_epochs().await?;
-        }
-        log.remove_snapshots_after_end().await?;
-        log.rebuild_producers().await?;
-        log.report_loaded(&options).await?;
-        Ok(log)
-    }
-
-    async fn create(disk: &Disk, folder: &str, options: LogOptions) -> Result<Self, StorageError> {
-        disk.create_dir_all(folder).await.map_err(StorageError::io(folder))?;
-        let start = options.start_offset;
-        let (segment, _) = Segment::open(disk, folder, start).await?;
-        disk.sync_dir(folder).await.map_err(StorageError::io(folder))?;
-        let parent = folder.rsplit_once('/').map_or("", |(parent, _)| parent);
-        disk.sync_dir(parent).await.map_err(StorageError::io(parent))?;
-        let log = Self {
-            disk: disk.clone(),
-            folder: folder.to_owned(),
-            partition: options.partition.clone(),
-            config: options.config.clone(),
-            segments: BTreeMap::from([(start, segment)]),
-            start,
-            end: start,
-            recovery_point: start,
             epochs: LeaderEpochs::default(),
             producers: ProducerStates::default(),
             tracer: options.tracer.clone(),
+            epochs_dirty: false,
+            failure: None,
         };
+        if bases.is_empty() {
+            log.create().await?;
+        } else {
+            log.load(&bases, &options).await?;
+        }
         log.report_loaded(&options).await?;
         Ok(log)
     }
 
-    async fn load_segments(&mut self, bases: &[Offset], options: &LogOptions) -> Result<(), StorageError> {
-        let point_holder = bases.iter().rev().find(|base| **base <= options.recovery_point).unwrap_or(&bases[0]);
-        for (index, base) in bases.iter().enumerate() {
-            let (mut segment, had_indexes) = Segment::open(&self.disk, &self.folder, *base).await?;
-            let recover = !options.clean && base >= point_holder;
-            let last = index + 1 == bases.len();
-            if !recover && had_indexes {
-                self.end = if last { segment.load_tail().await? } else { bases[index + 1] };
-                self.segments.insert(*base, segment);
-                continue;
+    async fn create(&mut self) -> Result<(), StorageError> {
+        let (disk, folder) = (&self.disk, &self.folder);
+        disk.create_dir_all(folder).await.map_err(StorageError::io(folder))?;
+        let segment = Segment::create(disk, folder, self.start).await?;
+        disk.sync_dir(folder).await.map_err(StorageError::io(folder))?;
+        let parent = folder.rsplit_once('/').map_or("", |(parent, _)| parent);
+        disk.sync_dir(parent).await.map_err(StorageError::io(parent))?;
+        self.segments.insert(self.start, segment);
+        self.recovery_point = self.start;
+        // What an interrupted deletion may have left.
+        self.epochs_dirty = true;
+        self.write_epochs().await?;
+        self.remove_snapshots_after(Offset(-1)).await
+    }
+
+    async fn load(&mut self, bases: &[Offset], options: &LogOptions) -> Result<(), StorageError> {
+        self.start = options.start_offset.max(bases[0]);
+        // Walked and checked from here on.
+        let unsynced = bases.iter().rev().find(|base| **base <= options.recovery_point).copied().unwrap_or(bases[0]);
+        if !options.clean {
+            mark::reach("recovered_after_unclean_stop");
+            self.remove_snapshots_after(unsynced).await?;
+        }
+        let epochs_known = self.load_epochs(options, unsynced).await?;
+        self.load_segments(bases, options, unsynced).await?;
+        if !epochs_known {
+            self.rebuild_epochs().await?;
+        }
+        self.start = self.start.min(self.end);
+        self.recovery_point = self.recovery_point.clamp(self.start, self.end);
+        self.epochs_dirty |= self.epochs.truncate_from_end(self.end);
+        self.epochs_dirty |= self.epochs.truncate_from_start(self.start);
+        self.write_epochs().await?;
+        self.remove_snapshots_after(self.end).await?;
+        self.rebuild_producers().await?;
+        self.producers.expire(clock::wall_ms().saturating_sub(PRODUCER_ID_EXPIRATION_MS));
+        Ok(())
+    }
+
+    /// Reads the checkpoint of leader epochs. False where it has to be made again from the batches.
+    async fn load_epochs(&mut self, options: &LogOptions, unsynced: Offset) -> Result<bool, StorageError> {
+        let path = format!("{}/leader-epoch-checkpoint", self.folder);
+        match checkpoint::read_epochs(&self.disk, &path).await {
+            Ok(entries) => {
+                let known = !entries.is_empty();
+                self.epochs = LeaderEpochs::new(entries);
+                if !options.clean {
+                    // What it says of batches that may be lost, the walk through them says again.
+                    self.epochs_dirty |= self.epochs.truncate_from_end(unsynced);
+                }
+                Ok(known)
             }
-            if recover {
-                mark::reach("recovered_after_unclean_stop");
+            // A torn one must not keep the broker down (KAFKA-16541).
+            Err(StorageError::Corrupt { problem, .. }) if !options.clean => {
+                tracing::warn!(path, problem, "making the leader epochs again from the log");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn rebuild_epochs(&mut self) -> Result<(), StorageError> {
+        self.epochs = LeaderEpochs::default();
+        for info in self.batch_infos().await? {
+            self.epochs.assign(info.leader_epoch, info.base_offset);
+        }
+        self.epochs_dirty = true;
+        Ok(())
+    }
+
+    async fn load_segments(
+        &mut self,
+        bases: &[Offset],
+        options: &LogOptions,
+        unsynced: Offset,
+    ) -> Result<(), StorageError> {
+        for (index, base) in bases.iter().enumerate() {
+            let (mut segment, indexes_sound) = Segment::open(&self.disk, &self.folder, *base).await?;
+            let recover = !options.clean && *base >= unsynced;
+            let next = bases.get(index + 1);
+            if !recover && indexes_sound {
+                let end = match next {
+                    Some(next) => Ok(*next),
+                    None => segment.load_tail().await,
+                };
+                match end {
+                    Ok(end) => {
+                        self.end = end;
+                        self.segments.insert(*base, segment);
+                        continue;
+                    }
+                    Err(StorageError::Corrupt { place, problem, .. }) => {
+                        tracing::warn!(log = self.folder, place, problem, "making the indexes of a segment again");
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             let bad = self.rebuild_segment(&mut segment, options, recover).await?;
-            self.segments.insert(*base, segment);
-            let Some((position, error)) = bad else { continue };
+            if let Some((position, error)) = bad {
+                if !recover {
+                    return Err(segment.corrupt(position, &error));
+                }
+                return self.recover_to(segment, position, &error, &bases[index + 1..]).await;
+            }
             if !recover {
-                let segment = &self.segments[base];
-                return Err(segment.corrupt(position, &error));
+                segment.finish(&self.disk).await?;
             }
-            mark::reach("recovery_truncated");
-            tracing::warn!(log = self.folder, position, %error, "recovery cuts the log");
-            let end = self.end;
-            let segment = self.segments.get_mut(base).expect("it was inserted above");
-            segment.truncate(position, end).await?;
-            for later in &bases[index + 1..] {
-                Segment::remove(&self.disk, &self.folder, *later).await?;
-            }
-            return Ok(());
+            self.segments.insert(*base, segment);
         }
+        Ok(())
+    }
+
+    /// Cuts the log at the first batch that is not sound: byte `position` of `segment`. The segments `later` go.
+    async fn recover_to(
+        &mut self,
+        mut segment: Segment,
+        position: u64,
+        error: &BatchError,
+        later: &[Offset],
+    ) -> Result<(), StorageError> {
+        mark::reach("recovery_truncated");
+        tracing::warn!(log = self.folder, position, %error, "recovery cuts the log");
+        for base in later.iter().rev() {
+            Segment::remove(&self.disk, &self.folder, *base).await?;
+            self.disk.sync_dir(&self.folder).await.map_err(StorageError::io(&self.folder))?;
+        }
+        let (partition, to) = (self.partition.clone(), self.end);
+        // How far the log went before is not known any more; it did go as far as was synced, or as the last segment.
+        let from = later.last().copied().unwrap_or(to).max(self.recovery_point).max(to);
+        segment.truncate(position, to).await?;
+        self.segments.insert(segment.base, segment);
+        self.tracer.detail(|| Event::Truncated { partition, from, to, why: "recovery".into() });
         Ok(())
     }
 
@@ -135,20 +196,20 @@ impl Log {
         recover: bool,
     ) -> Result<Option<(u64, BatchError)>, StorageError> {
         let mut end = segment.base;
-        let epochs = &mut self.epochs;
+        let (epochs, mut epochs_changed) = (&mut self.epochs, false);
         let check_crc = recover && !options.switches.bug_recovery_accepts_torn_batch;
-        let config = self.config.clone();
         let bad = segment
-            .rebuild(&config, check_crc, |header| {
+            .rebuild(&self.config, check_crc, |header| {
                 if header.base_offset < end {
                     let problem = format!("offset {} after {end}", header.base_offset);
                     return Err(BatchError::Malformed(problem));
                 }
-                epochs.assign(header.leader_epoch, header.base_offset);
+                epochs_changed |= epochs.assign(header.leader_epoch, header.base_offset);
                 end = header.end_offset();
                 Ok(())
             })
             .await?;
+        self.epochs_dirty |= epochs_changed;
         self.end = end;
         Ok(bad)
     }
@@ -183,12 +244,19 @@ impl Log {
         Ok(())
     }
 
-    pub(super) async fn remove_snapshots_after_end(&self) -> Result<(), StorageError> {
+    /// Removes the producers' snapshots of offsets after `end`, durably: the log may reach them again with other
+    /// batches.
+    pub(super) async fn remove_snapshots_after(&self, end: Offset) -> Result<(), StorageError> {
+        let mut removed = false;
         for offset in existing_files(&self.disk, &self.folder, ".snapshot").await? {
-            if offset > self.end {
+            if offset > end {
                 let path = format!("{}.snapshot", stem(&self.folder, offset));
                 self.disk.remove_file(&path).await.map_err(StorageError::io(&path))?;
+                removed = true;
             }
+        }
+        if removed {
+            self.disk.sync_dir(&self.folder).await.map_err(StorageError::io(&self.folder))?;
         }
         Ok(())
     }
@@ -222,10 +290,24 @@ impl Log {
     }
 }
 
+/// `producer.id.expiration.ms`, a day.
+const PRODUCER_ID_EXPIRATION_MS: i64 = 24 * 60 * 60 * 1000;
+
 /// Base offsets of the segments in a folder, rising. Leftovers of an interrupted deletion are removed.
 async fn existing_segments(disk: &Disk, folder: &str) -> Result<Vec<Offset>, StorageError> {
-    for entry in entries(disk, folder).await? {
-        if [".deleted", ".cleaned", ".swap", ".tmp"].iter().any(|ending| entry.ends_with(ending)) {
+    let entries = entries(disk, folder).await?;
+    if let Some(swap) = entries.iter().find(|entry| entry.ends_with(".swap")) {
+        return Err(StorageError::Corrupt {
+            path: disk.describe(&format!("{folder}/{swap}")),
+            place: "file name".to_owned(),
+            problem:
+                "a compaction was interrupted while it replaced segments; start Apache Kafka on the directory once \
+                      to finish it"
+                    .to_owned(),
+        });
+    }
+    for entry in entries {
+        if [".deleted", ".cleaned", ".tmp"].iter().any(|ending| entry.ends_with(ending)) {
             let path = format!("{folder}/{entry}");
             disk.remove_file(&path).await.map_err(StorageError::io(&path))?;
         }

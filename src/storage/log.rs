@@ -1,4 +1,4 @@
-//! One partition's log: append, read, truncate, flush.
+//! One partition's log: append, read, flush.
 //!
 //! Offsets are given here: a leader's append takes the end offset and patches it into the batch with the leader epoch;
 //! a follower's append keeps what the leader wrote and refuses anything that does not follow its own end.
@@ -57,6 +57,10 @@ pub struct Log {
     pub(super) epochs: LeaderEpochs,
     pub(super) producers: ProducerStates,
     pub(super) tracer: Tracer,
+    /// Whether the epochs have changed since their checkpoint was written.
+    pub(super) epochs_dirty: bool,
+    /// The first failure of a write or a sync.
+    pub(super) failure: Option<String>,
 }
 
 /// Where a batch stands after an append.
@@ -154,7 +158,10 @@ impl Log {
     /// # Errors
     /// The checkpoint cannot be written.
     pub async fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), StorageError> {
-        if self.epochs.assign(epoch, self.end) { self.write_epochs().await } else { Ok(()) }
+        self.check_online()?;
+        self.epochs_dirty |= self.epochs.assign(epoch, self.end);
+        let written = self.write_epochs().await;
+        self.note_failure(written)
     }
 
     /// Appends a producer's batch, which has been validated, in `leader_epoch`.
@@ -168,15 +175,17 @@ impl Log {
         leader_epoch: LeaderEpoch,
         now_ms: Timestamp,
     ) -> Result<Appended, AppendError> {
-        if header.has_producer() {
-            if let Some(known) = self.producers.check(header).map_err(AppendError::Sequence)? {
-                mark::reach("duplicate_batch");
-                let (base_offset, end_offset) = (known.base_offset(), known.last_offset.next());
-                return Ok(Appended { base_offset, end_offset, duplicate: true });
-            }
+        if header.has_producer()
+            && let Some(known) = self.producers.check(header).map_err(AppendError::Sequence)?
+        {
+            mark::reach("duplicate_batch");
+            let (base_offset, end_offset) = (known.base_offset(), known.last_offset.next());
+            return Ok(Appended { base_offset, end_offset, duplicate: true });
         }
+        self.check_online()?;
         let header = BatchHeader { base_offset: self.end, leader_epoch, ..*header };
-        self.append(&header, &batch[HEADER_BYTES..header.size_bytes()], now_ms).await?;
+        let appended = self.append(&header, &batch[HEADER_BYTES..header.size_bytes()], now_ms).await;
+        self.note_failure(appended)?;
         self.report_appended(Role::Leader, leader_epoch, || vec![header.info()]);
         self.flush_if_due().await?;
         Ok(Appended { base_offset: header.base_offset, end_offset: header.end_offset(), duplicate: false })
@@ -187,31 +196,25 @@ impl Log {
     /// # Errors
     /// Nothing of a batch that does not follow the end, or is damaged, is written; batches before it are.
     pub async fn append_as_follower(&mut self, records: &Bytes, now_ms: Timestamp) -> Result<Appended, AppendError> {
+        self.check_online()?;
         let base_offset = self.end;
-        let (mut infos, mut failed) = (Vec::new(), None);
-        for found in batches(records) {
-            let step = async {
-                let (header, batch) = found?;
-                check_crc(&header, &batch)?;
-                if header.base_offset < self.end {
-                    return Err(AppendError::NotContiguous { found: header.base_offset, end: self.end });
-                }
-                self.append(&header, &batch[HEADER_BYTES..], now_ms).await?;
-                Ok(header)
-            };
-            match step.await {
-                Ok(header) => infos.push(header.info()),
-                // The leader cut the last batch short; it comes whole the next time.
-                Err(AppendError::Batch(BatchError::Incomplete { .. })) => break,
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
+        let (headers, failed) = sound_batches(records, self.end);
+        let mut rest = records.clone();
+        let mut remaining = &headers[..];
+        while !remaining.is_empty() {
+            if self.active().is_full_for(&remaining[0], &self.config, now_ms) {
+                let rolled = self.roll().await;
+                self.note_failure(rolled)?;
             }
+            let (count, size_bytes) = self.active().run_that_fits(remaining, &self.config, now_ms);
+            let run;
+            (run, remaining) = remaining.split_at(count);
+            let appended = self.append_run(run, &rest.split_to(size_bytes)).await;
+            self.note_failure(appended)?;
         }
-        if !infos.is_empty() {
+        if !headers.is_empty() {
             let epoch = self.epochs.latest();
-            self.report_appended(Role::Follower, epoch, || infos);
+            self.report_appended(Role::Follower, epoch, || headers.iter().map(BatchHeader::info).collect());
             self.flush_if_due().await?;
         }
         match failed {
@@ -221,15 +224,45 @@ impl Log {
     }
 
     async fn append(&mut self, header: &BatchHeader, rest: &[u8], now_ms: Timestamp) -> Result<(), StorageError> {
-        if self.must_roll(header, now_ms) {
+        if self.active().is_full_for(header, &self.config, now_ms) {
             self.roll().await?;
         }
-        let new_epoch = self.epochs.assign(header.leader_epoch, header.base_offset);
         let active = self.segments.values_mut().next_back().expect("a log has a segment");
         active.append(header, rest, &self.config).await?;
+        self.note(header);
+        self.write_epochs().await
+    }
+
+    async fn append_run(&mut self, headers: &[BatchHeader], bytes: &[u8]) -> Result<(), StorageError> {
+        let active = self.segments.values_mut().next_back().expect("a log has a segment");
+        active.append_run(headers, bytes, &self.config).await?;
+        headers.iter().for_each(|header| self.note(header));
+        self.write_epochs().await
+    }
+
+    /// Goes past a batch that was written. Does not wait, so that a caller who gives up leaves nothing half done.
+    fn note(&mut self, header: &BatchHeader) {
+        assert!(header.base_offset >= self.end, "batch at {} in a log that ends at {}", header.base_offset, self.end);
+        self.epochs_dirty |= self.epochs.assign(header.leader_epoch, header.base_offset);
         self.end = header.end_offset();
         self.producers.update(header);
-        if new_epoch { self.write_epochs().await } else { Ok(()) }
+    }
+
+    pub(super) fn check_online(&self) -> Result<(), StorageError> {
+        match &self.failure {
+            None => Ok(()),
+            Some(reason) => {
+                Err(StorageError::Offline { path: self.disk.describe(&self.folder), reason: reason.clone() })
+            }
+        }
+    }
+
+    /// Takes the log out of use when its files have failed: a later success would not prove that earlier writes stand.
+    pub(super) fn note_failure<T>(&mut self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        if let Err(error @ StorageError::Io { .. }) = &result {
+            self.failure.get_or_insert_with(|| error.to_string());
+        }
+        result
     }
 
     fn report_appended(&self, role: Role, leader_epoch: LeaderEpoch, batches: impl FnOnce() -> Vec<BatchInfo>) {
@@ -246,40 +279,24 @@ impl Log {
         if self.end.0 - self.recovery_point.0 >= self.config.flush_messages { self.flush().await } else { Ok(()) }
     }
 
-    fn must_roll(&self, header: &BatchHeader, now_ms: Timestamp) -> bool {
-        let active = self.active();
-        let size = active.size_bytes();
-        if size == 0 {
-            return false;
-        }
-        let age_ms = active.first_timestamp.filter(|first| *first >= 0).map_or(0, |first| now_ms.saturating_sub(first));
-        let index_full = |used: u64, entry_bytes: u64| used + 2 * entry_bytes > self.config.segment_index_bytes;
-        size + header.size_bytes() as u64 > self.config.segment_bytes
-            || age_ms > self.config.segment_ms
-            || index_full(active.offset_index.size_bytes(), 8)
-            || index_full(active.time_index.size_bytes(), 12)
-            || header.end_offset().0 - active.base.0 > i64::from(i32::MAX)
-    }
-
     fn active(&self) -> &Segment {
         self.segments.values().next_back().expect("a log has a segment")
     }
 
-    /// Goes on in a new segment. The one before is synced by the next flush.
+    /// Goes on in a new segment, once the one before is durable: a log never has a hole before its last segment.
     async fn roll(&mut self) -> Result<(), StorageError> {
         mark::reach("segment_rolled");
-        self.segments.values_mut().next_back().expect("a log has a segment").finish().await?;
+        self.make_durable().await?;
+        self.segments.values_mut().next_back().expect("a log has a segment").finish(&self.disk).await?;
         self.write_snapshot().await?;
-        let (segment, _) = Segment::open(&self.disk, &self.folder, self.end).await?;
+        let segment = Segment::create(&self.disk, &self.folder, self.end).await?;
+        self.disk.sync_dir(&self.folder).await.map_err(StorageError::io(&self.folder))?;
         self.segments.insert(self.end, segment);
-        self.flush().await
+        Ok(())
     }
 
     /// Writes the producers' states at the end of the log, so that a start need not read everything.
     pub(super) async fn write_snapshot(&self) -> Result<(), StorageError> {
-        if self.producers.is_empty() {
-            return Ok(());
-        }
         checkpoint::replace(
             &self.disk,
             &format!("{}.snapshot", stem(&self.folder, self.end)),
@@ -288,34 +305,42 @@ impl Log {
         .await
     }
 
-    pub(super) async fn write_epochs(&self) -> Result<(), StorageError> {
-        let path = format!("{}/leader-epoch-checkpoint", self.folder);
-        checkpoint::write_epochs(&self.disk, &path, self.epochs.entries()).await
+    /// Writes the leader epochs if they have changed.
+    pub(super) async fn write_epochs(&mut self) -> Result<(), StorageError> {
+        if self.epochs_dirty {
+            let path = format!("{}/leader-epoch-checkpoint", self.folder);
+            checkpoint::write_epochs(&self.disk, &path, self.epochs.entries()).await?;
+            self.epochs_dirty = false;
+        }
+        Ok(())
     }
 
     /// Makes everything durable and moves the recovery point to the end.
     ///
     /// # Errors
-    /// The disk failed; the recovery point stays.
+    /// The disk failed; the recovery point stays, and the log takes nothing more.
     pub async fn flush(&mut self) -> Result<(), StorageError> {
+        self.check_online()?;
+        let durable = self.make_durable().await;
+        self.note_failure(durable)
+    }
+
+    async fn make_durable(&mut self) -> Result<(), StorageError> {
         let end = self.end;
-        if self.recovery_point == end {
-            return Ok(());
-        }
         let first = self.segments.range(..=self.recovery_point).next_back().map_or(Offset::ZERO, |(base, _)| *base);
-        let rolled = self.segments.range(first..).count() > 1;
-        for segment in self.segments.range_mut(first..).map(|(_, segment)| segment) {
-            segment.sync().await?;
+        let last = *self.segments.keys().next_back().expect("a log has a segment");
+        for (base, segment) in self.segments.range_mut(first..) {
+            if *base == last { segment.sync().await? } else { segment.finish(&self.disk).await? }
         }
-        if rolled {
-            self.disk.sync_dir(&self.folder).await.map_err(StorageError::io(&self.folder))?;
+        if self.recovery_point != end {
+            self.recovery_point = end;
+            self.tracer.detail(|| Event::Flushed { partition: self.partition.clone(), end_offset: end });
         }
-        self.recovery_point = end;
-        self.tracer.detail(|| Event::Flushed { partition: self.partition.clone(), end_offset: end });
         Ok(())
     }
 
-    /// Whole batches from the one that holds `from` on, not past `up_to` (exclusive), about `max_bytes` long.
+    /// Whole batches from the one that holds `from` on, not past `up_to` (exclusive), about `max_bytes` long. Their
+    /// CRCs are checked: what the disk has damaged does not spread.
     ///
     /// # Errors
     /// [`StorageError::OutOfRange`], a damaged batch, or the disk failed.
@@ -407,75 +432,35 @@ impl Log {
         Ok(None)
     }
 
-    /// Cuts the log so that it ends at `offset`, or before the batch that holds it. `why` is for the journal.
-    ///
-    /// # Errors
-    /// The disk failed.
-    pub async fn truncate_to(&mut self, offset: Offset, why: &str) -> Result<(), StorageError> {
-        if offset >= self.end {
-            return Ok(());
-        }
-        if offset <= self.start {
-            return self.truncate_fully_and_start_at(offset, why).await;
-        }
-        let from = self.end;
-        let later: Vec<Offset> = self.segments.range(offset.next()..).map(|(base, _)| *base).collect();
-        for base in later {
-            self.segments.remove(&base);
-            Segment::remove(&self.disk, &self.folder, base).await?;
-        }
-        let mut end = offset;
-        let active = self.segments.values_mut().next_back().expect("the segment that holds the offset stays");
-        if let Some(position) = active.position_of(offset).await?
-            && position < active.size_bytes()
-        {
-            let mut walk = active.walk_from(position);
-            if let Some(Ok((_, header))) = walk.next(false).await.map_err(StorageError::io(&self.folder))? {
-                end = end.min(header.base_offset);
-            }
-            active.truncate(position, end).await?;
-        }
-        self.end = end;
-        self.after_truncation(from, why).await
-    }
-
-    /// Empties the log; the next record gets `offset`.
-    ///
-    /// # Errors
-    /// The disk failed.
-    pub async fn truncate_fully_and_start_at(&mut self, offset: Offset, why: &str) -> Result<(), StorageError> {
-        let from = self.end;
-        for base in std::mem::take(&mut self.segments).into_keys() {
-            Segment::remove(&self.disk, &self.folder, base).await?;
-        }
-        let (segment, _) = Segment::open(&self.disk, &self.folder, offset).await?;
-        self.segments.insert(offset, segment);
-        (self.start, self.end) = (offset, offset);
-        self.after_truncation(from, why).await
-    }
-
-    async fn after_truncation(&mut self, from: Offset, why: &str) -> Result<(), StorageError> {
-        self.recovery_point = self.recovery_point.min(self.end);
-        if self.epochs.truncate_from_end(self.end) {
-            self.write_epochs().await?;
-        }
-        self.remove_snapshots_after_end().await?;
-        self.rebuild_producers().await?;
-        let (partition, to) = (self.partition.clone(), self.end);
-        self.tracer.detail(|| Event::Truncated { partition, from, to, why: why.into() });
-        Ok(())
-    }
-
     /// Closes the log cleanly: everything synced, indexes finished, producers' states written.
     ///
     /// # Errors
     /// The disk failed.
     pub async fn close(&mut self) -> Result<(), StorageError> {
-        self.segments.values_mut().next_back().expect("a log has a segment").finish().await?;
         self.flush().await?;
-        for segment in self.segments.values_mut() {
-            segment.sync().await?;
-        }
+        self.segments.values_mut().next_back().expect("a log has a segment").finish(&self.disk).await?;
         self.write_snapshot().await
     }
+}
+
+/// The headers of the batches that may follow a log that ends at `end`, and what is wrong with the one after them.
+fn sound_batches(records: &Bytes, mut end: Offset) -> (Vec<BatchHeader>, Option<AppendError>) {
+    let mut headers = Vec::new();
+    for found in batches(records) {
+        let (header, batch) = match found {
+            Ok(found) => found,
+            // The leader cut the last batch short; it comes whole the next time.
+            Err(BatchError::Incomplete { .. }) => break,
+            Err(error) => return (headers, Some(error.into())),
+        };
+        if let Err(error) = check_crc(&header, &batch) {
+            return (headers, Some(error.into()));
+        }
+        if header.base_offset < end {
+            return (headers, Some(AppendError::NotContiguous { found: header.base_offset, end }));
+        }
+        end = header.end_offset();
+        headers.push(header);
+    }
+    (headers, None)
 }

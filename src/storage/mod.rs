@@ -21,6 +21,7 @@ mod log;
 mod meta_properties;
 mod producers;
 mod segment;
+mod truncate;
 
 pub use config::LogConfig;
 pub use directory::{LogDirectory, Opened};

@@ -120,6 +120,11 @@ impl ProducerStates {
         });
     }
 
+    /// Forgets producers whose last record is older than `oldest`.
+    pub fn expire(&mut self, oldest: Timestamp) {
+        self.0.retain(|_, state| state.batches.back().is_none_or(|last| last.timestamp >= oldest));
+    }
+
     /// Number of producers known.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     base::{Offset, Timestamp},
-    protocol::records::{BatchError, BatchHeader, HEADER_BYTES},
+    protocol::records::{BatchError, BatchHeader, HEADER_BYTES, check_crc},
     runtime::disk::{Disk, File, Open},
 };
 
@@ -45,17 +45,42 @@ pub fn stem(folder: &str, base: Offset) -> String {
 }
 
 impl Segment {
-    /// Opens the files of the segment at `base`, or makes them. The indexes are as found; see [`Segment::rebuild`].
-    /// The flag tells whether both indexes were there.
+    /// Makes the files of a new segment at `base`. What an interrupted deletion left of an older one goes.
+    pub async fn create(disk: &Disk, folder: &str, base: Offset) -> Result<Self, StorageError> {
+        let stem = stem(folder, base);
+        let path = format!("{stem}.log");
+        let file = disk.open(&path, Open::Truncate).await.map_err(StorageError::io(&path))?;
+        let mut offset_index = Index::empty(format!("{stem}.index"), base);
+        let mut time_index = Index::empty(format!("{stem}.timeindex"), base);
+        offset_index.store(disk).await?;
+        time_index.store(disk).await?;
+        Ok(Self::new(base, path, file, 0, offset_index, time_index))
+    }
+
+    /// Opens the files of the segment at `base`. The flag is false where an index is missing or damaged: see
+    /// [`Segment::rebuild`].
     pub async fn open(disk: &Disk, folder: &str, base: Offset) -> Result<(Self, bool), StorageError> {
         let stem = stem(folder, base);
         let path = format!("{stem}.log");
         let file = disk.open(&path, Open::Write).await.map_err(StorageError::io(&path))?;
         let size = file.len().await.map_err(StorageError::io(&path))?;
-        let (offset_index, had_offsets) = Index::open(disk, format!("{stem}.index"), base).await?;
-        let (time_index, had_times) = Index::open(disk, format!("{stem}.timeindex"), base).await?;
+        let (offset_index, offsets_sound) = Index::load(disk, format!("{stem}.index"), base).await?;
+        let (time_index, times_sound) = Index::load(disk, format!("{stem}.timeindex"), base).await?;
+        let within = offset_index.entries().last().is_none_or(|last: &Position| last.position < size);
+        let segment = Self::new(base, path, file, size, offset_index, time_index);
+        Ok((segment, offsets_sound && times_sound && within))
+    }
+
+    fn new(
+        base: Offset,
+        path: String,
+        file: File,
+        size: u64,
+        offset_index: Index<Position>,
+        time_index: Index<Reached>,
+    ) -> Self {
         let reached = time_index.entries().last().copied().unwrap_or(Reached { timestamp: -1, offset: base });
-        let segment = Self {
+        Self {
             base,
             path,
             file,
@@ -67,13 +92,31 @@ impl Segment {
             first_timestamp: None,
             recent: VecDeque::with_capacity(RECENT_KEPT),
             dirty: false,
-        };
-        Ok((segment, had_offsets && had_times))
+        }
     }
 
     /// Length of the file of batches.
     pub fn size_bytes(&self) -> u64 {
         self.size
+    }
+
+    /// Whether a batch of `size_bytes` with this header has to go to another segment.
+    pub fn is_full_for(&self, header: &BatchHeader, config: &LogConfig, now_ms: Timestamp) -> bool {
+        if self.size == 0 {
+            return false;
+        }
+        // As Kafka: age is the producers' time where there is one, so that old records do not each get a segment.
+        let age_ms = match self.first_timestamp.filter(|first| *first >= 0) {
+            Some(first) if header.max_timestamp >= 0 => header.max_timestamp.saturating_sub(first),
+            Some(first) => now_ms.saturating_sub(first),
+            None => 0,
+        };
+        self.size + header.size_bytes() as u64 > config.segment_bytes
+            || age_ms > config.segment_ms
+            || self.offset_index.entries().len() >= Index::<Position>::capacity(config.segment_index_bytes)
+            // One place stays free for the entry that closes the segment.
+            || self.time_index.entries().len() + 1 >= Index::<Reached>::capacity(config.segment_index_bytes)
+            || header.end_offset().0 - 1 - self.base.0 > i64::from(i32::MAX)
     }
 
     /// Appends a batch: `header` is what stands in the log, `rest` what follows the header's bytes.
@@ -83,29 +126,59 @@ impl Segment {
         let slices = [IoSlice::new(&bytes), IoSlice::new(rest)];
         self.file.write_vectored_at(self.size, &slices).await.map_err(StorageError::io(&self.path))?;
         self.dirty = true;
-        self.note(header, config).await?;
-        self.size += header.size_bytes() as u64;
+        self.note(header, config);
         Ok(())
     }
 
-    /// Updates indexes and positions for the batch that stands, or is about to stand, at the end.
-    async fn note(&mut self, header: &BatchHeader, config: &LogConfig) -> Result<(), StorageError> {
+    /// Appends batches that have their offsets already, in one write: `bytes` holds those of `headers`.
+    pub async fn append_run(
+        &mut self,
+        headers: &[BatchHeader],
+        bytes: &[u8],
+        config: &LogConfig,
+    ) -> Result<(), StorageError> {
+        debug_assert_eq!(bytes.len(), headers.iter().map(BatchHeader::size_bytes).sum::<usize>());
+        self.file.write_at(self.size, bytes).await.map_err(StorageError::io(&self.path))?;
+        self.dirty = true;
+        headers.iter().for_each(|header| self.note(header, config));
+        Ok(())
+    }
+
+    /// How many of these batches go into this segment together, at least one, and their length.
+    pub fn run_that_fits(&self, headers: &[BatchHeader], config: &LogConfig, now_ms: Timestamp) -> (usize, usize) {
+        let mut size_bytes = 0;
+        for (count, header) in headers.iter().enumerate() {
+            let full = self.size + (size_bytes + header.size_bytes()) as u64 > config.segment_bytes;
+            if count > 0 && (full || self.is_full_for(header, config, now_ms)) {
+                return (count, size_bytes);
+            }
+            size_bytes += header.size_bytes();
+        }
+        (headers.len(), size_bytes)
+    }
+
+    /// Goes past a batch that stands at the end: indexes, positions, greatest timestamp.
+    fn note(&mut self, header: &BatchHeader, config: &LogConfig) {
         let here = Position { offset: header.end_offset().plus(-1), position: self.size };
         if header.max_timestamp > self.reached.timestamp {
             self.reached = Reached { timestamp: header.max_timestamp, offset: here.offset };
         }
         self.first_timestamp.get_or_insert(header.max_timestamp);
         if self.bytes_since_entry > config.index_interval_bytes {
-            self.offset_index.push(here).await?;
-            self.time_index.push(self.reached).await?;
+            self.offset_index.push(here);
+            self.time_index.push(self.reached);
             self.bytes_since_entry = 0;
         }
         self.bytes_since_entry += header.size_bytes() as u64;
+        self.remember(Position { offset: header.base_offset, position: self.size });
+        self.size += header.size_bytes() as u64;
+    }
+
+    fn remember(&mut self, batch: Position) {
         if self.recent.len() == RECENT_KEPT {
             self.recent.pop_front();
         }
-        self.recent.push_back(Position { offset: header.base_offset, position: self.size });
-        Ok(())
+        self.recent.push_back(batch);
     }
 
     /// Forgets everything but the base and walks the file again with `visit`, which may refuse a batch. Stops at the
@@ -116,10 +189,12 @@ impl Segment {
         check_crc: bool,
         mut visit: impl FnMut(&BatchHeader) -> Result<(), BatchError> + Send,
     ) -> Result<Option<(u64, BatchError)>, StorageError> {
-        self.offset_index.retain(|_| false).await?;
-        self.time_index.retain(|_| false).await?;
+        self.offset_index.retain(|_| false);
+        self.time_index.retain(|_| false);
+        self.dirty = true;
         self.reached = Reached { timestamp: -1, offset: self.base };
-        let mut walk = Walk::new(self.file.clone(), 0, std::mem::take(&mut self.size));
+        let mut walk = self.walk_from(0);
+        self.size = 0;
         (self.bytes_since_entry, self.first_timestamp) = (0, None);
         self.recent.clear();
         loop {
@@ -129,8 +204,7 @@ impl Segment {
                     if let Err(error) = visit(&header) {
                         return Ok(Some((position, error)));
                     }
-                    self.note(&header, config).await?;
-                    self.size += header.size_bytes() as u64;
+                    self.note(&header, config);
                 }
                 Some(Err(error)) => return Ok(Some((walk.position, error))),
             }
@@ -140,26 +214,35 @@ impl Segment {
     /// Walks the batches after the last index entry, to know where the segment ends and what its tail holds.
     /// Returns the offset after the last batch.
     pub async fn load_tail(&mut self) -> Result<Offset, StorageError> {
-        let (mut end, from) =
-            self.offset_index.entries().last().map_or((self.base, 0), |last| (last.offset, last.position));
-        let mut walk = Walk::new(self.file.clone(), from, self.size);
+        let entry = self.offset_index.entries().last().copied();
+        let (mut end, from) = entry.map_or((self.base, 0), |last| (last.offset, last.position));
+        if let Some(first) = self.walk_from(0).next(false).await.map_err(StorageError::io(&self.path))? {
+            let (position, header) = first.map_err(|error| self.corrupt(0, &error))?;
+            debug_assert_eq!(position, 0);
+            self.first_timestamp = Some(header.max_timestamp);
+        }
+        let mut walk = self.walk_from(from);
         while let Some(found) = walk.next(false).await.map_err(StorageError::io(&self.path))? {
             let (position, header) = found.map_err(|error| self.corrupt(walk.position, &error))?;
+            let follows = if position == from && from > 0 {
+                header.end_offset() == end.next()
+            } else {
+                header.base_offset >= end
+            };
+            if !follows {
+                return Err(self.corrupt(position, &out_of_order(&header, end)));
+            }
             end = header.end_offset();
-            self.first_timestamp.get_or_insert(header.max_timestamp);
             self.bytes_since_entry += header.size_bytes() as u64;
             if header.max_timestamp > self.reached.timestamp {
                 self.reached = Reached { timestamp: header.max_timestamp, offset: end.plus(-1) };
             }
-            if self.recent.len() == RECENT_KEPT {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(Position { offset: header.base_offset, position });
+            self.remember(Position { offset: header.base_offset, position });
         }
         Ok(end)
     }
 
-    /// The first byte of the batch that holds `offset`, which lies before the end of the log; `None` in a gap at the end.
+    /// The first byte of the batch that holds `offset`, or of the first after it; `None` at the end.
     pub async fn position_of(&self, offset: Offset) -> Result<Option<u64>, StorageError> {
         if self.recent.front().is_some_and(|first| first.offset <= offset) {
             let after = self.recent.partition_point(|batch| batch.offset <= offset);
@@ -167,13 +250,21 @@ impl Segment {
         }
         let entries = self.offset_index.entries();
         let after = entries.partition_point(|entry| entry.offset <= offset);
-        self.search(offset, if after == 0 { 0 } else { entries[after - 1].position }).await
+        let from = if after == 0 { 0 } else { entries[after - 1].position };
+        match self.search(offset, from).await {
+            // Perhaps it is the index that is damaged, and not the log.
+            Err(StorageError::Corrupt { .. }) if from > 0 => self.search(offset, 0).await,
+            found => found,
+        }
     }
 
     async fn search(&self, offset: Offset, from: u64) -> Result<Option<u64>, StorageError> {
-        let mut walk = Walk::new(self.file.clone(), from, self.size);
+        let mut walk = self.walk_from(from);
         while let Some(found) = walk.next(false).await.map_err(StorageError::io(&self.path))? {
             let (position, header) = found.map_err(|error| self.corrupt(walk.position, &error))?;
+            if position == from && from > 0 && header.base_offset > offset {
+                return Err(self.corrupt(position, &out_of_order(&header, offset)));
+            }
             if header.end_offset() > offset {
                 return Ok(Some(position));
             }
@@ -194,28 +285,29 @@ impl Segment {
         let available = (self.size - position) as usize;
         let wanted = max_bytes.max(HEADER_BYTES).min(available);
         let mut bytes = self.file.read_at(position, wanted).await.map_err(StorageError::io(&self.path))?;
-        let mut length = 0;
+        let (mut length, mut next) = (0, None);
         while length < bytes.len() {
+            let corrupt = |error: BatchError| self.corrupt(position + length as u64, &error);
             let header = match BatchHeader::parse(&bytes[length..]) {
                 Ok(header) => header,
                 Err(BatchError::Incomplete { .. }) if length > 0 => break,
-                Err(error) => return Err(self.corrupt(position + length as u64, &error)),
+                Err(error) => return Err(corrupt(error)),
             };
-            if header.base_offset >= up_to {
-                break;
+            if next.is_some_and(|next| header.base_offset < next) {
+                return Err(corrupt(out_of_order(&header, next.unwrap_or(from))));
             }
             let end = length + header.size_bytes();
-            if end > max_bytes && !(length == 0 && at_least_one) {
+            if header.end_offset() > up_to || end > max_bytes && !(length == 0 && at_least_one) {
                 break;
             }
+            if end > available {
+                return Err(corrupt(BatchError::Incomplete { needed: end, available }));
+            }
             if end > bytes.len() {
-                if end > available {
-                    let error = BatchError::Incomplete { needed: end, available };
-                    return Err(self.corrupt(position + length as u64, &error));
-                }
                 bytes = self.file.read_at(position, end).await.map_err(StorageError::io(&self.path))?;
             }
-            length = end;
+            check_crc(&header, &bytes[length..end.min(bytes.len())]).map_err(corrupt)?;
+            (length, next) = (end, Some(header.end_offset()));
         }
         bytes.truncate(length);
         Ok(bytes)
@@ -226,41 +318,43 @@ impl Segment {
         Walk::new(self.file.clone(), position, self.size)
     }
 
-    /// Cuts the segment at byte `size`; everything from `end` on goes. The offset after the last batch stays.
+    /// Cuts the segment at byte `size`, durably; everything from offset `end` on goes.
     pub async fn truncate(&mut self, size: u64, end: Offset) -> Result<(), StorageError> {
-        self.offset_index.retain(|entry| entry.position < size && entry.offset < end).await?;
-        self.time_index.retain(|entry| entry.offset < end).await?;
+        self.offset_index.retain(|entry| entry.position < size && entry.offset < end);
+        self.time_index.retain(|entry| entry.offset < end);
         self.file.set_len(size).await.map_err(StorageError::io(&self.path))?;
         (self.size, self.dirty) = (size, true);
-        self.recent.retain(|batch| batch.position < size);
-        if size == 0 {
-            self.first_timestamp = None;
-        }
         self.reached =
             self.time_index.entries().last().copied().unwrap_or(Reached { timestamp: -1, offset: self.base });
-        (self.bytes_since_entry, self.recent) = (0, VecDeque::with_capacity(RECENT_KEPT));
-        self.load_tail().await.map(|_| ())
-    }
-
-    /// The last time entry, written when the segment is closed by a roll or a clean stop.
-    pub async fn finish(&mut self) -> Result<(), StorageError> {
-        if self.reached.timestamp >= 0 {
-            self.time_index.push(self.reached).await?;
+        (self.bytes_since_entry, self.first_timestamp) = (0, None);
+        self.recent.clear();
+        if let Err(StorageError::Corrupt { .. }) = self.load_tail().await {
+            // Perhaps it is the index that is damaged, and not the log.
+            self.offset_index.retain(|_| false);
+            self.bytes_since_entry = 0;
+            self.recent.clear();
+            self.load_tail().await?;
         }
-        Ok(())
+        self.sync().await
     }
 
-    /// Makes the segment durable.
+    /// Makes the batches durable. The indexes of a segment that is still appended to can be made again from them.
     pub async fn sync(&mut self) -> Result<(), StorageError> {
-        if std::mem::take(&mut self.dirty) {
-            if let Err(source) = self.file.sync().await {
-                self.dirty = true;
-                return Err(StorageError::Io { path: self.path.clone(), source });
-            }
-            self.offset_index.sync().await?;
-            self.time_index.sync().await?;
+        if self.dirty {
+            self.file.sync().await.map_err(StorageError::io(&self.path))?;
+            self.dirty = false;
         }
         Ok(())
+    }
+
+    /// Makes batches and indexes durable, with the time entry that closes them: at a roll or a clean stop.
+    pub async fn finish(&mut self, disk: &Disk) -> Result<(), StorageError> {
+        if self.reached.timestamp >= 0 {
+            self.time_index.push(self.reached);
+        }
+        self.sync().await?;
+        self.offset_index.store(disk).await?;
+        self.time_index.store(disk).await
     }
 
     /// An error at byte `position` of this segment.
@@ -282,6 +376,10 @@ impl Segment {
         }
         Ok(())
     }
+}
+
+fn out_of_order(header: &BatchHeader, expected: Offset) -> BatchError {
+    BatchError::Malformed(format!("base offset {}, expected {expected} or more", header.base_offset))
 }
 
 /// Walks a file from batch to batch.
@@ -315,7 +413,7 @@ impl Walk {
         };
         if whole {
             let batch = self.bytes(header.size_bytes(), WALK_BYTES).await?;
-            if let Err(error) = crate::protocol::records::check_crc(&header, &batch) {
+            if let Err(error) = check_crc(&header, &batch) {
                 return Ok(Some(Err(error)));
             }
         }
