@@ -47,6 +47,9 @@ claims! {
     OffsetsAgree = "offsets-agree", "one offset shows one record, to everybody and for ever";
     /// L-consume, Jepsen `unseen`.
     ConsumersReachTheEnd = "consumers-reach-the-end", "after everything healed, every consumer read to the end";
+    /// L-elect, L-isr.
+    ClusterRecovers = "cluster-recovers",
+        "after everything healed, every partition got a leader and all its in-sync replicas back";
     /// S1, S3 `LeaderCompleteness`.
     CommittedPrefixKept = "committed-prefix-kept",
         "a new leader has every record that was committed, unless an unclean election or a power loss took it";

@@ -13,7 +13,7 @@
 //! p1 refused 0 NOT_ENOUGH_REPLICAS               p1 timeout 0
 //! audit position orders-0 0 start                audit read orders-0 0 v-0
 //! audit end orders-0 3                           b1 up 1; b1 kill; b1 power; b1 stop
-//! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3
+//! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3; scenario heal; scenario settled
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -140,6 +140,8 @@ fn event(verb: &str, rest: &[&str]) -> Event {
         "up" => Event::NodeStarted { incarnation: words.plain[0].parse().expect("a number") },
         "kill" => Event::NodeStopped { how: StopKind::Kill },
         "power" => Event::NodeStopped { how: StopKind::Power },
+        "heal" => Event::SettleBegan,
+        "settled" => Event::Settled,
         "stop" => Event::NodeStopped { how: StopKind::Clean },
         "fence" => Event::BrokerFenced {
             broker: NodeId(words.plain[0].parse().expect("a number")),

@@ -1,7 +1,10 @@
-//! `consumers-reach-the-end`: L-consume, Jepsen's `unseen`.
+//! Liveness, demanded only after everything was healed and restarted, and not of a run that ends broken.
 //!
+//! `cluster-recovers`: L-elect, L-isr. The cluster settled: each partition has a leader and a full ISR.
+//!
+//! `consumers-reach-the-end`: L-consume, Jepsen's `unseen`.
 //! After healing, each consumer has read each of its partitions to the end that the audit found, and the audit itself
-//! found the end of each partition that a client has touched. Not demanded of a run that ends broken.
+//! found the end of each partition that a client has touched.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -33,6 +36,21 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
         if *position < end {
             let text = format!("{consumer} stands at {partition}@{position}, the end is {end}");
             score.violate(text, vec![*event]);
+        }
+    }
+    score.into_finding()
+}
+
+/// Whether the cluster settled after healing.
+pub(super) fn recovery(case: &Case<'_>) -> Finding {
+    let mut score = Score::new(Claim::ClusterRecovers);
+    if case.plan.leave_broken {
+        score.note = Some("the scenario leaves the cluster broken".into());
+    } else if let Some(began) = case.history.settle_began {
+        score.checks += 1;
+        if !case.history.settled {
+            let why = case.ending.unfinished.as_deref().unwrap_or("the run ended before");
+            score.violate(format!("everything was healed, and the cluster did not settle: {why}"), vec![began]);
         }
     }
     score.into_finding()

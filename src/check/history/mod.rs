@@ -29,6 +29,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim::NoPhantomReads,
     Claim::OffsetsAgree,
     Claim::ConsumersReachTheEnd,
+    Claim::ClusterRecovers,
 ];
 
 /// Everything clients did and were told.
@@ -42,6 +43,10 @@ pub struct History {
     positions: BTreeMap<(Arc<str>, TopicPartition), (Offset, EventId)>,
     /// The log as the audit read it.
     audits: BTreeMap<TopicPartition, Audit>,
+    /// Everything was healed and restarted.
+    settle_began: Option<EventId>,
+    /// And the cluster has settled.
+    settled: bool,
 }
 
 /// A record given to a producer.
@@ -114,6 +119,8 @@ impl History {
                     self.audits.insert(partition.clone(), Audit::default());
                 }
             }
+            Event::SettleBegan => self.settle_began = Some(entry.id),
+            Event::Settled => self.settled = true,
             Event::AuditReachedEnd { partition, end_offset } => {
                 self.audits.entry(partition.clone()).or_default().end = Some(*end_offset);
             }
@@ -210,6 +217,7 @@ pub(super) fn findings(history: &History, plan: &Plan, ending: &Ending, ledger: 
         reads::phantoms(&case),
         reads::disagreements(&case),
         consumers::check(&case),
+        consumers::recovery(&case),
     ];
     Report { findings, acked, lost }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{Broken, Ledger, Tally, Violation};
 use crate::{
-    base::{LeaderEpoch, NodeId, Offset, TopicPartition},
+    base::{NodeId, Offset, TopicPartition},
     check::{
         Claim,
         model::{Cluster, Partition, Replica, broker_id},
@@ -36,33 +36,25 @@ impl LogsAgreeBelowHw {
                     agreed.remove(&node);
                 }
             }
-            Event::Appended { partition, role: Role::Follower, leader_epoch, .. }
-            | Event::HighWatermark { partition, role: Role::Follower, leader_epoch, .. } => {
-                self.compare(cluster, ledger, partition, *leader_epoch, entry, tally);
+            Event::Appended { partition, role: Role::Follower, .. }
+            | Event::HighWatermark { partition, role: Role::Follower, .. } => {
+                self.compare(cluster, ledger, partition, entry, tally);
             }
             _ => {}
         }
     }
 
-    fn compare(
-        &mut self,
-        cluster: &Cluster,
-        ledger: &Ledger,
-        name: &TopicPartition,
-        leader_epoch: LeaderEpoch,
-        entry: &Entry,
-        tally: &mut Tally,
-    ) {
+    fn compare(&mut self, cluster: &Cluster, ledger: &Ledger, name: &TopicPartition, entry: &Entry, tally: &mut Tally) {
         let (Some(node), Some(state), Some(account)) =
             (broker_id(&entry.node), cluster.partitions.get(name), ledger.known_account(name))
         else {
             return;
         };
         let Some((leader, acting)) = state.acting_leader() else { return };
-        if acting.leader_epoch != leader_epoch {
+        let replica = &state.replicas[&node];
+        if replica.leader_epoch != acting.leader_epoch {
             return;
         }
-        let replica = &state.replicas[&node];
         let agreed = self.agreed.entry(name.clone()).or_default().entry(node).or_insert(Offset::ZERO);
         let upto = replica.high_watermark.min(replica.log.end()).min(account.end());
         for (batch, committed) in account.range(*agreed, upto) {

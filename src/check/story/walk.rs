@@ -269,7 +269,9 @@ impl<'a> Walk<'a> {
     }
 
     fn loaded(&mut self, entry: &Entry, node: NodeId, present: bool, end: Offset, recovered: bool) {
-        let Some(copy) = self.copies.get(&node).copied() else { return };
+        // An append that the process did not live to report shows at its next start.
+        let known = self.copies.get(&node).copied();
+        let Some(copy) = known.or(present.then_some(Copy::Held { flushed: false })) else { return };
         let checked = if recovered { ", checked after the unclean stop," } else { "" };
         let gone = copy.may_be_there() && !present;
         let after = match (copy, present) {
