@@ -29,4 +29,4 @@ pub use epochs::LeaderEpochs;
 pub use error::StorageError;
 pub use log::{AppendError, Appended, Log, LogOptions, TimestampedOffset};
 pub use meta_properties::MetaProperties;
-pub use producers::{ProducerStates, SequenceError};
+pub use producers::{KnownBatch, ProducerStates, SequenceError};

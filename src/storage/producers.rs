@@ -120,6 +120,11 @@ impl ProducerStates {
         });
     }
 
+    /// The last batch of a producer; `None` where nothing is known of it.
+    pub fn last_batch(&self, producer: ProducerId) -> Option<&KnownBatch> {
+        self.0.get(&producer)?.batches.back()
+    }
+
     /// Forgets producers whose last record is older than `oldest`.
     pub fn expire(&mut self, oldest: Timestamp) {
         self.0.retain(|_, state| state.batches.back().is_none_or(|last| last.timestamp >= oldest));

@@ -62,6 +62,8 @@ impl Log {
         self.disk.sync_dir(&self.folder).await.map_err(StorageError::io(&self.folder))?;
         self.segments.insert(offset, segment);
         (self.start, self.end) = (offset, offset);
+        self.epochs_dirty |= self.epochs.truncate_from_end(Offset::ZERO);
+        self.remove_snapshots_after(Offset(-1)).await?;
         self.after_truncation(from, why).await
     }
 
@@ -79,7 +81,7 @@ impl Log {
     /// Brings everything that describes the log in line with its new end. The batches are cut durably by now: had the
     /// epochs gone first, a power loss could bring back batches of an epoch that is not known any more.
     async fn after_truncation(&mut self, from: Offset, why: &str) -> Result<(), StorageError> {
-        self.recovery_point = self.recovery_point.min(self.end);
+        self.recovery_point = self.recovery_point.clamp(self.start, self.end);
         self.epochs_dirty |= self.epochs.truncate_from_end(self.end);
         self.write_epochs().await?;
         self.remove_snapshots_after(self.end).await?;
