@@ -1,3 +1,11 @@
 //! One node: composes the cores into a broker - configuration, lifecycle, requests, replicas.
 
 pub mod config;
+mod controller_channel;
+mod fetcher;
+mod isr_changes;
+mod lifecycle;
+mod metadata;
+mod partition;
+mod replicas;
+pub mod settings;

@@ -1,6 +1,17 @@
 //! Which APIs and versions each listener serves: one coherent release of Kafka, 4.1, as `kafka-protocol` encodes it.
 
-use super::messages::ApiKey;
+use std::collections::BTreeMap;
+
+use super::{
+    ErrorCode,
+    messages::{
+        ApiKey, ApiVersionsRequest, ApiVersionsResponse,
+        api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey},
+    },
+};
+
+/// Levels of `metadata.version` whose records are read; the last is finalized on new clusters (4.1-IV1).
+pub const METADATA_VERSIONS: (i16, i16) = (7, 27);
 
 /// One row: an API and the versions served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +36,7 @@ const fn api(key: ApiKey, min: i16, max: i16) -> ApiRange {
 /// its batches uncompressed (KAFKA-18659).
 pub const BROKER: &[ApiRange] = &[
     ApiRange { key: ApiKey::Produce, min: 0, max: 13, served_min: 3 },
-    api(ApiKey::Fetch, 4, 17),
+    api(ApiKey::Fetch, 4, 18),
     api(ApiKey::ListOffsets, 1, 10),
     api(ApiKey::Metadata, 0, 13),
     api(ApiKey::ApiVersions, 0, 4),
@@ -43,7 +54,7 @@ pub const BROKER: &[ApiRange] = &[
 
 /// What the controller's listener serves.
 pub const CONTROLLER: &[ApiRange] = &[
-    api(ApiKey::Fetch, 4, 17),
+    api(ApiKey::Fetch, 4, 18),
     api(ApiKey::ApiVersions, 0, 4),
     api(ApiKey::CreateTopics, 2, 7),
     api(ApiKey::DeleteTopics, 1, 6),
@@ -60,6 +71,48 @@ pub const CONTROLLER: &[ApiRange] = &[
 /// The row of `key` in `table`.
 pub fn range(table: &[ApiRange], key: ApiKey) -> Option<&ApiRange> {
     table.iter().find(|row| row.key == key)
+}
+
+/// Answers ApiVersions for a listener that serves `table`. `finalized` are the cluster's features as of `epoch`.
+pub fn versions_response(
+    table: &[ApiRange],
+    request: &ApiVersionsRequest,
+    version: i16,
+    finalized: &BTreeMap<String, i16>,
+    epoch: i64,
+) -> ApiVersionsResponse {
+    let names = [&request.client_software_name, &request.client_software_version];
+    if version >= 3 && !names.iter().all(|name| is_software_name(name)) {
+        return ApiVersionsResponse::default().with_error_code(ErrorCode::InvalidRequest.code());
+    }
+    let key = |row: &ApiRange| {
+        ApiVersion::default().with_api_key(row.key as i16).with_min_version(row.min).with_max_version(row.max)
+    };
+    let response = ApiVersionsResponse::default().with_api_keys(table.iter().map(key).collect());
+    if version < 3 {
+        return response;
+    }
+    let supported = SupportedFeatureKey::default()
+        .with_name("metadata.version".into())
+        .with_min_version(METADATA_VERSIONS.0)
+        .with_max_version(METADATA_VERSIONS.1);
+    let finalized = finalized.iter().map(|(name, level)| {
+        FinalizedFeatureKey::default()
+            .with_name(name.clone().into())
+            .with_min_version_level(*level)
+            .with_max_version_level(*level)
+    });
+    response
+        .with_supported_features(vec![supported])
+        .with_finalized_features(finalized.collect())
+        .with_finalized_features_epoch(epoch)
+}
+
+/// Letters and digits at both ends, dots and dashes between (KIP-511).
+fn is_software_name(name: &str) -> bool {
+    let ends = |char: Option<char>| char.is_some_and(|char| char.is_ascii_alphanumeric());
+    let good = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-');
+    ends(name.chars().next()) && ends(name.chars().last()) && name.chars().all(good)
 }
 
 /// Kafka's name of an API.

@@ -40,7 +40,7 @@ pub trait Service: Send + Sync + 'static {
 
     /// Takes a request. What must happen in the order of requests happens before this returns; the answer may come
     /// later.
-    fn begin(&self, peer: &Peer, request: Request) -> impl Future<Output = Reply> + Send;
+    fn begin(self: Arc<Self>, peer: &Peer, request: Request) -> impl Future<Output = Reply> + Send;
 }
 
 /// The answer to a request.
@@ -172,7 +172,7 @@ async fn read_requests<S: Service>(
                 let outgoing = match frame::decode_request(frame, service.served()) {
                     Ok(request) => {
                         let (api, version, correlation) = (request.api, request.version, request.correlation);
-                        let begin = service.begin(&peer, request);
+                        let begin = service.clone().begin(&peer, request);
                         let Some(reply) = open.close.or(trace::caused_by(cause, begin)).await else { break None };
                         Outgoing { api, version, correlation, reply, cause }
                     }

@@ -23,6 +23,7 @@ mod producers;
 mod segment;
 mod truncate;
 
+pub use checkpoint::{Offsets, read as read_file, replace as replace_file};
 pub use config::LogConfig;
 pub use directory::{LogDirectory, Opened};
 pub use epochs::LeaderEpochs;

@@ -1,0 +1,242 @@
+//! Copies from one leader: one task fetches all partitions that follow the same broker.
+//!
+//! The loop is Kafka's: ask for everything that follows this leader, from each log's end and with the epoch there; cut
+//! where the leader says that the logs diverge; append what it sends; take its high watermark. A partition in error
+//! pauses for `replica.fetch.backoff.ms`; a leader that does not answer pauses them all.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{
+    config::NodeConfig,
+    lifecycle::Registration,
+    metadata::MetadataCache,
+    partition::{Fetched, FollowerPosition, Partition},
+    replicas::Replicas,
+};
+use crate::{
+    base::{LeaderEpoch, NodeId, Offset, Time, TopicPartition},
+    protocol::{
+        ErrorCode,
+        messages::{
+            FetchRequest, FetchResponse, ListOffsetsRequest, RequestKind, ResponseKind, TopicName,
+            fetch_request::{FetchPartition, FetchTopic, ReplicaState},
+            fetch_response::PartitionData,
+            list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+        },
+    },
+    rpc::{Connection, RpcError, Shutdown},
+    runtime::clock,
+    trace,
+};
+
+const FETCH_VERSION: i16 = 17;
+const LIST_OFFSETS_VERSION: i16 = 9;
+
+/// Fetches from one leader.
+pub struct Fetcher {
+    /// Whom to copy from.
+    pub leader: NodeId,
+    /// Settings.
+    pub config: Arc<NodeConfig>,
+    /// The partitions of this broker.
+    pub replicas: Arc<Replicas>,
+    /// Where the leader is.
+    pub cache: Arc<MetadataCache>,
+    /// Who this broker is.
+    pub registration: Arc<Registration>,
+    /// Rung when the partitions to fetch may have changed.
+    pub changed: Arc<Notify>,
+}
+
+type Asked = Vec<(Arc<Partition>, FollowerPosition)>;
+
+impl Fetcher {
+    /// Copies until `shutdown`.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut connection: Option<Arc<Connection>> = None;
+        let mut paused: BTreeMap<TopicPartition, Time> = BTreeMap::new();
+        while !shutdown.is_triggered() {
+            let asked = self.asked(&paused).await;
+            if asked.is_empty() {
+                match paused.values().min().copied() {
+                    Some(until) if until > clock::now() => {
+                        shutdown.or(async { tokio::select! { biased; () = self.changed.notified() => {}, () = clock::sleep_until(until) => {} } }).await;
+                    }
+                    _ => {
+                        shutdown.or(self.changed.notified()).await;
+                    }
+                }
+                paused.retain(|_, until| *until > clock::now());
+                continue;
+            }
+            let round = async {
+                let open = match connection.take().filter(|open| !open.is_closed()) {
+                    Some(open) => open,
+                    None => self.connect().await?,
+                };
+                let request = RequestKind::Fetch(self.request(&asked));
+                let answer = open.call(request, FETCH_VERSION, self.config.replica_socket_timeout).await?;
+                Ok::<_, RpcError>((open, answer))
+            };
+            match shutdown.or(round).await {
+                None => return,
+                Some(Ok((open, answer))) => {
+                    let ResponseKind::Fetch(response) = answer.body else { continue };
+                    let taken = self.take(&asked, &response, &open);
+                    let failed = trace::caused_by(answer.cause, taken).await;
+                    let until = clock::now() + self.config.replica_fetch_backoff;
+                    paused.extend(failed.into_iter().map(|id| (id, until)));
+                    connection = Some(open);
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(leader = %self.leader, %error, "a fetch failed");
+                    connection = None;
+                    let backoff = clock::sleep(self.config.replica_fetch_backoff);
+                    shutdown
+                        .or(async {
+                            tokio::select! { biased; () = self.changed.notified() => {}, () = backoff => {} }
+                        })
+                        .await;
+                }
+            }
+            paused.retain(|_, until| *until > clock::now());
+        }
+    }
+
+    /// The partitions that follow this leader, and where each stands.
+    async fn asked(&self, paused: &BTreeMap<TopicPartition, Time>) -> Asked {
+        let mut asked = Vec::new();
+        for partition in self.replicas.all() {
+            if paused.contains_key(&partition.id) {
+                continue;
+            }
+            if let Some(position) =
+                partition.follower_position().await.filter(|position| position.leader == self.leader)
+            {
+                asked.push((partition, position));
+            }
+        }
+        asked
+    }
+
+    async fn connect(&self) -> Result<Arc<Connection>, RpcError> {
+        let image = self.cache.image();
+        let listener = &self.config.inter_broker_listener;
+        let endpoint = image.broker(self.leader).and_then(|known| known.endpoint(listener).cloned());
+        let Some(endpoint) = endpoint else {
+            let problem = format!("broker {} has no listener {listener}", self.leader);
+            return Err(RpcError::Connect { address: format!("broker {}", self.leader), problem });
+        };
+        let address = format!("{}:{}", endpoint.host, endpoint.port);
+        let client_id = format!("broker-{}-fetcher-{}", self.config.node_id, self.leader);
+        Connection::connect(&address, &client_id, self.config.replica_socket_timeout).await
+    }
+
+    fn request(&self, asked: &Asked) -> FetchRequest {
+        let mut topics: BTreeMap<[u8; 16], Vec<FetchPartition>> = BTreeMap::new();
+        for (partition, position) in asked {
+            let wanted = FetchPartition::default()
+                .with_partition(partition.id.partition)
+                .with_current_leader_epoch(position.leader_epoch.0)
+                .with_fetch_offset(position.offset.0)
+                .with_last_fetched_epoch(position.last_epoch.0)
+                .with_log_start_offset(position.log_start.0)
+                .with_partition_max_bytes(self.config.replica_fetch_max_bytes);
+            topics.entry(partition.topic_id.0).or_default().push(wanted);
+        }
+        let topics = topics.into_iter().map(|(id, partitions)| {
+            FetchTopic::default().with_topic_id(Uuid::from_bytes(id)).with_partitions(partitions)
+        });
+        let replica = ReplicaState::default()
+            .with_replica_id(self.registration.node.0.into())
+            .with_replica_epoch(self.registration.broker_epoch().0);
+        FetchRequest::default()
+            .with_replica_state(replica)
+            .with_max_wait_ms(self.config.replica_fetch_wait_max.as_millis() as i32)
+            .with_min_bytes(self.config.replica_fetch_min_bytes)
+            .with_max_bytes(self.config.replica_fetch_response_max_bytes)
+            .with_session_epoch(-1)
+            .with_topics(topics.collect())
+    }
+
+    /// Takes the answers; returns the partitions that have to pause.
+    async fn take(&self, asked: &Asked, response: &FetchResponse, open: &Connection) -> Vec<TopicPartition> {
+        let mut failed = Vec::new();
+        for topic in &response.responses {
+            for answer in &topic.partitions {
+                let of = |(partition, _): &&(Arc<Partition>, FollowerPosition)| {
+                    partition.topic_id.0 == *topic.topic_id.as_bytes()
+                        && partition.id.partition == answer.partition_index
+                };
+                let Some((partition, position)) = asked.iter().find(of) else { continue };
+                let fetched = fetched_of(answer);
+                let outcome = match fetched.code {
+                    ErrorCode::None => partition.take(position, &fetched).await.map_err(|error| error.to_string()),
+                    ErrorCode::OffsetOutOfRange => self.ask_range(partition, position, open).await,
+                    code => Err(code.to_string()),
+                };
+                if let Err(problem) = outcome {
+                    tracing::debug!(partition = %partition.id, problem, "a fetched partition pauses");
+                    failed.push(partition.id.clone());
+                }
+            }
+        }
+        failed
+    }
+
+    /// The leader does not have our offset: learn what it has, and cut or begin anew.
+    async fn ask_range(
+        &self,
+        partition: &Partition,
+        position: &FollowerPosition,
+        open: &Connection,
+    ) -> Result<(), String> {
+        let end = self.list_offset(partition, position, -1, open).await?;
+        let start = self.list_offset(partition, position, -2, open).await?;
+        partition.leader_range(position, start, end).await.map_err(|error| error.to_string())
+    }
+
+    async fn list_offset(
+        &self,
+        partition: &Partition,
+        position: &FollowerPosition,
+        timestamp: i64,
+        open: &Connection,
+    ) -> Result<Offset, String> {
+        let wanted = ListOffsetsPartition::default()
+            .with_partition_index(partition.id.partition)
+            .with_current_leader_epoch(position.leader_epoch.0)
+            .with_timestamp(timestamp);
+        let topic = ListOffsetsTopic::default()
+            .with_name(TopicName(partition.id.topic.to_string().into()))
+            .with_partitions(vec![wanted]);
+        let request =
+            ListOffsetsRequest::default().with_replica_id(self.registration.node.0.into()).with_topics(vec![topic]);
+        let call =
+            open.call(RequestKind::ListOffsets(request), LIST_OFFSETS_VERSION, self.config.replica_socket_timeout);
+        let answer = call.await.map_err(|error| error.to_string())?;
+        let ResponseKind::ListOffsets(response) = answer.body else { return Err("another response".to_owned()) };
+        let found = response.topics.first().and_then(|topic| topic.partitions.first());
+        let found = found.ok_or("an empty response")?;
+        match ErrorCode::from_i16(found.error_code) {
+            ErrorCode::None => Ok(Offset(found.offset)),
+            code => Err(code.to_string()),
+        }
+    }
+}
+
+fn fetched_of(answer: &PartitionData) -> Fetched {
+    let diverging = &answer.diverging_epoch;
+    let diverges = diverging.epoch >= 0 || diverging.end_offset >= 0;
+    Fetched {
+        code: ErrorCode::from_i16(answer.error_code),
+        high_watermark: Offset(answer.high_watermark),
+        log_start: Offset(answer.log_start_offset),
+        records: answer.records.clone().unwrap_or_default(),
+        diverging: diverges.then_some((LeaderEpoch(diverging.epoch), Offset(diverging.end_offset))),
+        leader: (NodeId(answer.current_leader.leader_id.0), LeaderEpoch(answer.current_leader.leader_epoch)),
+    }
+}

@@ -1,0 +1,108 @@
+//! Carries ISR proposals to the controller: as many as wait in one AlterPartition, again until it answers.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{controller_channel::ControllerChannel, lifecycle::Registration, partition::IsrChange};
+use crate::{
+    base::{NodeId, PartitionEpoch},
+    protocol::{
+        ErrorCode,
+        messages::{
+            AlterPartitionRequest, AlterPartitionResponse, RequestKind, ResponseKind,
+            alter_partition_request::{BrokerState, PartitionData, TopicData},
+        },
+    },
+    rpc::Shutdown,
+    runtime::clock,
+};
+
+const RETRY_BACKOFF: Duration = Duration::from_millis(50);
+const VERSION: i16 = 3;
+
+/// Sends proposals until `shutdown`.
+pub async fn send_all(
+    mut proposals: mpsc::UnboundedReceiver<IsrChange>,
+    channel: Arc<ControllerChannel>,
+    registration: Arc<Registration>,
+    shutdown: Shutdown,
+) {
+    let mut waiting: Vec<IsrChange> = Vec::new();
+    loop {
+        if waiting.is_empty() {
+            match shutdown.or(proposals.recv()).await {
+                Some(Some(change)) => waiting.push(change),
+                _ => return,
+            }
+        }
+        while let Ok(change) = proposals.try_recv() {
+            waiting.push(change);
+        }
+        let request = request(&waiting, &registration);
+        let answer = match shutdown.or(channel.call(RequestKind::AlterPartition(request), VERSION)).await {
+            None => return,
+            Some(answer) => answer,
+        };
+        match answer.map(|answer| answer.body) {
+            Ok(ResponseKind::AlterPartition(response)) if response.error_code == 0 => {
+                deliver(&mut waiting, &response).await;
+            }
+            // Whether it was applied is not known: ask again, as long as the leadership lasts.
+            outcome => {
+                tracing::debug!(?outcome, "AlterPartition failed; it is sent again");
+                if shutdown.or(clock::sleep(RETRY_BACKOFF)).await.is_none() {
+                    return;
+                }
+                let mut still_leading = Vec::new();
+                for change in waiting {
+                    if change.partition.leads_in(change.proposal.leader_epoch).await {
+                        still_leading.push(change);
+                    }
+                }
+                waiting = still_leading;
+            }
+        }
+    }
+}
+
+fn request(waiting: &[IsrChange], registration: &Registration) -> AlterPartitionRequest {
+    let mut topics: BTreeMap<[u8; 16], Vec<PartitionData>> = BTreeMap::new();
+    for change in waiting {
+        let member = |(id, epoch): &(NodeId, crate::base::BrokerEpoch)| {
+            let own = *id == registration.node;
+            let epoch = if own { registration.broker_epoch() } else { *epoch };
+            BrokerState::default().with_broker_id(id.0.into()).with_broker_epoch(epoch.0)
+        };
+        let partition = PartitionData::default()
+            .with_partition_index(change.partition.id.partition)
+            .with_leader_epoch(change.proposal.leader_epoch.0)
+            .with_partition_epoch(change.proposal.partition_epoch.0)
+            .with_new_isr_with_epochs(change.proposal.isr.iter().map(member).collect());
+        topics.entry(change.partition.topic_id.0).or_default().push(partition);
+    }
+    let topics = topics
+        .into_iter()
+        .map(|(id, partitions)| TopicData::default().with_topic_id(Uuid::from_bytes(id)).with_partitions(partitions));
+    AlterPartitionRequest::default()
+        .with_broker_id(registration.node.0.into())
+        .with_broker_epoch(registration.broker_epoch().0)
+        .with_topics(topics.collect())
+}
+
+async fn deliver(waiting: &mut Vec<IsrChange>, response: &AlterPartitionResponse) {
+    for change in waiting.drain(..) {
+        let topic = response.topics.iter().find(|topic| *topic.topic_id.as_bytes() == change.partition.topic_id.0);
+        let index = change.partition.id.partition;
+        let answer = topic.and_then(|topic| topic.partitions.iter().find(|answer| answer.partition_index == index));
+        let epoch = change.proposal.leader_epoch;
+        let Some(answer) = answer else { continue };
+        let isr: Vec<NodeId> = answer.isr.iter().map(|id| NodeId(id.0)).collect();
+        let outcome = match ErrorCode::from_i16(answer.error_code) {
+            ErrorCode::None => Ok((&isr[..], PartitionEpoch(answer.partition_epoch))),
+            code => Err(code),
+        };
+        change.partition.isr_answered(epoch, outcome).await;
+    }
+}

@@ -1,0 +1,219 @@
+//! All partitions on this broker, as the metadata asks for them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use super::{
+    config::NodeConfig,
+    partition::{Partition, PartitionContext},
+    settings,
+};
+use crate::{
+    base::{BrokerEpoch, NodeId, TopicId, TopicPartition},
+    controller::image::{MetadataDelta, MetadataImage, PartitionRegistration},
+    rpc::Shutdown,
+    runtime::clock,
+    storage::{LogDirectory, Opened, StorageError},
+};
+
+/// The partitions of a broker.
+pub struct Replicas {
+    directory: LogDirectory,
+    config: Arc<NodeConfig>,
+    context: PartitionContext,
+    partitions: Mutex<BTreeMap<TopicPartition, Arc<Partition>>>,
+    /// Logs found at the start that the metadata has not claimed yet.
+    loaded: tokio::sync::Mutex<BTreeMap<TopicPartition, Opened>>,
+}
+
+impl Replicas {
+    /// The logs in `directory`, with no role yet.
+    ///
+    /// # Errors
+    /// A log that cannot be opened.
+    pub async fn load(
+        directory: LogDirectory,
+        config: Arc<NodeConfig>,
+        context: PartitionContext,
+    ) -> Result<Self, StorageError> {
+        let loaded = tokio::sync::Mutex::new(directory.load().await?);
+        Ok(Self { directory, config, context, partitions: Mutex::default(), loaded })
+    }
+
+    /// The log directory.
+    pub fn directory(&self) -> &LogDirectory {
+        &self.directory
+    }
+
+    /// The partition called `id`, if it is on this broker.
+    pub fn find(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
+        self.lock().get(id).cloned()
+    }
+
+    /// All partitions on this broker.
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<TopicPartition, Arc<Partition>>> {
+        self.partitions.lock().expect("no panic while the partitions are held")
+    }
+
+    /// Does what changed in the metadata: creates and deletes logs, leads and follows. Returns whom this broker
+    /// follows now. A partition whose log fails is left out; the others go on.
+    pub async fn apply(&self, image: &MetadataImage, delta: &MetadataDelta) -> BTreeSet<NodeId> {
+        for (topic_id, partitions) in &delta.deleted {
+            for id in partitions {
+                self.delete(id, *topic_id).await;
+            }
+        }
+        let mut leaders = BTreeSet::new();
+        for id in &delta.partitions {
+            let Some(registration) = image.partition(id) else { continue };
+            let topic_id = image.topic(&id.topic).expect("the partition's topic is in the image").id;
+            if !registration.replicas.contains(&self.context.node) {
+                if self.find(id).is_some() {
+                    self.delete(id, topic_id).await;
+                }
+                continue;
+            }
+            if let Err(error) = self.apply_one(id, topic_id, registration, image).await {
+                tracing::error!(partition = %id, %error, "the partition is offline on this broker");
+                self.lock().remove(id);
+                continue;
+            }
+            if registration.leader != self.context.node && registration.leader != NodeId::NONE {
+                leaders.insert(registration.leader);
+            }
+        }
+        self.reconfigure(image, delta).await;
+        leaders
+    }
+
+    async fn apply_one(
+        &self,
+        id: &TopicPartition,
+        topic_id: TopicId,
+        registration: &PartitionRegistration,
+        image: &MetadataImage,
+    ) -> Result<(), StorageError> {
+        if self.find(id).is_some_and(|known| known.topic_id != topic_id) {
+            self.delete(id, topic_id).await;
+        }
+        let partition = match self.find(id) {
+            Some(partition) => partition,
+            None => {
+                let settings = settings::of_topic(&id.topic, image, &self.config, &self.context.switches);
+                let opened = self.open(id, topic_id, &settings).await?;
+                let context = self.context.clone();
+                let partition =
+                    Partition::new(id.clone(), topic_id, opened.log, opened.high_watermark, settings, context);
+                self.lock().insert(id.clone(), partition.clone());
+                partition
+            }
+        };
+        partition.apply(registration).await
+    }
+
+    /// The log of a partition: as found at the start, or new. One of a deleted topic with the same name goes.
+    async fn open(
+        &self,
+        id: &TopicPartition,
+        topic_id: TopicId,
+        settings: &settings::TopicSettings,
+    ) -> Result<Opened, StorageError> {
+        let found = self.loaded.lock().await.remove(id);
+        match found {
+            Some(mut opened) if opened.topic_id == topic_id => {
+                opened.log.reconfigure(settings.log.clone());
+                return Ok(opened);
+            }
+            Some(stray) => {
+                drop(stray.log);
+                self.directory.delete(id, stray.topic_id).await?;
+            }
+            None => {}
+        }
+        self.directory.create(id, topic_id, settings.log.clone()).await
+    }
+
+    async fn delete(&self, id: &TopicPartition, topic_id: TopicId) {
+        let known = self.lock().remove(id);
+        if let Some(partition) = known {
+            partition.abandon().await;
+        } else if self.loaded.lock().await.remove(id).is_none() {
+            return;
+        }
+        if let Err(error) = self.directory.delete(id, topic_id).await {
+            tracing::error!(partition = %id, %error, "a deleted partition's log could not be removed");
+        }
+    }
+
+    async fn reconfigure(&self, image: &MetadataImage, delta: &MetadataDelta) {
+        if delta.configs.is_empty() && !delta.broker_configs {
+            return;
+        }
+        for partition in self.all() {
+            let topic = &partition.id.topic;
+            if delta.broker_configs || delta.configs.contains(&**topic) {
+                let settings = settings::of_topic(topic, image, &self.config, &self.context.switches);
+                partition.configure(settings).await;
+            }
+        }
+    }
+
+    /// Looks for lagging followers, every half of `replica.lag.time.max.ms`.
+    pub async fn watch_lag(self: Arc<Self>, shutdown: Shutdown) {
+        while shutdown.or(clock::sleep(self.context.lag_max / 2)).await.is_some() {
+            for partition in self.all() {
+                partition.check_lag().await;
+            }
+        }
+    }
+
+    /// Writes the checkpoints, each at its interval, until `shutdown`.
+    pub async fn write_checkpoints(self: Arc<Self>, shutdown: Shutdown) {
+        let interval = self.config.high_watermark_checkpoint_interval.max(Duration::from_millis(1));
+        let mut next_logs = clock::now() + self.config.recovery_point_checkpoint_interval;
+        while shutdown.or(clock::sleep(interval)).await.is_some() {
+            let logs_too = clock::now() >= next_logs;
+            if logs_too {
+                next_logs = clock::now() + self.config.recovery_point_checkpoint_interval;
+            }
+            if let Err(error) = self.checkpoint(logs_too).await {
+                tracing::error!(%error, "the checkpoints could not be written");
+            }
+        }
+    }
+
+    async fn checkpoint(&self, logs_too: bool) -> Result<(), StorageError> {
+        let (mut high_watermarks, mut recovery_points, mut starts) =
+            <(BTreeMap<_, _>, BTreeMap<_, _>, BTreeMap<_, _>)>::default();
+        for partition in self.all() {
+            let (high_watermark, recovery_point, start) = partition.checkpoints().await;
+            high_watermarks.insert(partition.id.clone(), high_watermark);
+            recovery_points.insert(partition.id.clone(), recovery_point);
+            starts.insert(partition.id.clone(), start);
+        }
+        self.directory.checkpoint_high_watermarks(&high_watermarks).await?;
+        if logs_too {
+            self.directory.checkpoint_logs(&recovery_points, &starts).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes every log, writes the checkpoints and the marker of a clean stop.
+    ///
+    /// # Errors
+    /// The disk failed; the next start will check the logs.
+    pub async fn close(&self, broker_epoch: BrokerEpoch) -> Result<(), StorageError> {
+        for partition in self.all() {
+            partition.close().await?;
+        }
+        self.checkpoint(true).await?;
+        self.directory.mark_clean(broker_epoch).await
+    }
+}
