@@ -6,6 +6,8 @@ mod fetcher;
 mod isr_changes;
 mod lifecycle;
 mod metadata;
+pub mod node;
 mod partition;
 mod replicas;
+mod requests;
 pub mod settings;

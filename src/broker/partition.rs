@@ -109,7 +109,20 @@ pub enum Fetcher {
         epoch: BrokerEpoch,
         /// Whether the metadata lets it into an ISR.
         eligible: bool,
+        /// Whether this read tells how far it is: the first of a fetch does, a second look after waiting does not.
+        tells: bool,
     },
+}
+
+impl Fetcher {
+    /// The same asker looking again.
+    #[must_use]
+    pub fn without_news(self) -> Self {
+        match self {
+            Self::Consumer => self,
+            Self::Replica { id, epoch, eligible, .. } => Self::Replica { id, epoch, eligible, tells: false },
+        }
+    }
 }
 
 /// A fetch of one partition.
@@ -408,7 +421,7 @@ impl Partition {
                 return Fetched { leader, ..Fetched::error(code) };
             }
         }
-        if let Fetcher::Replica { id, epoch, eligible } = params.fetcher {
+        if let Fetcher::Replica { id, epoch, eligible, tells: true } = params.fetcher {
             self.note_follower(state, id, epoch, eligible, params.offset);
         }
         fetched
@@ -647,14 +660,6 @@ impl Partition {
     pub async fn checkpoints(&self) -> (Offset, Offset, Offset) {
         let state = self.state.lock().await;
         (state.high_watermark(), state.log.recovery_point(), state.log.start_offset())
-    }
-
-    /// Flushes records that have waited longer than `flush.ms`; `due` is what the recovery point was that long ago.
-    ///
-    /// # Errors
-    /// The disk failed.
-    pub async fn flush(&self) -> Result<(), StorageError> {
-        self.state.lock().await.log.flush().await
     }
 
     /// Closes the log cleanly.

@@ -43,11 +43,6 @@ impl Replicas {
         Ok(Self { directory, config, context, partitions: Mutex::default(), loaded })
     }
 
-    /// The log directory.
-    pub fn directory(&self) -> &LogDirectory {
-        &self.directory
-    }
-
     /// The partition called `id`, if it is on this broker.
     pub fn find(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
         self.lock().get(id).cloned()

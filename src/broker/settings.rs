@@ -105,7 +105,6 @@ pub fn of_topic(name: &str, image: &MetadataImage, node: &NodeConfig, switches: 
             segment_index_bytes: number("segment.index.bytes").max(24) as u64,
             index_interval_bytes: number("index.interval.bytes").max(0) as u64,
             flush_messages: number("flush.messages"),
-            flush_ms: number("flush.ms"),
         },
         limits: Limits {
             message_bytes_max: number("max.message.bytes").max(0) as usize,

@@ -13,8 +13,6 @@ pub struct LogConfig {
     pub index_interval_bytes: u64,
     /// `flush.messages`: sync after so many records, before the append returns.
     pub flush_messages: i64,
-    /// `flush.ms`: sync records that have waited so long.
-    pub flush_ms: i64,
 }
 
 impl Default for LogConfig {
@@ -26,7 +24,6 @@ impl Default for LogConfig {
             segment_index_bytes: 10 << 20,
             index_interval_bytes: 4096,
             flush_messages: i64::MAX,
-            flush_ms: i64::MAX,
         }
     }
 }

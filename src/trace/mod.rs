@@ -8,6 +8,7 @@
 
 pub mod event;
 pub mod journal;
+pub mod log_sink;
 
 use std::{future::Future, sync::Arc};
 

@@ -25,6 +25,8 @@ mod topics;
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub use topics::check_topic_name;
+
 use super::{
     configs::topic,
     image::{MetadataDelta, MetadataImage},

@@ -1,0 +1,247 @@
+//! The process of a node: a broker, a controller, or both, over one log directory.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    config::NodeConfig,
+    controller_channel::ControllerChannel,
+    fetcher::Fetcher,
+    isr_changes,
+    lifecycle::{self, Identity, LifecycleError, Registration},
+    metadata::{self, Apply, FETCH_WAIT, MetadataCache},
+    partition::PartitionContext,
+    replicas::Replicas,
+    requests::Broker,
+    settings,
+};
+use crate::{
+    base::{NodeId, Switches},
+    controller::{
+        core::ControllerSettings,
+        image::{MetadataDelta, MetadataImage},
+        node::{ControllerConfig, ControllerError},
+    },
+    rpc::{self, Options, Shutdown},
+    runtime::{clock, disk::Disk, net::Listener, task},
+    storage::{LogDirectory, MetaProperties, StorageError},
+    trace::Tracer,
+};
+
+/// Why a node ended or did not start.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// Its log directory.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Its listener.
+    #[error("cannot listen on {address}: {problem}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// Its controller.
+    #[error(transparent)]
+    Controller(#[from] ControllerError),
+    /// Its place in the cluster.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    /// The log directory is not formatted.
+    #[error("{0}")]
+    NotFormatted(String),
+}
+
+/// What a node is started with.
+pub struct NodeOptions {
+    /// Settings.
+    pub config: NodeConfig,
+    /// The log directory.
+    pub disk: Disk,
+    /// Behaviour switches.
+    pub switches: Switches,
+    /// Where events go.
+    pub tracer: Tracer,
+    /// When to stop, cleanly.
+    pub shutdown: Shutdown,
+    /// Rung once the broker is unfenced and serves.
+    pub ready: Arc<Notify>,
+}
+
+/// Runs a node until its shutdown.
+///
+/// # Errors
+/// See [`NodeError`].
+pub async fn run(options: NodeOptions) -> Result<(), NodeError> {
+    let NodeOptions { config, disk, switches, tracer, shutdown, ready } = options;
+    let config = Arc::new(config);
+    let Some(meta) = MetaProperties::read(&disk).await? else {
+        let hint = "format it first: highwater storage format --config server.properties";
+        return Err(NodeError::NotFormatted(format!("{} is not formatted; {hint}", disk.describe(""))));
+    };
+    // The controller stops after the broker, which asks it for leave.
+    let controller_shutdown = if config.is_broker { Shutdown::default() } else { shutdown.clone() };
+    let controller = match &config.controller_listener {
+        Some(endpoint) if config.is_controller => {
+            let listener = listen(&endpoint.address()).await?;
+            let settings = controller_config(&config, &meta.cluster_id, switches);
+            let run = crate::controller::node::run(
+                settings,
+                disk.clone(),
+                listener,
+                tracer.clone(),
+                controller_shutdown.clone(),
+            );
+            Some(task::spawn(run))
+        }
+        _ => None,
+    };
+    let config_is_broker = config.is_broker;
+    let outcome = match config_is_broker {
+        true => run_broker(config, disk, meta, switches, tracer, shutdown, ready).await,
+        false => Ok(()),
+    };
+    if config_is_broker {
+        controller_shutdown.trigger();
+    }
+    if let Some(controller) = controller {
+        controller.await.unwrap_or_else(|error| panic!("the controller's task ended: {error}"))?;
+    }
+    outcome
+}
+
+async fn listen(address: &str) -> Result<Listener, NodeError> {
+    let failed = |error: std::io::Error| NodeError::Listen { address: address.to_owned(), problem: error.to_string() };
+    Listener::bind(address).await.map_err(failed)
+}
+
+fn limits(config: &NodeConfig) -> Options {
+    Options { request_bytes_max: config.socket_request_max_bytes, idle_max: config.connections_max_idle }
+}
+
+fn controller_config(config: &NodeConfig, cluster_id: &str, switches: Switches) -> ControllerConfig {
+    ControllerConfig {
+        settings: ControllerSettings {
+            node: config.node_id,
+            cluster_id: cluster_id.to_owned(),
+            session_timeout: config.broker_session_timeout,
+            num_partitions: config.num_partitions,
+            default_replication_factor: config.default_replication_factor,
+            topic_defaults: settings::topic_defaults(config),
+            switches,
+        },
+        rebalance_interval: config.auto_leader_rebalance_enable.then_some(config.leader_imbalance_check_interval),
+        unclean_interval: config.unclean_election_interval,
+        options: limits(config),
+    }
+}
+
+async fn run_broker(
+    config: Arc<NodeConfig>,
+    disk: Disk,
+    meta: MetaProperties,
+    switches: Switches,
+    tracer: Tracer,
+    shutdown: Shutdown,
+    ready: Arc<Notify>,
+) -> Result<(), NodeError> {
+    let node = config.node_id;
+    let directory = LogDirectory::open(disk, node, switches, tracer.clone()).await?;
+    let previous_epoch = directory.previous_broker_epoch();
+    let (isr_changes, proposals) = mpsc::unbounded_channel();
+    let context =
+        PartitionContext { node, lag_max: config.replica_lag_time_max, switches, tracer: tracer.clone(), isr_changes };
+    let replicas = Arc::new(Replicas::load(directory, config.clone(), context).await?);
+    let (_, controller_address) = config.quorum_voters.first().expect("the configuration has a voter").clone();
+    let channel = |name: &str, timeout: Duration| {
+        ControllerChannel::new(&controller_address, &format!("broker-{node}-{name}"), timeout)
+    };
+    let calls = Arc::new(channel("calls", config.broker_session_timeout / 2));
+    let (cache, registration) = (Arc::new(MetadataCache::default()), Arc::new(Registration::new(node)));
+    // What runs beside the requests stops after the broker has left the cluster.
+    let background = Shutdown::default();
+    let applied = Arc::new(Applied {
+        config: config.clone(),
+        replicas: replicas.clone(),
+        cache: cache.clone(),
+        registration: registration.clone(),
+        shutdown: background.clone(),
+        fetchers: Mutex::default(),
+    });
+    let follower_channel = channel("metadata", FETCH_WAIT + config.broker_session_timeout / 4);
+    task::spawn(metadata::follow(node, follower_channel, cache.clone(), applied, background.clone()));
+    task::spawn(isr_changes::send_all(proposals, calls.clone(), registration.clone(), background.clone()));
+    task::spawn(replicas.clone().watch_lag(background.clone()));
+    task::spawn(replicas.clone().write_checkpoints(background.clone()));
+    let service = Arc::new(Broker::new(
+        config.clone(),
+        meta.cluster_id.clone(),
+        switches,
+        cache.clone(),
+        replicas.clone(),
+        calls.clone(),
+        registration.clone(),
+    ));
+    let serving = Shutdown::default();
+    for endpoint in &config.listeners {
+        let listener = listen(&endpoint.address()).await?;
+        task::spawn(rpc::serve(listener, service.clone(), limits(&config), serving.clone()));
+    }
+    task::spawn(announce(registration.clone(), ready, background.clone()));
+    let identity = Identity { config, cluster_id: meta.cluster_id, directory_id: meta.directory_id, previous_epoch };
+    let lived = lifecycle::live(identity, calls, registration.clone(), cache, shutdown).await;
+    serving.trigger();
+    background.trigger();
+    replicas.close(registration.broker_epoch()).await?;
+    Ok(lived?)
+}
+
+/// Rings `ready` once the broker takes part.
+async fn announce(registration: Arc<Registration>, ready: Arc<Notify>, background: Shutdown) {
+    while !registration.is_unfenced() {
+        if background.or(clock::sleep(Duration::from_millis(5))).await.is_none() {
+            return;
+        }
+    }
+    ready.notify_one();
+}
+
+/// Does what new metadata asks for: roles of partitions, and a fetcher for each leader that is followed.
+struct Applied {
+    config: Arc<NodeConfig>,
+    replicas: Arc<Replicas>,
+    cache: Arc<MetadataCache>,
+    registration: Arc<Registration>,
+    shutdown: Shutdown,
+    fetchers: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
+}
+
+impl Apply for Applied {
+    async fn apply(&self, image: &MetadataImage, delta: &MetadataDelta) {
+        let leaders = self.replicas.apply(image, delta).await;
+        let mut fetchers = self.fetchers.lock().expect("no panic while the fetchers are held");
+        for leader in leaders {
+            fetchers.entry(leader).or_insert_with(|| {
+                let changed = Arc::new(Notify::new());
+                let fetcher = Fetcher {
+                    leader,
+                    config: self.config.clone(),
+                    replicas: self.replicas.clone(),
+                    cache: self.cache.clone(),
+                    registration: self.registration.clone(),
+                    changed: changed.clone(),
+                };
+                task::spawn(fetcher.run(self.shutdown.clone()));
+                changed
+            });
+        }
+        fetchers.values().for_each(|changed| changed.notify_one());
+    }
+}

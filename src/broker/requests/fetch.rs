@@ -1,0 +1,277 @@
+//! Fetch: for consumers up to the high watermark, for followers to the end; waits while there is too little.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use rand::Rng;
+use tokio::sync::Notify;
+
+use super::{
+    super::partition::{FetchParams, Fetched, Fetcher, Partition},
+    Broker,
+    fetch_session::{Answering, Named, Partitions, Wanted},
+    find_partition, find_topic, topic_name, uuid_of,
+};
+use crate::{
+    base::{BrokerEpoch, LeaderEpoch, NodeId, Offset, Time, TopicId},
+    protocol::{
+        ErrorCode,
+        messages::{
+            FetchRequest, FetchResponse, ResponseKind,
+            fetch_response::{EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData},
+        },
+    },
+    rpc::Reply,
+    runtime::{clock, random},
+    trace,
+};
+
+/// A fetch that was resolved: what is wanted, by whom, for how long.
+struct Fetch {
+    partitions: Partitions,
+    answering: Answering,
+    fetcher: Fetcher,
+    version: i16,
+    max_bytes: usize,
+    min_bytes: usize,
+    deadline: Time,
+}
+
+type Results = Vec<(Named, Fetched)>;
+
+impl Broker {
+    pub(super) fn fetch(self: Arc<Self>, request: FetchRequest, version: i16) -> Reply {
+        match self.resolve(&request, version) {
+            Ok(fetch) => {
+                let cause = trace::current_cause();
+                Reply::later(trace::caused_by(cause, async move { self.serve(fetch).await }))
+            }
+            Err(code) => Reply::now(FetchResponse::default().with_error_code(code.code())),
+        }
+    }
+
+    fn resolve(&self, request: &FetchRequest, version: i16) -> Result<Fetch, ErrorCode> {
+        let by_id = version >= 13;
+        let mut given = Partitions::new();
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                let named = named(topic.topic.as_str(), *topic.topic_id.as_bytes(), partition.partition);
+                let wanted = Wanted {
+                    offset: Offset(partition.fetch_offset),
+                    current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+                    last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
+                    max_bytes: partition.partition_max_bytes,
+                };
+                given.insert(named, wanted);
+            }
+        }
+        let forgotten: Vec<Named> = request
+            .forgotten_topics_data
+            .iter()
+            .flat_map(|topic| {
+                let name = |index: &i32| named(topic.topic.as_str(), *topic.topic_id.as_bytes(), *index);
+                topic.partitions.iter().map(name).collect::<Vec<_>>()
+            })
+            .collect();
+        let (id, epoch) = if version >= 7 { (request.session_id, request.session_epoch) } else { (0, -1) };
+        let mut sessions = self.sessions.lock().expect("no panic while the sessions are held");
+        let mut ids = random::stream("fetch-sessions");
+        let (partitions, answering) =
+            sessions.resolve((id, epoch), given, &forgotten, by_id, || ids.random_range(1..i32::MAX))?;
+        drop(sessions);
+        let (replica, replica_epoch) = match version {
+            15.. => (request.replica_state.replica_id.0, request.replica_state.replica_epoch),
+            _ => (request.replica_id.0, -1),
+        };
+        let fetcher = self.fetcher(NodeId(replica), BrokerEpoch(replica_epoch));
+        let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
+        let limit = if matches!(fetcher, Fetcher::Consumer) { self.config.fetch_max_bytes } else { usize::MAX };
+        Ok(Fetch {
+            partitions,
+            answering,
+            fetcher,
+            version,
+            max_bytes: limit.min(request.max_bytes.max(0) as usize),
+            min_bytes: request.min_bytes.max(0) as usize,
+            deadline: clock::now() + wait,
+        })
+    }
+
+    /// A consumer, or a broker with what the metadata says of it.
+    fn fetcher(&self, id: NodeId, epoch: BrokerEpoch) -> Fetcher {
+        if id < NodeId(0) {
+            return Fetcher::Consumer;
+        }
+        let image = self.cache.image();
+        let eligible = image
+            .broker(id)
+            .is_some_and(|known| known.is_active() && (epoch == BrokerEpoch(-1) || known.epoch == epoch));
+        Fetcher::Replica { id, epoch, eligible, tells: true }
+    }
+
+    async fn serve(&self, mut fetch: Fetch) -> ResponseKind {
+        let mut notify: Option<Arc<Notify>> = None;
+        loop {
+            // Registered before reading, so that no change falls between the two.
+            let waiting = self.register(&fetch, notify.as_ref()).await;
+            let results = self.read(&fetch).await;
+            let bytes: usize = results.iter().map(|(_, fetched)| fetched.records.len()).sum();
+            let urgent =
+                results.iter().any(|(_, fetched)| fetched.code != ErrorCode::None || fetched.diverging.is_some());
+            let left = fetch.deadline.since(clock::now());
+            if bytes >= fetch.min_bytes || urgent || left.is_zero() || results.is_empty() {
+                if let Some((notify, partitions)) = waiting {
+                    for partition in partitions {
+                        partition.forget(&notify).await;
+                    }
+                }
+                return self.fetch_response(&fetch, results);
+            }
+            // What a follower told with its first read is known; waiting tells nothing new.
+            fetch.fetcher = fetch.fetcher.without_news();
+            let (rung, _) = waiting.expect("a fetch that may wait is registered");
+            let _ = clock::timeout(left, rung.notified()).await;
+            notify = Some(rung);
+        }
+    }
+
+    /// Asks to be woken by a change of any partition; nothing to do for a fetch that does not wait.
+    async fn register(
+        &self,
+        fetch: &Fetch,
+        notify: Option<&Arc<Notify>>,
+    ) -> Option<(Arc<Notify>, Vec<Arc<Partition>>)> {
+        if fetch.deadline <= clock::now() {
+            return None;
+        }
+        let notify = notify.cloned().unwrap_or_default();
+        let image = self.cache.image();
+        let mut partitions = Vec::new();
+        for named in fetch.partitions.keys() {
+            let found = find_topic(&image, &topic_name(&named.topic), uuid_of(named.topic_id), fetch.version >= 13);
+            let Ok(partition) = found.and_then(|topic| find_partition(&self.replicas, topic, named.partition)) else {
+                continue;
+            };
+            partition.forget(&notify).await;
+            partition.wake_on_change(&notify).await;
+            partitions.push(partition);
+        }
+        Some((notify, partitions))
+    }
+
+    async fn read(&self, fetch: &Fetch) -> Results {
+        let image = self.cache.image();
+        let mut results = Vec::with_capacity(fetch.partitions.len());
+        let mut left = fetch.max_bytes;
+        let mut nothing_yet = true;
+        for (named, wanted) in &fetch.partitions {
+            let found = find_topic(&image, &topic_name(&named.topic), uuid_of(named.topic_id), fetch.version >= 13);
+            let found = found.and_then(|topic| find_partition(&self.replicas, topic, named.partition));
+            let fetched = match found {
+                Ok(partition) => {
+                    let params = FetchParams {
+                        fetcher: fetch.fetcher,
+                        offset: wanted.offset,
+                        current_leader_epoch: wanted.current_leader_epoch,
+                        last_fetched_epoch: wanted.last_fetched_epoch,
+                        max_bytes: left.min(wanted.max_bytes.max(0) as usize),
+                        at_least_one: nothing_yet,
+                    };
+                    partition.fetch(&params).await
+                }
+                Err(code) => Fetched::error(code),
+            };
+            left = left.saturating_sub(fetched.records.len());
+            nothing_yet &= fetched.records.is_empty();
+            results.push((named.clone(), fetched));
+        }
+        results
+    }
+
+    fn fetch_response(&self, fetch: &Fetch, results: Results) -> ResponseKind {
+        let session = match fetch.answering {
+            Answering::Sessionless => 0,
+            Answering::New(id) | Answering::Incremental(id) => id,
+        };
+        let incremental = matches!(fetch.answering, Answering::Incremental(_));
+        let mut topics: Vec<(Named, Vec<PartitionData>)> = Vec::new();
+        let mut endpoints: BTreeMap<NodeId, NodeEndpoint> = BTreeMap::new();
+        for (named, fetched) in results {
+            if session != 0 && !self.must_tell(session, &named, &fetched, incremental) {
+                continue;
+            }
+            self.add_endpoint(&mut endpoints, &fetched, fetch.version);
+            let data = partition_data(named.partition, fetched, fetch.version);
+            match topics.last_mut().filter(|(last, _)| last.topic == named.topic && last.topic_id == named.topic_id) {
+                Some((_, partitions)) => partitions.push(data),
+                None => topics.push((named, vec![data])),
+            }
+        }
+        let topics = topics.into_iter().map(|(named, partitions)| {
+            let topic = FetchableTopicResponse::default().with_partitions(partitions);
+            match fetch.version {
+                13.. => topic.with_topic_id(uuid_of(named.topic_id)),
+                _ => topic.with_topic(topic_name(&named.topic)),
+            }
+        });
+        let response = FetchResponse::default().with_responses(topics.collect());
+        let response = if fetch.version >= 7 { response.with_session_id(session) } else { response };
+        response.with_node_endpoints(endpoints.into_values().collect()).into()
+    }
+
+    fn must_tell(&self, session: i32, named: &Named, fetched: &Fetched, incremental: bool) -> bool {
+        let mut sessions = self.sessions.lock().expect("no panic while the sessions are held");
+        let failed = fetched.code != ErrorCode::None;
+        let anyway = !incremental || failed || !fetched.records.is_empty() || fetched.diverging.is_some();
+        let tell = sessions.must_tell(session, named, fetched.high_watermark, fetched.log_start, anyway);
+        if failed {
+            sessions.tell_again(session, named);
+        }
+        tell
+    }
+
+    /// Who leads instead, for clients that can go there without asking for metadata (KIP-951).
+    fn add_endpoint(&self, endpoints: &mut BTreeMap<NodeId, NodeEndpoint>, fetched: &Fetched, version: i16) {
+        let moved = matches!(fetched.code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+        if version < 16 || !moved {
+            return;
+        }
+        let image = self.cache.image();
+        let known = image.broker(fetched.leader.0);
+        if let Some(endpoint) = known.and_then(|known| known.endpoint(&self.config.inter_broker_listener)) {
+            let node = NodeEndpoint::default()
+                .with_node_id(fetched.leader.0.0.into())
+                .with_host(endpoint.host.clone().into())
+                .with_port(i32::from(endpoint.port));
+            endpoints.insert(fetched.leader.0, node);
+        }
+    }
+}
+
+fn named(topic: &str, topic_id: [u8; 16], partition: i32) -> Named {
+    Named { topic: topic.to_owned(), topic_id: TopicId(topic_id), partition }
+}
+
+fn partition_data(partition: i32, fetched: Fetched, version: i16) -> PartitionData {
+    let moved = matches!(fetched.code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+    let mut data = PartitionData::default()
+        .with_partition_index(partition)
+        .with_error_code(fetched.code.code())
+        .with_high_watermark(fetched.high_watermark.0)
+        .with_last_stable_offset(fetched.high_watermark.0)
+        .with_records(Some(fetched.records));
+    data.aborted_transactions = None;
+    if version >= 5 {
+        data.log_start_offset = fetched.log_start.0;
+    }
+    if version >= 12 {
+        if let Some((epoch, end)) = fetched.diverging {
+            data.diverging_epoch = EpochEndOffset::default().with_epoch(epoch.0).with_end_offset(end.0);
+        }
+        if moved && fetched.leader.0 != NodeId::NONE {
+            data.current_leader = LeaderIdAndEpoch::default()
+                .with_leader_id(fetched.leader.0.0.into())
+                .with_leader_epoch(fetched.leader.1.0);
+        }
+    }
+    data
+}

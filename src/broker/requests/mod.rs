@@ -1,0 +1,150 @@
+//! What a broker answers: one file for each family of APIs.
+//!
+//! A handler reads the metadata image and the partitions and builds the response in the version asked for. What changes
+//! the cluster - topics, settings, elections - goes on to the controller and its answer comes back as it is.
+
+mod cluster;
+mod configs;
+mod fetch;
+mod fetch_session;
+mod forward;
+mod metadata;
+mod offsets;
+mod produce;
+mod producer_ids;
+
+use std::sync::{Arc, Mutex};
+
+use fetch_session::FetchSessions;
+use producer_ids::ProducerIds;
+
+use super::{
+    config::NodeConfig, controller_channel::ControllerChannel, lifecycle::Registration, metadata::MetadataCache,
+    replicas::Replicas,
+};
+use crate::{
+    base::{NodeId, Switches, TopicId, TopicPartition},
+    controller::image::TopicImage,
+    protocol::{
+        ErrorCode,
+        api::{self, ApiRange},
+        frame::Request,
+        messages::{RequestKind, TopicName},
+    },
+    rpc::{Peer, Reply, Service},
+};
+
+/// Everything that requests need.
+pub struct Broker {
+    /// Settings.
+    pub config: Arc<NodeConfig>,
+    /// Id of the cluster.
+    pub cluster_id: String,
+    /// Behaviour switches.
+    pub switches: Switches,
+    /// The metadata.
+    pub cache: Arc<MetadataCache>,
+    /// The partitions.
+    pub replicas: Arc<Replicas>,
+    /// The way to the controller.
+    pub channel: Arc<ControllerChannel>,
+    /// Who this broker is.
+    pub registration: Arc<Registration>,
+    sessions: Mutex<FetchSessions>,
+    producer_ids: tokio::sync::Mutex<ProducerIds>,
+}
+
+impl Broker {
+    /// A broker that answers from these parts.
+    pub fn new(
+        config: Arc<NodeConfig>,
+        cluster_id: String,
+        switches: Switches,
+        cache: Arc<MetadataCache>,
+        replicas: Arc<Replicas>,
+        channel: Arc<ControllerChannel>,
+        registration: Arc<Registration>,
+    ) -> Self {
+        let sessions = Mutex::new(FetchSessions::new(config.fetch_session_slots));
+        let producer_ids = tokio::sync::Mutex::default();
+        Self { config, cluster_id, switches, cache, replicas, channel, registration, sessions, producer_ids }
+    }
+
+    /// Who leads the controller quorum, as clients are told: brokers forward, so any broker would do.
+    fn controller_id(&self) -> NodeId {
+        let image = self.cache.image();
+        let controller = self.config.quorum_voters.first().map_or(NodeId::NONE, |(id, _)| *id);
+        match image.broker(controller).is_some_and(|known| !known.fenced) {
+            true => controller,
+            false => image.brokers().find(|known| !known.fenced).map_or(NodeId::NONE, |known| known.id),
+        }
+    }
+}
+
+impl Service for Broker {
+    fn served(&self) -> &'static [ApiRange] {
+        api::BROKER
+    }
+
+    async fn begin(self: Arc<Self>, peer: &Peer, request: Request) -> Reply {
+        let version = request.version;
+        match request.body {
+            RequestKind::Produce(body) => self.produce(body, version).await,
+            RequestKind::Fetch(body) => self.fetch(body, version),
+            RequestKind::ListOffsets(body) => Reply::Now(Box::new(self.list_offsets(body, version).await)),
+            RequestKind::OffsetForLeaderEpoch(body) => Reply::Now(Box::new(self.offset_for_leader_epoch(body).await)),
+            RequestKind::Metadata(body) => self.metadata(body, version).await,
+            RequestKind::DescribeTopicPartitions(body) => Reply::now(self.describe_topic_partitions(&body)),
+            RequestKind::DescribeCluster(body) => Reply::now(self.describe_cluster(&body, version)),
+            RequestKind::DescribeConfigs(body) => Reply::now(self.describe_configs(&body, version)),
+            RequestKind::InitProducerId(body) => self.init_producer_id(body),
+            RequestKind::ApiVersions(body) => {
+                let (image, epoch) = (self.cache.image(), self.cache.last_offset().0.max(0));
+                Reply::now(api::versions_response(api::BROKER, &body, version, image.features(), epoch))
+            }
+            body @ (RequestKind::CreateTopics(_)
+            | RequestKind::DeleteTopics(_)
+            | RequestKind::CreatePartitions(_)
+            | RequestKind::IncrementalAlterConfigs(_)
+            | RequestKind::ElectLeaders(_)) => self.forward(body, version),
+            other => {
+                tracing::error!(peer = %peer.address, ?other, "an API is advertised and not served");
+                Reply::Close
+            }
+        }
+    }
+}
+
+/// Finds the topic that a request names by name, or by id in newer versions.
+fn find_topic<'a>(
+    image: &'a crate::controller::image::MetadataImage,
+    name: &TopicName,
+    id: uuid::Uuid,
+    by_id: bool,
+) -> Result<&'a Arc<TopicImage>, ErrorCode> {
+    match by_id {
+        true => image.topic_by_id(TopicId(*id.as_bytes())).ok_or(ErrorCode::UnknownTopicId),
+        false => image.topic(name.as_str()).ok_or(ErrorCode::UnknownTopicOrPartition),
+    }
+}
+
+/// The partition `index` of a topic that exists, if it is on this broker.
+fn find_partition(
+    replicas: &Replicas,
+    topic: &TopicImage,
+    index: i32,
+) -> Result<Arc<super::partition::Partition>, ErrorCode> {
+    if !topic.partitions.contains_key(&index) {
+        return Err(ErrorCode::UnknownTopicOrPartition);
+    }
+    let id = TopicPartition::new(topic.name.clone(), index);
+    replicas.find(&id).filter(|found| found.topic_id == topic.id).ok_or(ErrorCode::NotLeaderOrFollower)
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(name.to_owned().into())
+}
+
+fn uuid_of(id: TopicId) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(id.0)
+}

@@ -1,0 +1,296 @@
+//! Commands and options.
+
+use std::path::PathBuf;
+
+use clap::{Args as Options, Parser, Subcommand, ValueEnum};
+
+use crate::explore::{SeedRange, plan::Shard};
+
+/// Kafka-style replication under deterministic simulation, and the same broker for real clients.
+#[derive(Debug, Parser)]
+#[command(name = "highwater", version, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run scenarios by seed and say what became of every acknowledged record
+    Run(RunOptions),
+    /// Run again and demand the same trace hash
+    Replay(ReplayOptions),
+    /// Run scenarios over many seeds
+    Sweep(SweepOptions),
+    /// The scenarios and what they teach
+    List(ListOptions),
+    /// Check scenario files without running them
+    Check(CheckOptions),
+    /// The life of each lost record of a run, as text
+    Explain(ExplainOptions),
+    /// A real broker for Kafka clients
+    Serve(ServeOptions),
+    /// Format a log directory
+    Storage(StorageOptions),
+    /// Create, list, describe and delete topics of a real cluster
+    Topics(TopicsOptions),
+    /// Write lines from standard input to a topic of a real cluster
+    Produce(ProduceOptions),
+    /// Print the records of a topic of a real cluster
+    Consume(ConsumeOptions),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Options)]
+pub struct RunOptions {
+    /// Scenario files
+    #[arg(required = true)]
+    pub scenarios: Vec<PathBuf>,
+    /// Seed; the scenario's own if not given
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// A variant of the scenario, by name
+    #[arg(long)]
+    pub variant: Option<String>,
+    /// Where reports go
+    #[arg(long, default_value = "reports")]
+    pub out: PathBuf,
+    /// Keep no journal: no events.jsonl and no life stories, the same hash
+    #[arg(long)]
+    pub no_journal: bool,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// One process for one run: print the outcome as JSON and nothing else
+    #[arg(long, hide = true)]
+    pub child: bool,
+}
+
+#[derive(Debug, Options)]
+pub struct ReplayOptions {
+    /// A scenario file, or the run.json of a run
+    pub run: PathBuf,
+    /// Seed; the scenario's own if not given
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// A variant of the scenario, by name
+    #[arg(long)]
+    pub variant: Option<String>,
+    /// Where reports are
+    #[arg(long, default_value = "reports")]
+    pub out: PathBuf,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Options)]
+pub struct SweepOptions {
+    /// Scenario files
+    #[arg(required = true)]
+    pub scenarios: Vec<PathBuf>,
+    /// Seeds, both included, as 1..100; each scenario's own count if not given
+    #[arg(long)]
+    pub seeds: Option<SeedRange>,
+    /// Processes at a time; the number of cores if not given
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// Stop after so many seconds, as 60s
+    #[arg(long = "for", value_parser = seconds)]
+    pub time_limit_seconds: Option<u64>,
+    /// This machine's share, as 1/4
+    #[arg(long, default_value = "1/1")]
+    pub shard: Shard,
+    /// Go on after an unexpected result
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Run the variants too
+    #[arg(long)]
+    pub variants: bool,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Options)]
+pub struct ListOptions {
+    /// Folder with scenario files
+    #[arg(default_value = "scenarios")]
+    pub folder: PathBuf,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Options)]
+pub struct CheckOptions {
+    /// Scenario files
+    #[arg(required = true)]
+    pub scenarios: Vec<PathBuf>,
+}
+
+#[derive(Debug, Options)]
+pub struct ExplainOptions {
+    /// Folder of a run, as reports/01-acks-one-leader-crash/seed-7
+    pub run: PathBuf,
+    /// One record, as orders-0@5
+    #[arg(long)]
+    pub record: Option<String>,
+}
+
+#[derive(Debug, Options)]
+pub struct ServeOptions {
+    /// Kafka's server.properties
+    #[arg(long, conflicts_with = "dev", required_unless_present = "dev")]
+    pub config: Option<PathBuf>,
+    /// One combined node with nothing to set up
+    #[arg(long)]
+    pub dev: bool,
+    /// Log directory of --dev; a fresh temporary one if not given
+    #[arg(long, requires = "dev")]
+    pub data: Option<PathBuf>,
+    /// Where --dev listens
+    #[arg(long, requires = "dev", default_value = "127.0.0.1:9092")]
+    pub listen: String,
+    /// One property more, as name=value; wins over the file
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub properties: Vec<String>,
+    /// Allow old behaviour for teaching: an era, as 0.10, or single switches, as truncate=high-watermark
+    #[arg(long, value_name = "ERA|SWITCH=VALUE")]
+    pub teaching: Vec<String>,
+    /// How the log is written
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: Format,
+}
+
+#[derive(Debug, Options)]
+pub struct StorageOptions {
+    #[command(subcommand)]
+    pub command: StorageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StorageCommand {
+    /// Write meta.properties into the log directory of a node
+    Format {
+        /// Kafka's server.properties
+        #[arg(long, short)]
+        config: PathBuf,
+        /// Id of the cluster, the same on all its nodes; a fresh one if not given
+        #[arg(long, short = 't')]
+        cluster_id: Option<String>,
+        /// Do nothing where the directory is formatted already
+        #[arg(long, short = 'g')]
+        ignore_formatted: bool,
+    },
+    /// Print a fresh id
+    RandomUuid,
+}
+
+#[derive(Debug, Options)]
+pub struct Bootstrap {
+    /// A broker of the cluster
+    #[arg(long, default_value = "127.0.0.1:9092")]
+    pub bootstrap_server: String,
+}
+
+#[derive(Debug, Options)]
+pub struct TopicsOptions {
+    #[command(flatten)]
+    pub cluster: Bootstrap,
+    #[command(subcommand)]
+    pub command: TopicsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TopicsCommand {
+    /// Create a topic
+    Create {
+        /// Its name
+        topic: String,
+        /// Number of partitions; the cluster's default if not given
+        #[arg(long, default_value_t = -1)]
+        partitions: i32,
+        /// Replicas of each partition; the cluster's default if not given
+        #[arg(long, default_value_t = -1)]
+        replication_factor: i16,
+        /// A setting, as min.insync.replicas=2
+        #[arg(long = "config", value_name = "NAME=VALUE")]
+        configs: Vec<String>,
+    },
+    /// The topics of the cluster
+    List,
+    /// Leader, replicas and ISR of each partition
+    Describe {
+        /// Its name; all topics if not given
+        topic: Option<String>,
+    },
+    /// Delete a topic
+    Delete {
+        /// Its name
+        topic: String,
+    },
+}
+
+#[derive(Debug, Options)]
+pub struct ProduceOptions {
+    #[command(flatten)]
+    pub cluster: Bootstrap,
+    /// The topic
+    pub topic: String,
+    /// The partition; by key or in turns if not given
+    #[arg(long)]
+    pub partition: Option<i32>,
+    /// What stands between key and value of a line; without it a line is a value
+    #[arg(long)]
+    pub key_separator: Option<String>,
+    /// A producer's property, as acks=1
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub properties: Vec<String>,
+}
+
+#[derive(Debug, Options)]
+pub struct ConsumeOptions {
+    #[command(flatten)]
+    pub cluster: Bootstrap,
+    /// The topic
+    pub topic: String,
+    /// The partition; all if not given
+    #[arg(long)]
+    pub partition: Option<i32>,
+    /// From the first record on; only new records if not given
+    #[arg(long)]
+    pub from_beginning: bool,
+    /// Stop after so many records
+    #[arg(long)]
+    pub max_messages: Option<u64>,
+    /// Stop when every partition has been read to its end
+    #[arg(long)]
+    pub exit_at_end: bool,
+    /// How records are printed: values, or one JSON object each
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// A consumer's property, as fetch.max.wait.ms=100
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub properties: Vec<String>,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.strip_suffix('m') {
+        Some(minutes) => (minutes, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    digits
+        .parse::<u64>()
+        .map(|number| number * factor)
+        .map_err(|_| format!("expected a time as 60s or 10m, found `{text}`"))
+}

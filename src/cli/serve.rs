@@ -1,0 +1,159 @@
+//! `serve` and `storage`: a real node.
+
+use std::{path::Path, sync::Arc};
+
+use rand::Rng;
+use tokio::sync::Notify;
+
+use super::{
+    args::{Format, ServeOptions, StorageCommand, StorageOptions},
+    exit::{self, Failure, Outcome},
+};
+use crate::{
+    base::{NodeId, Switches, TopicId},
+    broker::{
+        config::{self, NodeConfig, Properties},
+        node::{self, NodeOptions},
+    },
+    rpc::Shutdown,
+    runtime::{disk::Disk, process, random, real, task},
+    storage::MetaProperties,
+    trace::{Tracer, log_sink::LogSink},
+};
+
+/// Serves clients until SIGTERM or SIGINT.
+pub fn serve(options: ServeOptions) -> Outcome {
+    start_log(options.log_format);
+    let switches = switches(&options.teaching)?;
+    let (mut properties, data) = properties(&options)?;
+    for given in &options.properties {
+        let (name, value) =
+            given.split_once('=').ok_or_else(|| Failure::usage(format!("--set takes name=value, not `{given}`")))?;
+        properties.set(name, value, "--set");
+    }
+    for (name, nearest) in config::unknown_names(&properties) {
+        let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
+        tracing::warn!("property {name} is not known{hint}");
+    }
+    let config = NodeConfig::resolve(properties).map_err(Failure::usage)?;
+    let threads = config.num_network_threads.min(std::thread::available_parallelism().map_or(1, Into::into));
+    let run = async {
+        let disk = Disk::at(&config.log_dir);
+        if options.dev {
+            format_if_new(&disk, config.node_id, None).await?;
+            let listen = config.listeners.first().map_or_else(String::new, |endpoint| endpoint.address());
+            println!("serving Kafka clients on {listen}, data in {}", config.log_dir);
+            println!("try:  kcat -b {listen} -t greetings -P    (or kafka-topics, kafka-python, librdkafka)");
+        }
+        let shutdown = Shutdown::default();
+        let asked = shutdown.clone();
+        task::spawn(async move {
+            process::shutdown_requested().await;
+            tracing::info!("shutting down");
+            asked.trigger();
+        });
+        let (tracer, ready) = (Tracer::new(config.node_id.to_string(), Arc::new(LogSink)), Arc::new(Notify::new()));
+        let node = NodeOptions { config, disk, switches, tracer, shutdown, ready };
+        node::run(node).await.map_err(Failure::failed)
+    };
+    let outcome = real::block_on(threads, run).map_err(Failure::failed)?;
+    drop(data);
+    outcome.map(|()| exit::OK)
+}
+
+/// The properties of the file, or of a development node; and its temporary folder, which goes when it is dropped.
+fn properties(options: &ServeOptions) -> Result<(Properties, Option<tempfile::TempDir>), Failure> {
+    if let Some(path) = &options.config {
+        return Ok((read_properties(path)?, None));
+    }
+    let (folder, data) = match &options.data {
+        Some(folder) => (folder.clone(), None),
+        None => {
+            let folder = tempfile::Builder::new().prefix("highwater-").tempdir().map_err(Failure::failed)?;
+            (folder.path().to_path_buf(), Some(folder))
+        }
+    };
+    let controller = free_address().map_err(Failure::failed)?;
+    let text = format!(
+        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{controller}\n\
+         controller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://{listen},CONTROLLER://{controller}\n\
+         advertised.listeners=PLAINTEXT://{listen}\ninter.broker.listener.name=PLAINTEXT\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={data}\n\
+         auto.create.topics.enable=true\n",
+        listen = options.listen,
+        data = folder.display(),
+    );
+    let properties = Properties::parse(&text, "--dev").map_err(Failure::usage)?;
+    Ok((properties, data))
+}
+
+/// An address of this host that nobody listens on.
+fn free_address() -> std::io::Result<String> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+fn read_properties(path: &Path) -> Result<Properties, Failure> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    Properties::parse(&text, &name).map_err(Failure::usage)
+}
+
+fn switches(teaching: &[String]) -> Result<Switches, Failure> {
+    let mut switches = Switches::NEWEST;
+    for given in teaching {
+        match given.split_once('=') {
+            Some((name, value)) => switches.set(name, value).map_err(Failure::usage)?,
+            None => switches = Switches::of_era(given).map_err(Failure::usage)?,
+        }
+    }
+    Ok(switches)
+}
+
+async fn format_if_new(disk: &Disk, node_id: NodeId, cluster_id: Option<String>) -> Result<bool, Failure> {
+    if MetaProperties::read(disk).await.map_err(Failure::failed)?.is_some() {
+        return Ok(false);
+    }
+    let fresh = |name: &str| TopicId(random::stream(name).random());
+    let cluster_id = cluster_id.unwrap_or_else(|| fresh("cluster-id").to_string());
+    let meta = MetaProperties { cluster_id, node_id, directory_id: fresh("directory-id") };
+    meta.write(disk).await.map_err(Failure::failed)?;
+    Ok(true)
+}
+
+/// Formats a log directory, or prints a fresh id.
+pub fn storage(options: StorageOptions) -> Outcome {
+    match options.command {
+        StorageCommand::RandomUuid => {
+            println!("{}", TopicId(random::stream("random-uuid").random()));
+            Ok(exit::OK)
+        }
+        StorageCommand::Format { config, cluster_id, ignore_formatted } => {
+            let config = NodeConfig::resolve(read_properties(&config)?).map_err(Failure::usage)?;
+            let run = async {
+                let disk = Disk::at(&config.log_dir);
+                let place = disk.describe("");
+                if format_if_new(&disk, config.node_id, cluster_id).await? {
+                    println!("formatted {place} for node {}", config.node_id);
+                    return Ok(exit::OK);
+                }
+                match ignore_formatted {
+                    true => Ok(exit::OK),
+                    false => {
+                        Err(Failure::failed(format!("{place} is formatted already; --ignore-formatted accepts that")))
+                    }
+                }
+            };
+            real::block_on(1, run).map_err(Failure::failed)?
+        }
+    }
+}
+
+fn start_log(format: Format) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        Format::Text => log.init(),
+        Format::Json => log.json().init(),
+    }
+}
