@@ -195,12 +195,13 @@ impl Log {
         options: &LogOptions,
         recover: bool,
     ) -> Result<Option<(u64, BatchError)>, StorageError> {
-        let mut end = segment.base;
+        let (base, mut end) = (segment.base, segment.base);
         let (epochs, mut epochs_changed) = (&mut self.epochs, false);
         let check_crc = recover && !options.switches.bug_recovery_accepts_torn_batch;
         let bad = segment
             .rebuild(&self.config, check_crc, |header| {
-                if header.base_offset < end {
+                // The CRC leaves out the offset; at least it lies within what a segment can hold.
+                if header.base_offset < end || header.end_offset().0 - 1 - base.0 > i64::from(i32::MAX) {
                     let problem = format!("offset {} after {end}", header.base_offset);
                     return Err(BatchError::Malformed(problem));
                 }

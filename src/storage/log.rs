@@ -360,11 +360,7 @@ impl Log {
         }
         let floor = self.segments.range(..=from).next_back().map_or(self.start, |(base, _)| *base);
         for segment in self.segments.range(floor..).map(|(_, segment)| segment) {
-            let bytes = segment.read(from, up_to, max_bytes, at_least_one).await?;
-            if !bytes.is_empty() || segment.base >= up_to {
-                return Ok(bytes);
-            }
-            if segment.size_bytes() > 0 && segment.position_of(from).await?.is_some() {
+            if let Some(bytes) = segment.read(from, up_to, max_bytes, at_least_one).await? {
                 return Ok(bytes);
             }
         }

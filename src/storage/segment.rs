@@ -170,7 +170,7 @@ impl Segment {
             self.bytes_since_entry = 0;
         }
         self.bytes_since_entry += header.size_bytes() as u64;
-        self.remember(Position { offset: header.base_offset, position: self.size });
+        self.remember(here);
         self.size += header.size_bytes() as u64;
     }
 
@@ -227,7 +227,7 @@ impl Segment {
             let follows = if position == from && from > 0 {
                 header.end_offset() == end.next()
             } else {
-                header.base_offset >= end
+                header.base_offset >= end && header.end_offset().0 - 1 - self.base.0 <= i64::from(i32::MAX)
             };
             if !follows {
                 return Err(self.corrupt(position, &out_of_order(&header, end)));
@@ -237,16 +237,16 @@ impl Segment {
             if header.max_timestamp > self.reached.timestamp {
                 self.reached = Reached { timestamp: header.max_timestamp, offset: end.plus(-1) };
             }
-            self.remember(Position { offset: header.base_offset, position });
+            self.remember(Position { offset: end.plus(-1), position });
         }
         Ok(end)
     }
 
     /// The first byte of the batch that holds `offset`, or of the first after it; `None` at the end.
     pub async fn position_of(&self, offset: Offset) -> Result<Option<u64>, StorageError> {
-        if self.recent.front().is_some_and(|first| first.offset <= offset) {
-            let after = self.recent.partition_point(|batch| batch.offset <= offset);
-            return Ok(Some(self.recent[after - 1].position));
+        let before = self.recent.partition_point(|batch| batch.offset < offset);
+        if before > 0 || self.recent.front().is_some_and(|first| first.position == 0) {
+            return Ok(self.recent.get(before).map(|batch| batch.position));
         }
         let entries = self.offset_index.entries();
         let after = entries.partition_point(|entry| entry.offset <= offset);
@@ -273,19 +273,19 @@ impl Segment {
     }
 
     /// Whole batches from the one that holds `from` on, up to `max_bytes` and not past `up_to`. With `at_least_one`
-    /// the first batch is read even if it is larger.
+    /// the first batch is read even if it is larger. `None`: the segment ends before `from`.
     pub async fn read(
         &self,
         from: Offset,
         up_to: Offset,
         max_bytes: usize,
         at_least_one: bool,
-    ) -> Result<Bytes, StorageError> {
-        let Some(position) = self.position_of(from).await? else { return Ok(Bytes::new()) };
+    ) -> Result<Option<Bytes>, StorageError> {
+        let Some(position) = self.position_of(from).await? else { return Ok(None) };
         let available = (self.size - position) as usize;
         let wanted = max_bytes.max(HEADER_BYTES).min(available);
         let mut bytes = self.file.read_at(position, wanted).await.map_err(StorageError::io(&self.path))?;
-        let (mut length, mut next) = (0, None);
+        let (mut length, mut next) = (0, Offset::ZERO);
         while length < bytes.len() {
             let corrupt = |error: BatchError| self.corrupt(position + length as u64, &error);
             let header = match BatchHeader::parse(&bytes[length..]) {
@@ -293,8 +293,8 @@ impl Segment {
                 Err(BatchError::Incomplete { .. }) if length > 0 => break,
                 Err(error) => return Err(corrupt(error)),
             };
-            if next.is_some_and(|next| header.base_offset < next) {
-                return Err(corrupt(out_of_order(&header, next.unwrap_or(from))));
+            if header.base_offset < next || header.end_offset() <= from {
+                return Err(corrupt(out_of_order(&header, next.max(from))));
             }
             let end = length + header.size_bytes();
             if header.end_offset() > up_to || end > max_bytes && !(length == 0 && at_least_one) {
@@ -307,10 +307,10 @@ impl Segment {
                 bytes = self.file.read_at(position, end).await.map_err(StorageError::io(&self.path))?;
             }
             check_crc(&header, &bytes[length..end.min(bytes.len())]).map_err(corrupt)?;
-            (length, next) = (end, Some(header.end_offset()));
+            (length, next) = (end, header.end_offset());
         }
         bytes.truncate(length);
-        Ok(bytes)
+        Ok(Some(bytes))
     }
 
     /// Walks the batches from `position` on.

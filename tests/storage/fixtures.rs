@@ -14,12 +14,12 @@ use highwater::{
 };
 use serde_json::Value;
 
-use super::block_on;
+use super::{block_on, temporary_folder};
 
 /// Copies a recorded directory to where it may be written to.
 fn copy(state: &str) -> (tempfile::TempDir, Value) {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kafka-4.3").join(state);
-    let target = tempfile::tempdir().expect("a temporary folder");
+    let target = temporary_folder();
     copy_folder(&fixture.join("data"), target.path().to_path_buf());
     let facts = fs::read(fixture.join("facts.json")).expect("the fixture has facts");
     (target, serde_json::from_slice(&facts).expect("facts are JSON"))

@@ -22,9 +22,15 @@ fn block_on<F: Future>(future: F) -> F::Output {
     real::block_on(1, future).expect("a runtime for one thread")
 }
 
+/// An empty folder, in memory where the system has such a place: what a sync means is not tested here.
+fn temporary_folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a temporary folder")
+}
+
 /// Runs `test` on an empty folder.
 fn on_disk<F: Future>(test: impl FnOnce(Disk) -> F) -> F::Output {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = temporary_folder();
     block_on(test(Disk::at(folder.path())))
 }
 
