@@ -208,6 +208,10 @@ impl Replicas {
         for partition in self.all() {
             partition.close().await?;
         }
+        // Those that the metadata has not given a role.
+        for opened in self.loaded.lock().await.values_mut() {
+            opened.log.close().await?;
+        }
         self.checkpoint(true).await?;
         self.directory.mark_clean(broker_epoch).await
     }
