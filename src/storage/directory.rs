@@ -1,6 +1,9 @@
 //! A broker's log directory: identity, lock, shutdown marker, checkpoints, and one folder for each partition.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,13 +27,34 @@ pub struct LogDirectory {
     meta: MetaProperties,
     clean: bool,
     previous_broker_epoch: BrokerEpoch,
-    recovery_points: checkpoint::Offsets,
-    high_watermarks: checkpoint::Offsets,
-    start_offsets: checkpoint::Offsets,
+    known: Mutex<Known>,
     switches: Switches,
     tracer: Tracer,
     /// Held for as long as the directory is in use.
     _lock: File,
+}
+
+/// What the checkpoints say, as last read or written. Partitions that nobody has asked for yet stay in them: losing a
+/// high watermark here would lose records with `truncate = high-watermark` (KAFKA-1647).
+#[derive(Default)]
+struct Known {
+    recovery_points: checkpoint::Offsets,
+    high_watermarks: checkpoint::Offsets,
+    start_offsets: checkpoint::Offsets,
+    /// Partitions that this process has opened: a clean stop of the one before says nothing of them any more.
+    opened: BTreeSet<TopicPartition>,
+    /// Those of them that could not be opened.
+    damaged: BTreeSet<TopicPartition>,
+}
+
+impl Known {
+    fn retain(&mut self, mut keep: impl FnMut(&TopicPartition) -> bool) {
+        for offsets in [&mut self.recovery_points, &mut self.high_watermarks, &mut self.start_offsets] {
+            offsets.retain(|partition, _| keep(partition));
+        }
+        self.opened.retain(|partition| keep(partition));
+        self.damaged.retain(|partition| keep(partition));
+    }
 }
 
 /// A log that was found in the directory or made in it.
@@ -71,13 +95,17 @@ impl LogDirectory {
         })?;
         let marker = checkpoint::read(&disk, CLEAN_SHUTDOWN).await?;
         let epoch = marker.as_ref().and_then(|bytes| serde_json::from_slice::<CleanShutdown>(bytes).ok());
+        let known = Known {
+            recovery_points: checkpoint::read_offsets(&disk, RECOVERY_POINTS).await?,
+            high_watermarks: checkpoint::read_offsets(&disk, HIGH_WATERMARKS).await?,
+            start_offsets: checkpoint::read_offsets(&disk, START_OFFSETS).await?,
+            ..Known::default()
+        };
         let directory = Self {
             meta,
             clean: marker.is_some(),
             previous_broker_epoch: BrokerEpoch(epoch.map_or(-1, |marker| marker.broker_epoch)),
-            recovery_points: checkpoint::read_offsets(&disk, RECOVERY_POINTS).await?,
-            high_watermarks: checkpoint::read_offsets(&disk, HIGH_WATERMARKS).await?,
-            start_offsets: checkpoint::read_offsets(&disk, START_OFFSETS).await?,
+            known: Mutex::new(known),
             disk,
             switches,
             tracer,
@@ -89,6 +117,10 @@ impl LogDirectory {
             directory.disk.sync_dir("").await.map_err(StorageError::io(""))?;
         }
         Ok(directory)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no panic while the checkpoints are held")
     }
 
     /// Whose directory it is.
@@ -113,7 +145,10 @@ impl LogDirectory {
     /// The directory cannot be read.
     pub async fn load(&self) -> Result<BTreeMap<TopicPartition, Opened>, StorageError> {
         let mut logs = BTreeMap::new();
-        for entry in self.disk.list("").await.map_err(StorageError::io(""))? {
+        let entries = self.disk.list("").await.map_err(StorageError::io(""))?;
+        let folders: BTreeSet<&str> = entries.iter().map(|entry| &*entry.name).collect();
+        self.known().retain(|partition| folders.contains(&*partition.to_string()));
+        for entry in &entries {
             if !entry.is_dir || entry.name == METADATA_FOLDER {
                 continue;
             }
@@ -172,19 +207,32 @@ impl LogDirectory {
         topic_id: TopicId,
         config: LogConfig,
     ) -> Result<Opened, StorageError> {
-        let of = |offsets: &checkpoint::Offsets| offsets.get(partition).copied().unwrap_or(Offset::ZERO);
-        let options = LogOptions {
-            partition: partition.clone(),
-            config,
-            clean: self.clean,
-            recovery_point: of(&self.recovery_points),
-            start_offset: of(&self.start_offsets),
-            high_watermark: of(&self.high_watermarks),
-            switches: self.switches,
-            tracer: self.tracer.clone(),
+        let options = {
+            let known = self.known();
+            let of = |offsets: &checkpoint::Offsets| offsets.get(partition).copied().unwrap_or(Offset::ZERO);
+            LogOptions {
+                partition: partition.clone(),
+                config,
+                recovery_point: of(&known.recovery_points),
+                start_offset: of(&known.start_offsets),
+                high_watermark: of(&known.high_watermarks),
+                clean: self.clean && !known.opened.contains(partition),
+                switches: self.switches,
+                tracer: self.tracer.clone(),
+            }
         };
-        let log = Log::open(&self.disk, &partition.to_string(), options).await?;
-        let high_watermark = of(&self.high_watermarks).clamp(log.start_offset(), log.end_offset());
+        let high_watermark = options.high_watermark;
+        let log = Log::open(&self.disk, &partition.to_string(), options).await;
+        let mut known = self.known();
+        if log.is_ok() {
+            known.opened.insert(partition.clone());
+            known.damaged.remove(partition);
+        } else {
+            known.damaged.insert(partition.clone());
+        }
+        drop(known);
+        let log = log?;
+        let high_watermark = high_watermark.clamp(log.start_offset(), log.end_offset());
         Ok(Opened { topic_id, log, high_watermark })
     }
 
@@ -210,6 +258,7 @@ impl LogDirectory {
     /// The disk failed.
     pub async fn delete(&self, partition: &TopicPartition, topic_id: TopicId) -> Result<(), StorageError> {
         let folder = partition.to_string();
+        self.known().retain(|known| known != partition);
         let hex: String = topic_id.0.iter().map(|byte| format!("{byte:02x}")).collect();
         let doomed = format!("{folder}.{hex}-delete");
         self.disk.rename(&folder, &doomed).await.map_err(StorageError::io(&folder))?;
@@ -217,15 +266,16 @@ impl LogDirectory {
         self.disk.remove_dir_all(&doomed).await.map_err(StorageError::io(&doomed))
     }
 
-    /// Writes the high watermarks.
+    /// Writes the high watermarks. Partitions that are not named keep theirs.
     ///
     /// # Errors
     /// The disk failed.
     pub async fn checkpoint_high_watermarks(&self, offsets: &checkpoint::Offsets) -> Result<(), StorageError> {
-        checkpoint::write_offsets(&self.disk, HIGH_WATERMARKS, offsets).await
+        let all = merge(&mut self.known().high_watermarks, offsets);
+        checkpoint::write_offsets(&self.disk, HIGH_WATERMARKS, &all).await
     }
 
-    /// Writes the recovery points and the log starts.
+    /// Writes the recovery points and the log starts. Partitions that are not named keep theirs.
     ///
     /// # Errors
     /// The disk failed.
@@ -234,17 +284,31 @@ impl LogDirectory {
         recovery_points: &checkpoint::Offsets,
         start_offsets: &checkpoint::Offsets,
     ) -> Result<(), StorageError> {
-        checkpoint::write_offsets(&self.disk, RECOVERY_POINTS, recovery_points).await?;
-        checkpoint::write_offsets(&self.disk, START_OFFSETS, start_offsets).await
+        let recovery_points = merge(&mut self.known().recovery_points, recovery_points);
+        checkpoint::write_offsets(&self.disk, RECOVERY_POINTS, &recovery_points).await?;
+        let start_offsets = merge(&mut self.known().start_offsets, start_offsets);
+        checkpoint::write_offsets(&self.disk, START_OFFSETS, &start_offsets).await
     }
 
-    /// Leaves the marker of a clean stop. Every log has been closed before.
+    /// Leaves the marker of a clean stop. Every log has been closed before; a directory with one that could not be
+    /// opened is not marked, so that its tail is not trusted unchecked.
     ///
     /// # Errors
     /// The disk failed; the next start will check the logs.
     pub async fn mark_clean(&self, broker_epoch: BrokerEpoch) -> Result<(), StorageError> {
+        let damaged = self.known().damaged.clone();
+        if !damaged.is_empty() {
+            tracing::warn!(?damaged, "not marked as stopped cleanly: these logs are offline");
+            return Ok(());
+        }
         let marker = CleanShutdown { version: 0, broker_epoch: broker_epoch.0 };
         let bytes = serde_json::to_vec(&marker).expect("two numbers are JSON");
         checkpoint::replace(&self.disk, CLEAN_SHUTDOWN, &bytes).await
     }
+}
+
+/// Takes newer offsets over; returns a copy of all.
+fn merge(known: &mut checkpoint::Offsets, newer: &checkpoint::Offsets) -> checkpoint::Offsets {
+    known.extend(newer.iter().map(|(partition, offset)| (partition.clone(), *offset)));
+    known.clone()
 }

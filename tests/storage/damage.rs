@@ -1,15 +1,14 @@
 //! Damaged files: an error that names the file and the place, or what the log can make again. Never a panic, never
 //! other records than those that were appended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use highwater::{
-    base::{BrokerEpoch, NodeId, Offset, Switches, TopicId, TopicPartition, random},
+    base::{Offset, Switches, random},
     protocol::records::batches,
     runtime::disk::{Disk, Open},
-    storage::{Log, LogConfig, LogDirectory, MetaProperties, StorageError},
-    trace::Tracer,
+    storage::{Log, StorageError},
 };
 use rand::Rng;
 
@@ -17,7 +16,7 @@ use super::{FOLDER, block_on, on_disk, options, options_after_kill, small_config
 
 /// What is done to a file.
 #[derive(Clone, Copy, Debug)]
-enum Damage {
+pub enum Damage {
     /// Removed.
     Remove,
     /// One byte flipped; negative positions count from the end.
@@ -30,7 +29,7 @@ enum Damage {
     Zeros(u64),
 }
 
-async fn damage(disk: &Disk, path: &str, damage: Damage) {
+pub async fn damage(disk: &Disk, path: &str, damage: Damage) {
     if let Damage::Remove = damage {
         return disk.remove_file(path).await.unwrap();
     }
@@ -176,74 +175,6 @@ fn an_interrupted_compaction_is_refused_rather_than_guessed_at() {
         disk.open(&format!("{FOLDER}/00000000000000000000.log.swap"), Open::Write).await.unwrap();
         let error = Log::open(&disk, FOLDER, options(small_config())).await.err().expect("refused").to_string();
         assert!(error.contains("log.swap") && error.contains("compaction"), "{error}");
-    });
-}
-
-async fn open_directory(disk: &Disk, node: i32) -> Result<LogDirectory, StorageError> {
-    LogDirectory::open(disk.clone(), NodeId(node), Switches::NEWEST, Tracer::off()).await
-}
-
-async fn format(disk: &Disk) {
-    let meta = MetaProperties { cluster_id: "cluster".into(), node_id: NodeId(1), directory_id: TopicId([9; 16]) };
-    meta.write(disk).await.unwrap();
-}
-
-#[test]
-fn a_directory_that_cannot_be_used_says_why() {
-    let cases: &[(&str, &str, &[&str])] = &[
-        ("meta.properties", "version=1\nnode.id=x\ncluster.id=c\n", &["line 2", "node.id `x`"]),
-        ("meta.properties", "version=7\nnode.id=1\ncluster.id=c\n", &["line 1", "version 7"]),
-        ("meta.properties", "version=1\nnode.id=1\n", &["cluster.id", "missing"]),
-        ("meta.properties", "version=1\nnode.id 1\n", &["line 2", "name=value"]),
-        ("meta.properties", "version=1\nnode.id=1\ncluster.id=c\ndirectory.id=short\n", &["line 4", "22"]),
-        ("recovery-point-offset-checkpoint", "0\n1\norders 0\n", &["line 3", "`orders 0`"]),
-        ("replication-offset-checkpoint", "0\nmany\n", &["line 2", "`many`"]),
-        ("log-start-offset-checkpoint", "0\n2\norders 0 5\n", &["line 2", "2 entries"]),
-    ];
-    for (file, text, words) in cases {
-        on_disk(|disk| async move {
-            format(&disk).await;
-            disk.open(file, Open::Write).await.unwrap();
-            damage(&disk, file, Damage::Text(text)).await;
-            let error = open_directory(&disk, 1).await.err().expect("refused").to_string();
-            for word in words.iter().chain([file]) {
-                assert!(error.contains(word), "{text:?}: `{error}` does not say `{word}`");
-            }
-        });
-    }
-    on_disk(|disk| async move {
-        assert!(open_directory(&disk, 1).await.err().expect("refused").to_string().contains("storage format"));
-        format(&disk).await;
-        assert!(open_directory(&disk, 2).await.err().expect("refused").to_string().contains("node 1"));
-        let held = open_directory(&disk, 1).await.unwrap();
-        assert!(open_directory(&disk, 1).await.err().expect("refused").to_string().contains("another process"));
-        drop(held);
-    });
-}
-
-#[test]
-fn one_damaged_log_leaves_the_others_in_use_and_is_not_made_anew() {
-    on_disk(|disk| async move {
-        format(&disk).await;
-        let directory = open_directory(&disk, 1).await.unwrap();
-        let partitions = [0, 1].map(|index| TopicPartition::new("orders", index));
-        for partition in &partitions {
-            let mut opened = directory.create(partition, TopicId([1; 16]), LogConfig::default()).await.unwrap();
-            super::append(&mut opened.log, &[1000], 10, 0).await;
-            opened.log.close().await.unwrap();
-        }
-        directory.checkpoint_logs(&BTreeMap::new(), &BTreeMap::new()).await.unwrap();
-        directory.mark_clean(BrokerEpoch(5)).await.unwrap();
-        drop(directory);
-        damage(&disk, "orders-0/00000000000000000000.log", Damage::Flip(16)).await;
-
-        let directory = open_directory(&disk, 1).await.unwrap();
-        let loaded = directory.load().await.unwrap();
-        assert_eq!(loaded.keys().collect::<Vec<_>>(), [&partitions[1]]);
-        let again = directory.create(&partitions[0], TopicId([1; 16]), LogConfig::default()).await;
-        assert!(matches!(again, Err(StorageError::Corrupt { .. })), "a damaged log was opened");
-        let other = directory.create(&partitions[1], TopicId([2; 16]), LogConfig::default()).await;
-        assert!(matches!(other, Err(StorageError::InconsistentTopicId { .. })), "another topic's log was opened");
     });
 }
 

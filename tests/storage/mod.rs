@@ -1,6 +1,7 @@
 //! Logs on real files: against a model, against what Apache Kafka wrote, and with damaged files.
 
 mod damage;
+mod directory;
 mod fixtures;
 mod model;
 mod sequences;
