@@ -159,6 +159,11 @@ impl<E: Entry> Index<E> {
         self.stored = self.stored.min(self.entries.len());
     }
 
+    /// Empties the file, or makes it. It need not be durable: before the segment is closed nobody reads it.
+    pub async fn make_file(&self, disk: &Disk) -> Result<(), StorageError> {
+        disk.open(&self.path, Open::Truncate).await.map(drop).map_err(StorageError::io(&self.path))
+    }
+
     /// Brings the file up to date and makes it durable.
     pub async fn store(&mut self, disk: &Disk) -> Result<(), StorageError> {
         if self.stored == self.entries.len() && !self.cut {

@@ -62,8 +62,9 @@ impl Log {
         disk.sync_dir(parent).await.map_err(StorageError::io(parent))?;
         self.segments.insert(self.start, segment);
         self.recovery_point = self.start;
-        // What an interrupted deletion may have left.
-        self.epochs_dirty = true;
+        // What an interrupted truncation may have left.
+        let epochs = format!("{}/leader-epoch-checkpoint", self.folder);
+        self.epochs_dirty = self.disk.exists(&epochs).await.map_err(StorageError::io(&epochs))?;
         self.write_epochs().await?;
         self.remove_snapshots_after(Offset(-1)).await
     }

@@ -50,10 +50,10 @@ impl Segment {
         let stem = stem(folder, base);
         let path = format!("{stem}.log");
         let file = disk.open(&path, Open::Truncate).await.map_err(StorageError::io(&path))?;
-        let mut offset_index = Index::empty(format!("{stem}.index"), base);
-        let mut time_index = Index::empty(format!("{stem}.timeindex"), base);
-        offset_index.store(disk).await?;
-        time_index.store(disk).await?;
+        let offset_index = Index::empty(format!("{stem}.index"), base);
+        let time_index = Index::empty(format!("{stem}.timeindex"), base);
+        offset_index.make_file(disk).await?;
+        time_index.make_file(disk).await?;
         Ok(Self::new(base, path, file, 0, offset_index, time_index))
     }
 
