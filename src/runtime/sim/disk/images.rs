@@ -1,0 +1,358 @@
+//! Two images of a host's disk: what the page cache shows, and what is on the platter.
+//!
+//! A loss of power makes the platter the truth, after a seeded part of what was not synced has reached it: pages of
+//! 4 KiB, some torn at a sector of 512 bytes, and changes of names, each as a whole.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rand::Rng;
+
+use super::{Entry, Open};
+use crate::base::random::{self, Random};
+
+const PAGE_BYTES: usize = 4096;
+const SECTOR_BYTES: usize = 512;
+
+/// The disk of one host.
+pub struct Images {
+    random: Random,
+    next_inode: u64,
+    inodes: BTreeMap<u64, Inode>,
+    /// Names as the page cache has them: a file's inode, or a folder.
+    names: BTreeMap<String, Option<u64>>,
+    /// Names on the platter.
+    durable_names: BTreeMap<String, Option<u64>>,
+    /// Changes of names that are not on the platter yet, oldest first.
+    changes: Vec<Change>,
+    locks: BTreeMap<u64, u32>,
+}
+
+#[derive(Default)]
+struct Inode {
+    cached: Vec<u8>,
+    durable: Vec<u8>,
+    /// Pages written since they were synced, each with the number of the write.
+    dirty: BTreeMap<usize, u64>,
+    /// The length differs from the platter's.
+    length_dirty: Option<u64>,
+    writes: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Set(String, Option<u64>),
+    Remove(String),
+    Rename(String, String),
+}
+
+/// What a sync that is under way will have made durable.
+pub struct Syncing {
+    writes: u64,
+    content: Vec<u8>,
+}
+
+/// What a loss of power took.
+#[derive(Debug, Default)]
+pub struct Lost {
+    /// Files of which something was lost.
+    pub files: Vec<String>,
+    /// Bytes lost.
+    pub bytes: u64,
+}
+
+fn missing(path: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("no such file or folder: {path}"))
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+impl Images {
+    /// An empty disk.
+    pub fn new(seed: u64, host: &str) -> Self {
+        Self {
+            random: random::stream(seed, &format!("disk:{host}")),
+            next_inode: 1,
+            inodes: BTreeMap::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            changes: Vec::new(),
+            locks: BTreeMap::new(),
+        }
+    }
+
+    /// How long the next sync takes.
+    pub fn sync_time(&mut self) -> Duration {
+        Duration::from_micros(self.random.random_range(1_000..5_000))
+    }
+
+    fn change(&mut self, change: Change) {
+        apply(&mut self.names, &change);
+        self.changes.push(change);
+    }
+
+    pub fn create_dir_all(&mut self, path: &str) -> io::Result<()> {
+        let mut folder = String::new();
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            folder = if folder.is_empty() { part.to_owned() } else { format!("{folder}/{part}") };
+            match self.names.get(&folder) {
+                Some(None) => {}
+                Some(Some(_)) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, folder)),
+                None => self.change(Change::Set(folder.clone(), None)),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_dir(&self, path: &str) -> bool {
+        path.is_empty() || self.names.get(path) == Some(&None)
+    }
+
+    pub fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
+        if !self.is_dir(path) {
+            return Err(missing(path));
+        }
+        let inside = self.names.iter().filter(|(name, _)| folder_of(name) == path);
+        let entry = |(name, inode): (&String, &Option<u64>)| Entry {
+            name: name.rsplit('/').next().unwrap_or(name).to_owned(),
+            is_dir: inode.is_none(),
+        };
+        let mut entries: Vec<Entry> = inside.map(entry).collect();
+        entries.sort();
+        Ok(entries)
+    }
+
+    pub fn exists(&self, path: &str) -> bool {
+        path.is_empty() || self.names.contains_key(path)
+    }
+
+    pub fn open(&mut self, path: &str, how: Open) -> io::Result<u64> {
+        match (self.names.get(path).copied(), how) {
+            (Some(Some(inode)), Open::Read | Open::Write) => Ok(inode),
+            (Some(Some(inode)), Open::Truncate) => {
+                self.set_len(inode, 0);
+                Ok(inode)
+            }
+            (Some(None), _) => Err(io::Error::new(io::ErrorKind::IsADirectory, path.to_owned())),
+            (None, Open::Read) => Err(missing(path)),
+            (None, Open::Write | Open::Truncate) => {
+                if !self.is_dir(folder_of(path)) {
+                    return Err(missing(folder_of(path)));
+                }
+                let inode = self.next_inode;
+                self.next_inode += 1;
+                self.inodes.insert(inode, Inode::default());
+                self.change(Change::Set(path.to_owned(), Some(inode)));
+                Ok(inode)
+            }
+        }
+    }
+
+    pub fn lock(&mut self, inode: u64, incarnation: u32) -> io::Result<u64> {
+        match self.locks.get(&inode) {
+            // A lock dies with the process that held it.
+            Some(holder) if *holder == incarnation => Err(io::ErrorKind::WouldBlock.into()),
+            _ => {
+                self.locks.insert(inode, incarnation);
+                Ok(inode)
+            }
+        }
+    }
+
+    pub fn unlock(&mut self, inode: u64) {
+        self.locks.remove(&inode);
+    }
+
+    pub fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        if !self.names.contains_key(from) {
+            return Err(missing(from));
+        }
+        self.change(Change::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    pub fn remove_file(&mut self, path: &str) -> io::Result<()> {
+        match self.names.get(path) {
+            Some(Some(_)) => {
+                self.change(Change::Remove(path.to_owned()));
+                Ok(())
+            }
+            _ => Err(missing(path)),
+        }
+    }
+
+    pub fn remove_dir_all(&mut self, path: &str) -> io::Result<()> {
+        if !self.is_dir(path) || path.is_empty() {
+            return Err(missing(path));
+        }
+        let inside = format!("{path}/");
+        let doomed: Vec<String> =
+            self.names.keys().filter(|name| *name == path || name.starts_with(&inside)).cloned().collect();
+        doomed.into_iter().rev().for_each(|name| self.change(Change::Remove(name)));
+        Ok(())
+    }
+
+    pub fn sync_dir(&mut self, path: &str) -> io::Result<()> {
+        if !self.is_dir(path) {
+            return Err(missing(path));
+        }
+        let concerns = |change: &Change| match change {
+            Change::Set(name, _) | Change::Remove(name) => folder_of(name) == path,
+            Change::Rename(from, to) => folder_of(from) == path || folder_of(to) == path,
+        };
+        let (now, later): (Vec<Change>, Vec<Change>) =
+            std::mem::take(&mut self.changes).into_iter().partition(concerns);
+        now.iter().for_each(|change| apply(&mut self.durable_names, change));
+        self.changes = later;
+        Ok(())
+    }
+
+    fn inode(&mut self, inode: u64) -> &mut Inode {
+        self.inodes.get_mut(&inode).expect("an open file has an inode")
+    }
+
+    pub fn len(&self, inode: u64) -> u64 {
+        self.inodes[&inode].cached.len() as u64
+    }
+
+    pub fn read_at(&self, inode: u64, position: u64, length: usize) -> Bytes {
+        let cached = &self.inodes[&inode].cached;
+        let from = (position as usize).min(cached.len());
+        Bytes::copy_from_slice(&cached[from..(from + length).min(cached.len())])
+    }
+
+    pub fn write_at(&mut self, inode: u64, position: u64, data: &[u8]) {
+        let file = self.inode(inode);
+        let (from, to) = (position as usize, position as usize + data.len());
+        file.writes += 1;
+        let number = file.writes;
+        if file.cached.len() < to {
+            file.cached.resize(to, 0);
+            file.length_dirty = Some(number);
+        }
+        file.cached[from..to].copy_from_slice(data);
+        if !data.is_empty() {
+            (from / PAGE_BYTES..=(to - 1) / PAGE_BYTES).for_each(|page| {
+                file.dirty.insert(page, number);
+            });
+        }
+    }
+
+    pub fn set_len(&mut self, inode: u64, length: u64) {
+        let file = self.inode(inode);
+        file.writes += 1;
+        file.cached.resize(length as usize, 0);
+        file.length_dirty = Some(file.writes);
+        let pages = file.cached.len().div_ceil(PAGE_BYTES);
+        file.dirty.retain(|page, _| *page < pages);
+    }
+
+    pub fn begin_sync(&mut self, inode: u64) -> Syncing {
+        let file = self.inode(inode);
+        Syncing { writes: file.writes, content: file.cached.clone() }
+    }
+
+    pub fn finish_sync(&mut self, inode: u64, syncing: Syncing) {
+        let file = self.inode(inode);
+        file.durable = syncing.content;
+        file.dirty.retain(|_, number| *number > syncing.writes);
+        file.length_dirty = file.length_dirty.filter(|number| *number > syncing.writes);
+    }
+
+    /// The platter becomes the truth, after a part of what was not synced has reached it.
+    pub fn lose_power(&mut self) -> Lost {
+        let mut lost = Lost::default();
+        for change in std::mem::take(&mut self.changes) {
+            if self.random.random() {
+                apply(&mut self.durable_names, &change);
+            }
+        }
+        // A file whose folder did not survive is gone with it.
+        let folders: BTreeSet<String> =
+            self.durable_names.iter().filter(|(_, inode)| inode.is_none()).map(|(name, _)| name.clone()).collect();
+        self.durable_names.retain(|name, _| {
+            let mut folder = folder_of(name);
+            while !folder.is_empty() && folders.contains(folder) {
+                folder = folder_of(folder);
+            }
+            folder.is_empty()
+        });
+        let paths: BTreeMap<u64, String> =
+            self.names.iter().filter_map(|(name, inode)| Some(((*inode)?, name.clone()))).collect();
+        for (inode, file) in &mut self.inodes {
+            let bytes = lose_pages(file, &mut self.random);
+            if bytes > 0 {
+                lost.bytes += bytes;
+                lost.files.extend(paths.get(inode).cloned());
+            }
+        }
+        for name in self.names.keys().filter(|name| !self.durable_names.contains_key(*name)) {
+            if !lost.files.contains(name) {
+                lost.files.push(name.clone());
+            }
+        }
+        lost.files.sort();
+        self.names = self.durable_names.clone();
+        let live: BTreeSet<u64> = self.names.values().flatten().copied().collect();
+        self.inodes.retain(|inode, _| live.contains(inode));
+        self.locks.clear();
+        lost
+    }
+}
+
+/// Lets a part of the dirty pages reach the platter; returns how many bytes did not.
+fn lose_pages(file: &mut Inode, random: &mut Random) -> u64 {
+    let mut lost = 0;
+    if file.length_dirty.is_some() && file.cached.len() < file.durable.len() && random.random() {
+        file.durable.truncate(file.cached.len());
+    }
+    for page in std::mem::take(&mut file.dirty).into_keys() {
+        let from = page * PAGE_BYTES;
+        let to = (from + PAGE_BYTES).min(file.cached.len());
+        let whole = to - from;
+        let kept = match random.random_range(0..10) {
+            0..=3 => 0,
+            // Torn: the sectors up to some point.
+            4 => (random.random_range(0..=PAGE_BYTES / SECTOR_BYTES) * SECTOR_BYTES).min(whole),
+            _ => whole,
+        };
+        lost += (whole - kept) as u64;
+        if kept > 0 {
+            if file.durable.len() < from + kept {
+                file.durable.resize(from + kept, 0);
+            }
+            file.durable[from..from + kept].copy_from_slice(&file.cached[from..from + kept]);
+        }
+    }
+    file.length_dirty = None;
+    file.cached.clone_from(&file.durable);
+    lost
+}
+
+fn apply(names: &mut BTreeMap<String, Option<u64>>, change: &Change) {
+    match change {
+        Change::Set(name, inode) => {
+            names.insert(name.clone(), *inode);
+        }
+        Change::Remove(name) => {
+            names.remove(name);
+        }
+        Change::Rename(from, to) => {
+            if let Some(inode) = names.remove(from) {
+                names.insert(to.clone(), inode);
+            }
+            let inside = format!("{from}/");
+            let moved: Vec<String> = names.keys().filter(|name| name.starts_with(&inside)).cloned().collect();
+            for name in moved {
+                let inode = names.remove(&name).expect("it was listed");
+                names.insert(format!("{to}/{}", &name[inside.len()..]), inode);
+            }
+        }
+    }
+}

@@ -1,0 +1,513 @@
+//! The state of all links and connections, without time of its own: every method is told the time and says what came
+//! of it.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
+    io,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rand::Rng;
+use tokio::sync::Notify;
+
+use super::{super::world::Incarnation, Message, WINDOW_BYTES};
+use crate::{
+    base::{
+        Time,
+        random::{self, Random},
+    },
+    trace::{Event, EventId},
+};
+
+/// Latency of a link that nothing slows, in microseconds.
+const LATENCY_US: std::ops::Range<u64> = 1_000..3_000;
+/// How long a retransmission may wait after healing.
+const RETRANSMIT_MS: u64 = 200;
+
+/// Everything between the hosts.
+pub struct Network {
+    seed: u64,
+    links: BTreeMap<(Arc<str>, Arc<str>), Link>,
+    listeners: BTreeMap<String, Accepting>,
+    connections: BTreeMap<u64, Connection>,
+    next_connection: u64,
+    queue: BinaryHeap<Reverse<Due>>,
+    next_due: u64,
+    bell: Arc<Notify>,
+}
+
+/// One direction between two hosts.
+struct Link {
+    random: Random,
+    cut: bool,
+    slow: Duration,
+    held: BTreeSet<String>,
+}
+
+struct Accepting {
+    owner: Incarnation,
+    waiting: VecDeque<(u64, String)>,
+    waker: Option<Waker>,
+}
+
+/// A connection: side 0 connected, side 1 accepted.
+struct Connection {
+    ends: [Incarnation; 2],
+    /// What side `n` sends.
+    directions: [Direction; 2],
+}
+
+#[derive(Default)]
+struct Direction {
+    under_way: VecDeque<Segment>,
+    arrived: VecDeque<Segment>,
+    /// Bytes that count against the window.
+    unacknowledged: usize,
+    /// Bytes read whose acknowledgement could not cross a cut link.
+    read_unacknowledged: usize,
+    /// The head has a timer.
+    scheduled: bool,
+    /// Arrival of the segment before: a connection keeps its order.
+    last_arrival: Time,
+    reset: bool,
+    nobody_reads: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// One message under way, or the end of a direction.
+pub struct Segment {
+    message: Option<Message>,
+    sent: Option<EventId>,
+    arrival: Time,
+    reported_held: bool,
+}
+
+impl Segment {
+    /// A message that event `sent` put on the wire.
+    pub fn message(message: Message, sent: Option<EventId>) -> Self {
+        Self { message: Some(message), sent, arrival: Time::ZERO, reported_held: false }
+    }
+
+    /// The end of the direction.
+    pub fn end() -> Self {
+        Self { message: None, sent: None, arrival: Time::ZERO, reported_held: false }
+    }
+
+    fn bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, Message::len)
+    }
+}
+
+/// Something that happens at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    at: Time,
+    number: u64,
+    connection: u64,
+    side: usize,
+    reset: bool,
+}
+
+/// What came of something: to be reported, or looked at again later.
+pub enum Outcome {
+    /// Tell the journal.
+    Event {
+        /// Whose event.
+        host: Arc<str>,
+        /// Why.
+        cause: Option<EventId>,
+        /// What.
+        event: Event,
+    },
+    /// Look at what is due then.
+    Timer(Time),
+}
+
+impl Network {
+    /// No hosts, no links.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            links: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next_connection: 1,
+            queue: BinaryHeap::new(),
+            next_due: 0,
+            bell: Arc::default(),
+        }
+    }
+
+    /// Rung when something is due.
+    pub fn bell(&self) -> Arc<Notify> {
+        self.bell.clone()
+    }
+
+    fn link(&mut self, from: &str, to: &str) -> &mut Link {
+        let seed = self.seed;
+        self.links.entry((from.into(), to.into())).or_insert_with(|| Link {
+            random: random::stream(seed, &format!("net:{from}>{to}")),
+            cut: false,
+            slow: Duration::ZERO,
+            held: BTreeSet::new(),
+        })
+    }
+
+    /// How long a packet takes now, `None` on a cut link.
+    pub fn delay(&mut self, from: &str, to: &str) -> Option<Duration> {
+        let link = self.link(from, to);
+        (!link.cut).then(|| link.delay())
+    }
+
+    pub fn listen(&mut self, address: &str, owner: &Incarnation) -> io::Result<()> {
+        if self.listeners.contains_key(address) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let accepting = Accepting { owner: owner.clone(), waiting: VecDeque::new(), waker: None };
+        self.listeners.insert(address.to_owned(), accepting);
+        Ok(())
+    }
+
+    pub fn unlisten(&mut self, address: &str) {
+        self.listeners.remove(address);
+    }
+
+    /// The process of `host` is gone, and its listeners with it.
+    pub fn forget_listeners(&mut self, host: &str) {
+        self.listeners.retain(|_, accepting| &*accepting.owner.host != host);
+    }
+
+    /// Makes a connection to whoever listens on `address` in incarnation `there`; `None`: nobody does.
+    pub fn open(&mut self, address: &str, here: &Incarnation, there: &Incarnation) -> Option<u64> {
+        let accepting = self.listeners.get_mut(address).filter(|accepting| accepting.owner == *there)?;
+        let id = self.next_connection;
+        self.next_connection += 1;
+        accepting.waiting.push_back((id, format!("{}:{}", here.host, 30_000 + id)));
+        accepting.waker.take().into_iter().for_each(Waker::wake);
+        let ends = [here.clone(), there.clone()];
+        self.connections.insert(id, Connection { ends, directions: Default::default() });
+        Some(id)
+    }
+
+    pub fn poll_accept(&mut self, address: &str, context: &mut Context<'_>) -> Poll<(u64, String)> {
+        let Some(accepting) = self.listeners.get_mut(address) else { return Poll::Pending };
+        match accepting.waiting.pop_front() {
+            Some(accepted) => Poll::Ready(accepted),
+            None => {
+                accepting.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    pub fn peer_of(&self, connection: u64, side: usize) -> Arc<str> {
+        self.connections.get(&connection).map_or_else(|| "".into(), |known| known.ends[1 - side].host.clone())
+    }
+
+    /// Ready when there is room for another message.
+    pub fn poll_room(&mut self, connection: u64, side: usize, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(known) = self.connections.get_mut(&connection) else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        };
+        let direction = &mut known.directions[side];
+        if direction.reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if direction.unacknowledged < WINDOW_BYTES {
+            return Poll::Ready(Ok(()));
+        }
+        direction.writer = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Puts a segment on the wire.
+    pub fn send(&mut self, connection: u64, side: usize, mut segment: Segment, now: Time) -> Vec<Outcome> {
+        let Some(known) = self.connections.get(&connection) else { return Vec::new() };
+        let (from, to) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
+        let delay = self.link(&from, &to).delay();
+        let direction = &mut self.connections.get_mut(&connection).expect("it was found above").directions[side];
+        segment.arrival = (now + delay).max(direction.last_arrival);
+        direction.last_arrival = segment.arrival;
+        direction.unacknowledged += segment.bytes();
+        direction.under_way.push_back(segment);
+        self.schedule(connection, side, now)
+    }
+
+    /// Sets a timer for the head of a direction, if it may go and has none.
+    fn schedule(&mut self, connection: u64, side: usize, now: Time) -> Vec<Outcome> {
+        let Some(known) = self.connections.get(&connection) else { return Vec::new() };
+        let (from, to) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
+        if self.link(&from, &to).cut {
+            return Vec::new();
+        }
+        let held = self.link(&from, &to).held.clone();
+        let direction = &mut self.connections.get_mut(&connection).expect("it was found above").directions[side];
+        if direction.scheduled {
+            return Vec::new();
+        }
+        let Some(head) = direction.under_way.front_mut() else { return Vec::new() };
+        if let Some(message) = head.message.as_ref().filter(|message| held.contains(message.label.api)) {
+            if std::mem::replace(&mut head.reported_held, true) {
+                return Vec::new();
+            }
+            let Some(sent) = head.sent else { return Vec::new() };
+            let event = Event::MessageHeld { sent, to, api: message.label.api.into() };
+            return vec![Outcome::Event { host: from, cause: Some(sent), event }];
+        }
+        direction.scheduled = true;
+        // The executor's timers wait at least a millisecond.
+        let at = head.arrival.max(now + Duration::from_millis(1));
+        self.push(at, connection, side, false)
+    }
+
+    fn push(&mut self, at: Time, connection: u64, side: usize, reset: bool) -> Vec<Outcome> {
+        self.next_due += 1;
+        self.queue.push(Reverse(Due { at, number: self.next_due, connection, side, reset }));
+        vec![Outcome::Timer(at)]
+    }
+
+    /// Takes the next thing that is due.
+    pub fn next_due(&mut self, now: Time) -> Option<Due> {
+        match self.queue.peek() {
+            Some(Reverse(due)) if due.at <= now => self.queue.pop().map(|Reverse(due)| due),
+            _ => None,
+        }
+    }
+
+    /// A segment, or a reset, reaches its end of the link. `alive` tells whether an incarnation runs, and whether its
+    /// host has power.
+    pub fn deliver(&mut self, due: &Due, alive: impl Fn(&Incarnation) -> (bool, bool), now: Time) -> Vec<Outcome> {
+        let Some(known) = self.connections.get(&due.connection) else { return Vec::new() };
+        let (sender, receiver) = (known.ends[due.side].clone(), known.ends[1 - due.side].clone());
+        let is_cut = self.link(&sender.host, &receiver.host).cut;
+        let known = self.connections.get_mut(&due.connection).expect("it was found above");
+        if due.reset {
+            if is_cut {
+                return Vec::new();
+            }
+            return self.reset_arrived(due.connection, due.side, &alive);
+        }
+        let direction = &mut known.directions[due.side];
+        direction.scheduled = false;
+        if is_cut || direction.under_way.front().is_none_or(|head| head.arrival > now + Duration::from_millis(1)) {
+            return self.schedule(due.connection, due.side, now);
+        }
+        match alive(&receiver) {
+            (true, _) => {}
+            // Nothing answers: the segment waits, and so does its sender.
+            (false, false) => return Vec::new(),
+            // The host answers that nobody is there.
+            (false, true) => {
+                let delay = self.link(&receiver.host, &sender.host).delay();
+                return self.push(now + delay, due.connection, 1 - due.side, true);
+            }
+        }
+        let segment = direction.under_way.pop_front().expect("the head was looked at");
+        let mut outcomes = Vec::new();
+        if let (Some(message), Some(sent)) = (&segment.message, segment.sent) {
+            let event = Event::MessageDelivered {
+                sent,
+                from: sender.host,
+                api: message.label.api.into(),
+                request: message.label.request,
+                correlation: message.label.correlation,
+            };
+            outcomes.push(Outcome::Event { host: receiver.host, cause: Some(sent), event });
+        }
+        if direction.nobody_reads {
+            direction.unacknowledged = direction.unacknowledged.saturating_sub(segment.bytes());
+        } else {
+            direction.arrived.push_back(segment);
+        }
+        direction.reader.take().into_iter().for_each(Waker::wake);
+        outcomes.extend(self.schedule(due.connection, due.side, now));
+        outcomes
+    }
+
+    /// A reset from side `from` arrives at the other side: the connection is over there.
+    fn reset_arrived(
+        &mut self,
+        connection: u64,
+        from: usize,
+        alive: impl Fn(&Incarnation) -> (bool, bool),
+    ) -> Vec<Outcome> {
+        let Some(mut known) = self.connections.remove(&connection) else { return Vec::new() };
+        let (dead, told) = (known.ends[from].clone(), known.ends[1 - from].clone());
+        let mut outcomes = Vec::new();
+        for (side, direction) in known.directions.iter_mut().enumerate() {
+            for segment in direction.under_way.drain(..) {
+                if let (Some(message), Some(sent)) = (&segment.message, segment.sent) {
+                    let (host, to) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
+                    let (api, reason) = (message.label.api.into(), "connection reset".into());
+                    let event = Event::MessageLost { sent, to, api, reason };
+                    outcomes.push(Outcome::Event { host, cause: Some(sent), event });
+                }
+            }
+            direction.reader.take().into_iter().for_each(Waker::wake);
+            direction.writer.take().into_iter().for_each(Waker::wake);
+        }
+        if alive(&told).0 {
+            let event = Event::ConnectionReset { to: dead.host };
+            outcomes.push(Outcome::Event { host: told.host, cause: None, event });
+        }
+        outcomes
+    }
+
+    /// The next message for side `side`, or `None` at the end.
+    #[expect(clippy::type_complexity, reason = "a poll of a result of what a reader gets")]
+    pub fn poll_read(
+        &mut self,
+        connection: u64,
+        side: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<(Vec<Bytes>, Option<EventId>)>>> {
+        let Some(known) = self.connections.get_mut(&connection) else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        };
+        let (reader, writer) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
+        let direction = &mut known.directions[1 - side];
+        let Some(segment) = direction.arrived.pop_front() else {
+            direction.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        let bytes = segment.bytes();
+        let Some(message) = segment.message else {
+            // Every later read sees the end too.
+            direction.arrived.push_back(Segment::end());
+            return Poll::Ready(Ok(None));
+        };
+        let acknowledged = !self.link(&reader, &writer).cut;
+        let direction = &mut self.connections.get_mut(&connection).expect("it was found above").directions[1 - side];
+        if acknowledged {
+            direction.unacknowledged = direction.unacknowledged.saturating_sub(bytes);
+            direction.writer.take().into_iter().for_each(Waker::wake);
+        } else {
+            direction.read_unacknowledged += bytes;
+        }
+        Poll::Ready(Ok(Some((message.chunks, segment.sent))))
+    }
+
+    /// Side `side` reads no more.
+    pub fn stop_reading(&mut self, connection: u64, side: usize) {
+        if let Some(known) = self.connections.get_mut(&connection) {
+            let direction = &mut known.directions[1 - side];
+            direction.nobody_reads = true;
+            direction.unacknowledged = direction.under_way.iter().map(Segment::bytes).sum();
+            direction.arrived.clear();
+            direction.writer.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    pub fn cut(&mut self, from: &str, to: &str) {
+        self.link(from, to).cut = true;
+    }
+
+    pub fn heal(&mut self, from: &str, to: &str, now: Time) -> Vec<Outcome> {
+        if !std::mem::replace(&mut self.link(from, to).cut, false) {
+            return Vec::new();
+        }
+        let mut outcomes = Vec::new();
+        let ids: Vec<u64> = self.connections.keys().copied().collect();
+        for id in ids {
+            for side in 0..2 {
+                let known = &self.connections[&id];
+                let (sender, receiver) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
+                if &*sender == from && &*receiver == to {
+                    let link = self.link(from, to);
+                    let wait = Duration::from_millis(link.random.random_range(0..RETRANSMIT_MS)) + link.delay();
+                    let direction = &mut self.connections.get_mut(&id).expect("it was listed").directions[side];
+                    if let Some(head) = direction.under_way.front_mut() {
+                        head.arrival = head.arrival.max(now + wait);
+                    }
+                    outcomes.extend(self.schedule(id, side, now));
+                } else if &*sender == to && &*receiver == from {
+                    // Acknowledgements that waited.
+                    let direction = &mut self.connections.get_mut(&id).expect("it was listed").directions[side];
+                    let read = std::mem::take(&mut direction.read_unacknowledged);
+                    direction.unacknowledged = direction.unacknowledged.saturating_sub(read);
+                    direction.writer.take().into_iter().for_each(Waker::wake);
+                }
+            }
+        }
+        outcomes.extend(self.retry_resets(from, to, now));
+        outcomes
+    }
+
+    pub fn slow(&mut self, from: &str, to: &str, delay: Duration) {
+        self.link(from, to).slow = delay;
+    }
+
+    pub fn hold(&mut self, from: &str, to: &str, api: &str) {
+        self.link(from, to).held.insert(api.to_owned());
+    }
+
+    pub fn release(&mut self, from: &str, to: &str, api: Option<&str>, now: Time) -> Vec<Outcome> {
+        let link = self.link(from, to);
+        match api {
+            Some(api) => {
+                link.held.remove(api);
+            }
+            None => link.held.clear(),
+        }
+        let of_link =
+            |known: &Connection, side: usize| &*known.ends[side].host == from && &*known.ends[1 - side].host == to;
+        let waiting: Vec<(u64, usize)> = self
+            .connections
+            .iter()
+            .flat_map(|(id, known)| (0..2).filter(|side| of_link(known, *side)).map(|side| (*id, side)))
+            .collect();
+        waiting.into_iter().flat_map(|(id, side)| self.schedule(id, side, now)).collect()
+    }
+
+    /// Tells the peers of earlier incarnations of `host` - also of `number` itself unless it is `running` - that they
+    /// are gone.
+    pub fn reset_old(&mut self, host: &Arc<str>, number: u32, running: bool, now: Time) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let gone = |end: &Incarnation| end.host == *host && (end.number < number || !running);
+        let ids: Vec<(u64, usize)> =
+            self.connections.iter().filter_map(|(id, known)| Some((*id, known.ends.iter().position(gone)?))).collect();
+        for (id, side) in ids {
+            let (dead, peer) = (host.clone(), self.connections[&id].ends[1 - side].host.clone());
+            let delay = self.link(&dead, &peer).delay();
+            outcomes.extend(self.push(now + delay.max(Duration::from_millis(1)), id, side, true));
+        }
+        outcomes
+    }
+
+    /// Resets that a cut link swallowed are sent again once it is healed, when the peer's next segment asks for them;
+    /// for peers that only wait, as a keep-alive would.
+    fn retry_resets(&mut self, from: &str, to: &str, now: Time) -> Vec<Outcome> {
+        let latest: BTreeMap<Arc<str>, u32> =
+            self.connections.values().flat_map(|known| &known.ends).fold(BTreeMap::new(), |mut latest, end| {
+                let known = latest.entry(end.host.clone()).or_insert(end.number);
+                *known = (*known).max(end.number);
+                latest
+            });
+        let mut outcomes = Vec::new();
+        let stale = |known: &Connection, side: usize| {
+            let end = &known.ends[side];
+            &*end.host == from && &*known.ends[1 - side].host == to && end.number < latest[&end.host]
+        };
+        let ids: Vec<(u64, usize)> = self
+            .connections
+            .iter()
+            .filter_map(|(id, known)| Some((*id, (0..2).find(|side| stale(known, *side))?)))
+            .collect();
+        for (id, side) in ids {
+            let delay = self.link(from, to).delay() + Duration::from_millis(RETRANSMIT_MS);
+            outcomes.extend(self.push(now + delay, id, side, true));
+        }
+        outcomes
+    }
+}
+
+impl Link {
+    fn delay(&mut self) -> Duration {
+        Duration::from_micros(self.random.random_range(LATENCY_US)) + self.slow
+    }
+}

@@ -1,0 +1,341 @@
+//! The simulated world: hosts with one process each, what lies between them, and the faults that a scenario injects.
+//!
+//! Every method is synchronous and may be called from anywhere, also from inside a sink that takes an event - that is,
+//! from inside any task. So no lock is held while an event is reported, and a process that is killed from inside its
+//! own task has no effect on anything from then on: its calls never return.
+//!
+//! | what ends | page cache | peers learn |
+//! |---|---|---|
+//! | `stop`: the process returns | kept | connections are closed |
+//! | `crash Kill` | kept | connections are reset, after the latency of the link |
+//! | `crash Power` | lost but for what was synced and a seeded part of the rest | nothing, until the host is back |
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use madsim::{runtime::Handle, task::NodeId};
+use tokio::sync::Notify;
+
+use super::{disk::Images, net::Network};
+use crate::trace::{Event, EventId, Sink, StopKind, Tracer};
+
+/// What a world is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct WorldConfig {
+    /// The seed of everything.
+    pub seed: u64,
+    /// Simulated time after which the run is given up with a panic.
+    pub time_limit: Duration,
+}
+
+/// The world of this process.
+#[derive(Clone)]
+pub struct World(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub seed: u64,
+    sink: Arc<dyn Sink>,
+    state: Mutex<State>,
+    /// Rung at every change of links and hosts: those who wait for one look again.
+    pub changed: Notify,
+}
+
+pub(super) struct State {
+    pub hosts: BTreeMap<Arc<str>, Host>,
+    names: BTreeMap<NodeId, Arc<str>>,
+    pub network: Network,
+    pub disks: BTreeMap<Arc<str>, Images>,
+    /// How often each stream of random numbers was asked for.
+    pub streams: BTreeMap<String, u64>,
+}
+
+/// A host and the process on it.
+pub(super) struct Host {
+    node: NodeId,
+    pub incarnation: u32,
+    /// The process runs (it may be paused).
+    pub running: bool,
+    /// The host answers: it has power.
+    pub powered: bool,
+    paused: bool,
+    pub wall_offset_ms: i64,
+    pub stop: Arc<Stop>,
+}
+
+/// The request to a process to end.
+#[derive(Default)]
+pub(super) struct Stop {
+    asked: AtomicBool,
+    waiting: Notify,
+}
+
+impl Stop {
+    /// Waits for the request.
+    pub async fn asked(&self) {
+        while !self.asked.load(Ordering::Relaxed) {
+            self.waiting.notified().await;
+        }
+    }
+}
+
+/// One incarnation of the process on one host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Incarnation {
+    pub host: Arc<str>,
+    pub number: u32,
+}
+
+static WORLD: OnceLock<World> = OnceLock::new();
+
+impl World {
+    /// Runs `body` in a new world whose events go to `sink`. Once a process.
+    ///
+    /// # Panics
+    /// In a process that has run a world already; when simulated time passes the limit; when nothing can ever happen.
+    pub fn run<F, T>(config: &WorldConfig, sink: Arc<dyn Sink>, body: impl FnOnce(Self) -> F) -> T
+    where
+        F: Future<Output = T>,
+    {
+        let mut runtime = madsim::runtime::Runtime::with_seed_and_config(config.seed, madsim::Config::default());
+        runtime.set_time_limit(config.time_limit);
+        let state = State {
+            hosts: BTreeMap::new(),
+            names: BTreeMap::new(),
+            network: Network::new(config.seed),
+            disks: BTreeMap::new(),
+            streams: BTreeMap::new(),
+        };
+        let inner = Inner { seed: config.seed, sink, state: Mutex::new(state), changed: Notify::new() };
+        let world = Self(Arc::new(inner));
+        assert!(WORLD.set(world.clone()).is_ok(), "one process runs one world");
+        runtime.block_on(async {
+            madsim::task::spawn(super::net::pump(world.clone()));
+            body(world).await
+        })
+    }
+
+    /// The world of this process.
+    ///
+    /// # Panics
+    /// Outside of [`World::run`].
+    pub fn current() -> Self {
+        WORLD.get().expect("the simulation runs inside a world").clone()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().expect("no panic while the world is held")
+    }
+
+    /// Reports an event of `host`. Nothing may be locked.
+    pub(super) fn report(&self, host: &Arc<str>, cause: Option<EventId>, event: Event) -> Option<EventId> {
+        self.0.sink.record(host, cause, event)
+    }
+
+    /// Adds a host and starts its process: `boot` is run at each start.
+    pub fn add_host<F>(&self, name: &str, boot: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let name: Arc<str> = name.into();
+        let (world, host) = (self.clone(), name.clone());
+        let process = move || {
+            let (world, host) = (world.clone(), host.clone());
+            let run = boot();
+            async move {
+                let incarnation = world.incarnation(&host);
+                run.await;
+                world.ended(&incarnation);
+            }
+        };
+        let node = Handle::current().create_node().name(&*name).init(process).build().id();
+        let fresh = Host {
+            node,
+            incarnation: 1,
+            running: true,
+            powered: true,
+            paused: false,
+            wall_offset_ms: 0,
+            stop: Arc::default(),
+        };
+        let mut state = self.lock();
+        state.names.insert(node, name.clone());
+        state.disks.insert(name.clone(), Images::new(self.0.seed, &name));
+        state.hosts.insert(name.clone(), fresh);
+        drop(state);
+        self.report(&name, None, Event::NodeStarted { incarnation: 1 });
+    }
+
+    /// A tracer of the process that runs on `host` now; once it is dead its events are dropped.
+    pub fn tracer(&self, host: &str) -> Tracer {
+        let incarnation = self.incarnation(&host.into());
+        Tracer::new(host, Arc::new(LiveSink { world: self.clone(), incarnation }))
+    }
+
+    fn incarnation(&self, host: &Arc<str>) -> Incarnation {
+        let number = self.lock().hosts.get(host).map_or(0, |known| known.incarnation);
+        Incarnation { host: host.clone(), number }
+    }
+
+    /// The incarnation in which the running task is; `None` outside of hosts.
+    pub(super) fn here(&self) -> Option<Incarnation> {
+        let state = self.lock();
+        let host = state.names.get(&madsim::plugin::node())?.clone();
+        let number = state.hosts[&host].incarnation;
+        Some(Incarnation { host, number })
+    }
+
+    /// Whether this incarnation is the one that runs.
+    pub(super) fn is_alive(&self, incarnation: &Incarnation) -> bool {
+        self.lock().is_alive(incarnation)
+    }
+
+    /// Waits for ever if this incarnation is dead: nothing that it asks for happens any more.
+    pub(super) async fn only_alive(&self, incarnation: &Incarnation) {
+        if !self.is_alive(incarnation) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether the process on `host` runs.
+    pub fn is_running(&self, host: &str) -> bool {
+        self.lock().hosts.get(host).is_some_and(|known| known.running)
+    }
+
+    /// Ends the process on `host` at once. Nothing happens where none runs, but that a killed process's host can lose
+    /// its power afterwards.
+    pub fn crash(&self, host: &str, how: StopKind) {
+        let name: Arc<str> = host.into();
+        let mut state = self.lock();
+        let known = state.hosts.get_mut(&name).expect("the host exists");
+        let (node, was_running) = (known.node, known.running);
+        known.running = false;
+        known.paused = false;
+        if how == StopKind::Power {
+            known.powered = false;
+        }
+        drop(state);
+        if was_running {
+            self.report(&name, None, Event::NodeStopped { how });
+            Handle::current().kill(node);
+        }
+        match how {
+            StopKind::Power => self.lose_power(&name),
+            StopKind::Clean | StopKind::Kill => self.reset_connections_of(&name),
+        }
+        self.0.changed.notify_waiters();
+    }
+
+    /// The process returned by itself.
+    fn ended(&self, incarnation: &Incarnation) {
+        let mut state = self.lock();
+        if !state.is_alive(incarnation) {
+            return;
+        }
+        state.hosts.get_mut(&incarnation.host).expect("the host exists").running = false;
+        drop(state);
+        self.report(&incarnation.host, None, Event::NodeStopped { how: StopKind::Clean });
+        self.reset_connections_of(&incarnation.host);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Asks the process on `host` to shut down cleanly.
+    pub fn stop(&self, host: &str) {
+        let stop = self.lock().hosts.get(host).expect("the host exists").stop.clone();
+        stop.asked.store(true, Ordering::Relaxed);
+        stop.waiting.notify_waiters();
+    }
+
+    /// Starts the process on `host` again, with what its disk holds. Nothing happens where one runs.
+    pub fn restart(&self, host: &str) {
+        let name: Arc<str> = host.into();
+        let mut state = self.lock();
+        let known = state.hosts.get_mut(&name).expect("the host exists");
+        if known.running {
+            return;
+        }
+        known.incarnation += 1;
+        (known.running, known.powered, known.paused, known.stop) = (true, true, false, Arc::default());
+        let (node, incarnation) = (known.node, known.incarnation);
+        drop(state);
+        self.report(&name, None, Event::NodeStarted { incarnation });
+        // Peers that still wait for the process before learn now that it is gone.
+        self.reset_connections_of(&name);
+        Handle::current().kill(node);
+        Handle::current().restart(node);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Takes the CPU from the process on `host`; its clock and the network go on.
+    pub fn pause(&self, host: &str) {
+        self.set_paused(host, true);
+    }
+
+    /// Gives the CPU back.
+    pub fn resume(&self, host: &str) {
+        self.set_paused(host, false);
+    }
+
+    fn set_paused(&self, host: &str, paused: bool) {
+        let name: Arc<str> = host.into();
+        let mut state = self.lock();
+        let known = state.hosts.get_mut(&name).expect("the host exists");
+        if !known.running || known.paused == paused {
+            return;
+        }
+        known.paused = paused;
+        let node = known.node;
+        drop(state);
+        if paused {
+            self.report(&name, None, Event::NodePaused);
+            Handle::current().pause(node);
+        } else {
+            self.report(&name, None, Event::NodeResumed);
+            Handle::current().resume(node);
+        }
+    }
+
+    /// Steps the wall clock of `host` by `offset_ms`.
+    pub fn step_wall_clock(&self, host: &str, offset_ms: i64) {
+        self.lock().hosts.get_mut(host).expect("the host exists").wall_offset_ms += offset_ms;
+    }
+
+    fn lose_power(&self, host: &Arc<str>) {
+        let lost = self.lock().disks.get_mut(host).expect("a host has a disk").lose_power();
+        self.lock().network.forget_listeners(host);
+        if !lost.files.is_empty() {
+            crate::base::mark::reach("unsynced_pages_lost");
+            let files = lost.files.into_iter().map(Into::into).collect();
+            self.report(host, None, Event::UnsyncedLost { files, bytes: lost.bytes });
+        }
+    }
+}
+
+impl State {
+    pub fn is_alive(&self, incarnation: &Incarnation) -> bool {
+        let known = self.hosts.get(&incarnation.host);
+        known.is_some_and(|known| known.running && known.incarnation == incarnation.number)
+    }
+}
+
+/// Passes on the events of one incarnation for as long as it lives.
+struct LiveSink {
+    world: World,
+    incarnation: Incarnation,
+}
+
+impl Sink for LiveSink {
+    fn record(&self, node: &Arc<str>, cause: Option<EventId>, event: Event) -> Option<EventId> {
+        if self.world.is_alive(&self.incarnation) { self.world.report(node, cause, event) } else { None }
+    }
+
+    fn wants_detail(&self) -> bool {
+        self.world.0.sink.wants_detail()
+    }
+}
