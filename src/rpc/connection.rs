@@ -230,6 +230,11 @@ impl Connection {
         })
     }
 
+    /// Number of requests that wait for their answers.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().waiting.len()
+    }
+
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.shared.closed.is_triggered()
