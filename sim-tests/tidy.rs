@@ -83,6 +83,7 @@ fn imports_point_one_way() {
         ("check", &["base", "trace"]),
         ("report", &["base", "trace", "check"]),
         ("scenario", &["base", "trace", "runtime", "protocol", "storage", "controller", "broker", "client", "check"]),
+        ("engine", &["base", "trace", "runtime", "rpc", "storage", "broker", "client", "check", "scenario"]),
         ("explore", &["base", "trace", "runtime", "check", "scenario", "report"]),
     ]);
     let mut found = Vec::new();

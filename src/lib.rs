@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! base <- protocol <- storage <- replica <- broker
-//! base <- protocol <- controller <- broker <- scenario <- explore <- cli
+//! base <- protocol <- controller <- broker <- scenario <- engine <- explore <- cli
 //! base <- protocol <- rpc <- broker, client;  client <- scenario
 //! base <- trace <- check <- scenario;  trace, check <- report <- cli
 //! runtime (net, disk, clock, task, random) is the only part that knows which build this is
@@ -16,6 +16,8 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod controller;
+#[cfg(madsim)]
+pub mod engine;
 pub mod explore;
 pub mod protocol;
 pub mod replica;

@@ -67,6 +67,9 @@ pub struct RunOptions {
     /// Keep no journal: no events.jsonl and no life stories, the same hash
     #[arg(long)]
     pub no_journal: bool,
+    /// Write no report
+    #[arg(long)]
+    pub no_report: bool,
     /// How results are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

@@ -8,8 +8,16 @@ mod args;
 pub mod exit;
 mod inspect;
 
+mod files;
+
+#[cfg(madsim)]
+mod one_run;
 #[cfg(not(madsim))]
 mod serve;
+#[cfg(madsim)]
+mod simulate;
+#[cfg(madsim)]
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -43,7 +51,12 @@ fn run(command: Command) -> Outcome {
 
 #[cfg(madsim)]
 fn run(command: Command) -> Outcome {
-    inspect::run(command)
+    match command {
+        Command::Run(options) => simulate::run(&options),
+        Command::Replay(options) => simulate::replay(&options),
+        Command::Sweep(options) => sweep::sweep(&options),
+        other => inspect::run(other),
+    }
 }
 
 /// The answer to a command that belongs to the other build.

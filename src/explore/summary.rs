@@ -96,6 +96,21 @@ impl Summary {
         [1, 3, 2].into_iter().find(|exit| self.by_exit.contains_key(exit)).unwrap_or(0)
     }
 
+    /// The summary as one JSON object; `wall_seconds` is how long the sweep took.
+    pub fn json(&self, wall_seconds: f64) -> serde_json::Value {
+        serde_json::json!({
+            "schema": "highwater/sweep/1",
+            "runs": self.runs,
+            "as_expected": self.by_exit.get(&0).copied().unwrap_or(0),
+            "done_twice": self.repeated,
+            "exit": self.exit(),
+            "simulated_seconds": self.simulated_ns as f64 / 1e9,
+            "wall_seconds": wall_seconds,
+            "marks_reached": self.reached,
+            "failing": self.failing().collect::<Vec<_>>(),
+        })
+    }
+
     /// The summary as text; `wall_seconds` is how long the sweep took.
     pub fn render(&self, wall_seconds: f64) -> String {
         let mut text = String::new();

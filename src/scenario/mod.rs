@@ -1,1 +1,28 @@
-//! scenario
+//! Scenarios: a story of faults in a file, checked before it runs, played by seed in a simulated world.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`source`] | TOML with positions |
+//! | `words`, [`term`], [`condition`], [`action`] | the small language of triggers and actions |
+//! | [`file`], [`parse()`] | the file as a value, and back |
+//! | [`variant`], [`resolve()`] | overlays; everything a run needs, every name checked |
+//! | [`view`] | the state of a run, rebuilt from its events |
+//!
+//! `docs/scenario-format.md` is the reference for those who write scenarios. Not here: running
+//! (`engine`, only in the simulation build), sweeps over seeds, rendering.
+
+pub mod action;
+pub mod condition;
+pub mod file;
+mod parse;
+pub mod resolve;
+pub mod source;
+pub mod term;
+pub mod variant;
+pub mod view;
+mod words;
+
+pub use file::Scenario;
+pub use parse::parse;
+pub use resolve::{Resolved, resolve};
+pub use source::{Fault, Problem, Spot};

@@ -1,0 +1,145 @@
+//! The simulated applications: what runs on the hosts of a scenario's clients, and the two of the engine itself.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::recorder::Order;
+use crate::{
+    base::TopicPartition,
+    check::AUDIT_NODE,
+    client::{
+        Admin, Cluster, Consumer, ConsumerConfig, Producer, ProducerConfig, ProducerRecord, admin::NewTopic,
+        config::ClusterConfig, consumer::Seek,
+    },
+    runtime::{clock, sim::World},
+    scenario::{
+        file::{Reading, Sending, Topic},
+        resolve::node_id,
+    },
+    trace::Event,
+};
+
+/// Host of the operator who creates topics and carries out orders.
+pub const ADMIN: &str = "admin";
+/// Longest wait of one poll.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Sends what the scenario says, without waiting for answers, and stays alive.
+pub async fn produce(name: String, bootstrap: Vec<String>, config: ProducerConfig, sending: Sending) {
+    let cluster = Cluster::new(config.cluster.clone(), bootstrap);
+    let producer = Producer::new(config, cluster, World::current().tracer(&name));
+    for n in 0..sending.count {
+        let text = |template: &str| Bytes::from(template.replace("{n}", &n.to_string()));
+        let record = ProducerRecord {
+            topic: sending.topic.value.as_str().into(),
+            partition: sending.partition.and_then(|partition| i32::try_from(partition).ok()),
+            key: sending.key.as_deref().map(text),
+            value: Some(text(&sending.value)),
+            ..ProducerRecord::default()
+        };
+        // What becomes of the record is in the history.
+        drop(producer.send(record).await);
+        clock::sleep(sending.every).await;
+    }
+    producer.flush().await;
+    std::future::pending().await
+}
+
+/// Reads a topic for as long as the run lasts.
+pub async fn consume(
+    name: String,
+    bootstrap: Vec<String>,
+    config: ConsumerConfig,
+    reading: Reading,
+    partitions: Vec<TopicPartition>,
+) {
+    let tracer = World::current().tracer(&name);
+    let mut consumer = Consumer::new(config.clone(), Cluster::new(config.cluster, bootstrap), tracer.clone());
+    let from = if reading.from_end { Seek::End } else { Seek::Beginning };
+    partitions.into_iter().for_each(|partition| consumer.assign(partition, from));
+    loop {
+        if let Err(error) = consumer.poll(POLL).await {
+            tracer.milestone(Event::ClientError { error: error.name().into() });
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// The final audit: a new consumer reads every partition from begin to end.
+pub async fn audit(bootstrap: Vec<String>, partitions: Vec<TopicPartition>) {
+    let tracer = World::current().tracer(AUDIT_NODE);
+    let config = ConsumerConfig { cluster: operator(AUDIT_NODE), ..ConsumerConfig::default() };
+    for partition in partitions {
+        let cluster = Cluster::new(config.cluster.clone(), bootstrap.clone());
+        let mut consumer = Consumer::new(config.clone(), cluster, tracer.clone());
+        let end_offset = loop {
+            match consumer.offset_of(&partition, Seek::End).await {
+                Ok(end_offset) => break end_offset,
+                Err(_) => clock::sleep(config.cluster.retry_backoff).await,
+            }
+        };
+        consumer.assign(partition.clone(), Seek::Beginning);
+        while consumer.position(&partition).is_none_or(|position| position < end_offset) {
+            if let Err(error) = consumer.poll(POLL).await {
+                tracer.milestone(Event::ClientError { error: error.name().into() });
+            }
+        }
+        tracer.milestone(Event::AuditReachedEnd { partition, end_offset });
+    }
+    std::future::pending().await
+}
+
+/// Creates the topics, then carries out orders.
+pub async fn administrate(
+    bootstrap: Vec<String>,
+    topics: Vec<Topic>,
+    orders: Arc<Mutex<Option<mpsc::UnboundedReceiver<Order>>>>,
+) {
+    let tracer = World::current().tracer(ADMIN);
+    let failed = |error: crate::client::ClientError| {
+        tracer.milestone(Event::ClientError { error: error.to_string().into() });
+    };
+    let admin = Admin::new(Cluster::new(operator(ADMIN), bootstrap));
+    for topic in topics {
+        let assignment =
+            topic.replicas.iter().map(|replicas| replicas.iter().map(|name| node_id(&name.value)).collect());
+        let configs = topic.config.iter().map(|(name, value)| (name.clone(), value.value.clone()));
+        let wanted = NewTopic {
+            name: topic.name.value.clone(),
+            assignment: assignment.collect(),
+            configs: configs.collect(),
+            ..NewTopic::default()
+        };
+        if let Err(error) = admin.create_topic(&wanted).await {
+            failed(error);
+        }
+    }
+    let taken = orders.lock().expect("no panic while orders are held").take();
+    let mut orders = taken.expect("the operator starts once");
+    while let Some(order) = orders.recv().await {
+        let done = match order {
+            Order::Set(topic, name, value) => admin.set_topic_config(&topic, &name, Some(&value)).await,
+            Order::Elect(kind, partition) => admin.elect_leader(&partition, kind).await,
+        };
+        if let Err(error) = done {
+            failed(error);
+        }
+    }
+    std::future::pending().await
+}
+
+/// Settings of the engine's own clients: they give up early, so that one silent broker does not stop them.
+fn operator(name: &str) -> ClusterConfig {
+    let default = ConsumerConfig::default().cluster;
+    ClusterConfig {
+        client_id: name.to_owned(),
+        request_timeout: Duration::from_secs(2),
+        connect_timeout: Duration::from_secs(1),
+        ..default
+    }
+}

@@ -1,0 +1,209 @@
+//! Runs a resolved scenario by seed: cluster, story, healing, audit, judgement.
+//!
+//! | phase | ends when |
+//! |---|---|
+//! | set-up | every broker serves, every topic has its leaders and full ISRs |
+//! | story | every step fired or one never will, and the producers know what became of their records |
+//! | healing | faults end, processes run again; every partition is whole, producers and consumers are done |
+//! | audit | a new consumer has read every partition from begin to end |
+//!
+//! Steps fire inside the event that makes them true, or at their time. What is waited for and does not come within the
+//! deadline makes the run unfinished, with what was missing.
+
+mod applications;
+mod recorder;
+mod script;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+pub use recorder::{Finished, SCENARIO};
+
+use self::{
+    applications::{ADMIN, administrate, audit, consume, produce},
+    recorder::Recorder,
+};
+use crate::{
+    base::{NodeId, Switches, TopicId},
+    broker::{
+        config::NodeConfig,
+        node::{self, NodeOptions},
+    },
+    check::AUDIT_NODE,
+    rpc::Shutdown,
+    runtime::{
+        clock,
+        disk::Disk,
+        process,
+        sim::{World, WorldConfig},
+        task,
+    },
+    scenario::{resolve::Resolved, view::View},
+    storage::MetaProperties,
+    trace::Event,
+};
+
+/// How long producers may go on after the last step before everything is healed.
+const PRODUCERS_FINISH: Duration = Duration::from_secs(5);
+/// How long the cluster may take to be whole after healing.
+const SETTLE: Duration = Duration::from_secs(60);
+/// How long the audit may take.
+const AUDIT: Duration = Duration::from_secs(30);
+
+/// Runs a scenario. Once a process.
+///
+/// # Panics
+/// In a process that has run one already; when an invariant of the code under test is broken.
+pub fn run(resolved: &Resolved, seed: u64, keep_journal: bool) -> Finished {
+    let (recorder, orders) = Recorder::new(resolved, keep_journal);
+    let deadline = resolved.scenario.deadline;
+    let config = WorldConfig { seed, time_limit: deadline * 2 + Duration::from_secs(600) };
+    World::run(&config, recorder.clone(), |world| async move {
+        recorder.set_world(world.clone());
+        let stage = Stage { resolved: resolved.clone(), recorder: recorder.clone(), world };
+        let whole = stage.play(orders);
+        let unfinished = match clock::timeout(deadline, whole).await {
+            Ok(unfinished) => unfinished,
+            Err(_) => Some(format!("the deadline of {} s passed", deadline.as_secs())),
+        };
+        recorder.finish(unfinished)
+    })
+}
+
+struct Stage {
+    resolved: Resolved,
+    recorder: Arc<Recorder>,
+    world: World,
+}
+
+impl Stage {
+    /// Returns why the run could not be finished.
+    async fn play(&self, orders: tokio::sync::mpsc::UnboundedReceiver<recorder::Order>) -> Option<String> {
+        self.start_nodes();
+        let serving = |view: &View| (!view.brokers_serve()).then(|| "a broker does not serve".to_owned());
+        if let Some(missing) = self.wait_for(SETTLE, serving).await {
+            return Some(format!("the cluster did not start: {missing}"));
+        }
+        let (bootstrap, topics) = (self.bootstrap(), self.resolved.scenario.topics.clone());
+        let orders = Arc::new(Mutex::new(Some(orders)));
+        self.world.add_host(ADMIN, move || administrate(bootstrap.clone(), topics.clone(), orders.clone()));
+        if let Some(missing) = self.wait_for(SETTLE, View::unsettled).await {
+            return Some(format!("the topics were not created: {missing}"));
+        }
+        self.start_clients();
+        self.recorder.begin();
+        self.tell().await;
+        let _ = self.wait_for(PRODUCERS_FINISH, View::unfinished_producer).await;
+        let unfinished = if self.resolved.scenario.leave_broken { None } else { self.heal().await };
+        let (bootstrap, partitions) = (self.bootstrap(), self.resolved.cast.partitions.clone());
+        self.world.add_host(AUDIT_NODE, move || audit(bootstrap.clone(), partitions.clone()));
+        let unaudited = self.wait_for(AUDIT, View::unaudited).await;
+        unfinished.or(unaudited.filter(|_| !self.resolved.scenario.leave_broken))
+    }
+
+    /// Waits until `missing` names nothing, at most for `limit`; returns what it names at last.
+    async fn wait_for(&self, limit: Duration, missing: impl Fn(&View) -> Option<String>) -> Option<String> {
+        let deadline = clock::now() + limit;
+        loop {
+            let happened = self.recorder.happened.notified();
+            let now_missing = self.recorder.look(&missing)?;
+            if clock::now() >= deadline {
+                return Some(now_missing);
+            }
+            let _ = clock::timeout(deadline.since(clock::now()), happened).await;
+        }
+    }
+
+    /// Lets the steps fire that wait for a time, and gives up those that wait too long.
+    async fn tell(&self) {
+        while !self.recorder.story_is_over() {
+            let happened = self.recorder.happened.notified();
+            match self.recorder.tick() {
+                Some(next) if next > clock::now() => {
+                    let _ = clock::timeout(next.since(clock::now()), happened).await;
+                }
+                Some(_) => {}
+                None if self.recorder.story_is_over() => {}
+                None => happened.await,
+            }
+        }
+    }
+
+    /// Ends every fault and waits until everything is well.
+    async fn heal(&self) -> Option<String> {
+        self.recorder.report(Event::SettleBegan);
+        self.recorder.heal_network();
+        for name in self.resolved.nodes.keys() {
+            self.world.resume(name);
+        }
+        for name in self.recorder.look(View::stopped) {
+            self.world.restart(&name);
+        }
+        let produced = self.wait_for(SETTLE, View::unfinished_producer).await;
+        let settled = self.wait_for(SETTLE, View::unsettled).await;
+        if settled.is_none() {
+            self.recorder.report(Event::Settled);
+        }
+        let consumers: Vec<(String, String)> = self
+            .resolved
+            .consumers
+            .iter()
+            .map(|(name, _, reading)| (name.clone(), reading.topic.value.clone()))
+            .collect();
+        // Whether consumers reached the end is a claim, judged from the history.
+        let _ = self.wait_for(SETTLE, |view| view.unread(&consumers)).await;
+        produced
+    }
+
+    fn bootstrap(&self) -> Vec<String> {
+        self.resolved.cast.brokers.iter().map(|(name, _)| format!("{name}:9092")).collect()
+    }
+
+    fn start_nodes(&self) {
+        for (name, config) in &self.resolved.nodes {
+            let (host, config, switches) = (name.clone(), config.clone(), self.resolved.switches);
+            self.world.add_host(name, move || serve(host.clone(), config.clone(), switches));
+        }
+    }
+
+    fn start_clients(&self) {
+        for (name, config, sending) in &self.resolved.producers {
+            let (host, config, sending, bootstrap) = (name.clone(), config.clone(), sending.clone(), self.bootstrap());
+            self.world
+                .add_host(name, move || produce(host.clone(), bootstrap.clone(), config.clone(), sending.clone()));
+        }
+        for (name, config, reading) in &self.resolved.consumers {
+            let (host, config, reading, bootstrap) = (name.clone(), config.clone(), reading.clone(), self.bootstrap());
+            let of_topic = |partition: &&crate::base::TopicPartition| *partition.topic == *reading.topic.value;
+            let partitions: Vec<_> = self.resolved.cast.partitions.iter().filter(of_topic).cloned().collect();
+            self.world.add_host(name, move || {
+                consume(host.clone(), bootstrap.clone(), config.clone(), reading.clone(), partitions.clone())
+            });
+        }
+    }
+}
+
+/// The process of a broker or a controller: formats its disk at its first start, then serves until it is stopped.
+async fn serve(name: String, config: NodeConfig, switches: Switches) {
+    let disk = Disk::at(&config.log_dir);
+    let formatted = MetaProperties::read(&disk).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    if formatted.is_none() {
+        let NodeId(number) = config.node_id;
+        let mut id = [0; 16];
+        id[15] = number as u8;
+        let meta =
+            MetaProperties { cluster_id: "simulated".to_owned(), node_id: config.node_id, directory_id: TopicId(id) };
+        meta.write(&disk).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let shutdown = Shutdown::default();
+    let asked = shutdown.clone();
+    task::spawn(async move {
+        process::shutdown_requested().await;
+        asked.trigger();
+    });
+    let options =
+        NodeOptions { config, disk, switches, tracer: World::current().tracer(&name), shutdown, ready: Arc::default() };
+    node::run(options).await.unwrap_or_else(|error| panic!("{name} ended: {error}"));
+}

@@ -1,0 +1,417 @@
+//! Takes every event of a run: into the journal, the view, the checkers - and fires the steps that it makes true, at
+//! that very instant, before the code that reported it goes on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::script::Script;
+use crate::{
+    base::{TopicPartition, mark},
+    check::{Ending, Oracle, Verdict},
+    client::admin::ElectionType,
+    runtime::{clock, sim::World},
+    scenario::{
+        action::{Action, Crash, Link},
+        file::Step,
+        resolve::Resolved,
+        term::Term,
+        view::View,
+    },
+    trace::{
+        self, Event, EventId, Sink, StopKind,
+        journal::{Entry, Journal},
+    },
+};
+/// Node name of the scenario's own events.
+pub const SCENARIO: &str = "scenario";
+
+/// What an operator is asked to do: it takes time, so it does not happen inside an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Set a topic's setting.
+    Set(String, String, String),
+    /// Elect a leader.
+    Elect(ElectionType, TopicPartition),
+}
+
+/// Takes every event of a run.
+pub struct Recorder {
+    state: Mutex<State>,
+    world: OnceLock<World>,
+    orders: mpsc::UnboundedSender<Order>,
+    /// Rung at every event.
+    pub happened: Notify,
+}
+
+struct State {
+    journal: Journal,
+    view: View,
+    oracle: Option<Oracle>,
+    script: Script,
+    faults: u64,
+    /// Faults of links that have not ended, as they were written, with the links they concern.
+    open_faults: BTreeMap<String, Vec<(String, String)>>,
+}
+
+impl Recorder {
+    /// A recorder for a run of `resolved`, and the orders that its steps will give.
+    pub fn new(resolved: &Resolved, keep_journal: bool) -> (Arc<Self>, mpsc::UnboundedReceiver<Order>) {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let state = State {
+            journal: Journal::new(keep_journal),
+            view: View::new(resolved.cast.clone()),
+            oracle: Some(Oracle::new(resolved.plan.clone())),
+            script: Script::new(resolved.scenario.steps.clone()),
+            faults: 0,
+            open_faults: BTreeMap::new(),
+        };
+        let recorder = Self { state: Mutex::new(state), world: OnceLock::new(), orders, happened: Notify::new() };
+        (Arc::new(recorder), inbox)
+    }
+
+    /// The world that steps act on.
+    pub fn set_world(&self, world: World) {
+        assert!(self.world.set(world).is_ok(), "a recorder has one world");
+    }
+
+    fn world(&self) -> &World {
+        self.world.get().expect("the world is set before the story begins")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while the record is held")
+    }
+
+    /// Asks the view.
+    pub fn look<T>(&self, question: impl FnOnce(&View) -> T) -> T {
+        question(&self.lock().view)
+    }
+
+    /// Reports an event of the scenario itself.
+    pub fn report(&self, event: Event) -> Option<EventId> {
+        self.record(&SCENARIO.into(), trace::current_cause(), event)
+    }
+
+    /// The story begins: steps may fire.
+    pub fn begin(&self) {
+        self.lock().script.begin(clock::now());
+        self.fire(None);
+    }
+
+    /// Does what time asks for; returns when to look again at the latest.
+    pub fn tick(&self) -> Option<crate::base::Time> {
+        self.fire(None);
+        let mut state = self.lock();
+        let State { script, view, .. } = &mut *state;
+        script.give_up(clock::now(), view);
+        script.next_time()
+    }
+
+    /// Whether every step fired, or one never will.
+    pub fn story_is_over(&self) -> bool {
+        self.lock().script.is_over()
+    }
+
+    /// Fires steps for as long as one is due.
+    fn fire(&self, entry: Option<&Entry>) {
+        let mut entry = entry;
+        loop {
+            let due = {
+                let mut state = self.lock();
+                let State { script, view, .. } = &mut *state;
+                script.fire(clock::now(), view, entry.take())
+            };
+            let Some((number, step)) = due else { return };
+            match self.resolve(&step.actions.value) {
+                Ok(deeds) => {
+                    self.perform(number, &step, deeds);
+                    self.lock().script.done(clock::now());
+                }
+                Err(problem) => self.lock().script.fail(problem),
+            }
+        }
+    }
+
+    /// The actions with their targets as they are now.
+    fn resolve(&self, actions: &[Action]) -> Result<Vec<Deed>, String> {
+        let state = self.lock();
+        actions.iter().map(|action| Deed::of(action, &state.view)).collect()
+    }
+
+    fn perform(&self, number: usize, step: &Step, deeds: Vec<Deed>) {
+        let action = deeds.iter().map(Deed::to_string).collect::<Vec<_>>().join("; ");
+        let fired = self.report(Event::StepFired { step: number, action, note: step.note.clone() });
+        trace::caused_by_sync(fired, || deeds.into_iter().for_each(|deed| self.enact(deed)));
+    }
+
+    fn enact(&self, deed: Deed) {
+        let world = self.world();
+        match &deed {
+            Deed::Crash(nodes, how) => {
+                self.lock().faults += nodes.len() as u64;
+                nodes.iter().for_each(|node| world.crash(node, *how));
+            }
+            Deed::Stop(nodes) => nodes.iter().for_each(|node| world.stop(node)),
+            Deed::Restart(nodes) => nodes.iter().for_each(|node| world.restart(node)),
+            Deed::Pause(nodes) => {
+                self.lock().faults += nodes.len() as u64;
+                nodes.iter().for_each(|node| world.pause(node));
+            }
+            Deed::Resume(nodes) => nodes.iter().for_each(|node| world.resume(node)),
+            Deed::Clock(nodes, offset_ms) => {
+                self.lock().faults += nodes.len() as u64;
+                nodes.iter().for_each(|node| world.step_wall_clock(node, *offset_ms));
+                self.report(Event::FaultBegan { fault: deed.to_string() });
+            }
+            Deed::Cut(links) => {
+                self.begin_fault(&deed, links);
+                links.each(|from, to| world.cut(from, to));
+            }
+            Deed::Slow(links, delay) => {
+                self.begin_fault(&deed, links);
+                links.each(|from, to| world.slow(from, to, *delay));
+            }
+            Deed::Hold(links, api) => {
+                self.begin_fault(&deed, links);
+                links.each(|from, to| world.hold(from, to, api));
+            }
+            Deed::Release(links, api) => {
+                links.each(|from, to| world.release(from, to, Some(api)));
+                self.end_faults(links);
+            }
+            Deed::Heal(links) => {
+                links.each(|from, to| heal(world, from, to));
+                self.end_faults(links);
+            }
+            Deed::HealAll => self.heal_network(),
+            Deed::Order(order) => {
+                let _ = self.orders.send(order.clone());
+            }
+            Deed::Nothing => {}
+        }
+    }
+
+    fn begin_fault(&self, deed: &Deed, links: &Links) {
+        let fault = deed.to_string();
+        let mut state = self.lock();
+        state.faults += 1;
+        state.open_faults.insert(fault.clone(), links.0.clone());
+        drop(state);
+        self.report(Event::FaultBegan { fault });
+    }
+
+    /// Ends the faults of which no link is left.
+    fn end_faults(&self, links: &Links) {
+        let mut ended = Vec::new();
+        let mut state = self.lock();
+        state.open_faults.retain(|fault, open| {
+            open.retain(|link| !links.0.contains(link));
+            if open.is_empty() {
+                ended.push(fault.clone());
+            }
+            !open.is_empty()
+        });
+        drop(state);
+        ended.into_iter().for_each(|fault| {
+            self.report(Event::FaultEnded { fault });
+        });
+    }
+
+    /// Heals every link.
+    pub fn heal_network(&self) {
+        let open: BTreeSet<(String, String)> = self.lock().open_faults.values().flatten().cloned().collect();
+        let links = Links(open.into_iter().collect());
+        links.each(|from, to| heal(self.world(), from, to));
+        self.end_faults(&links);
+    }
+
+    /// Ends the recording and judges the run.
+    pub fn finish(&self, unfinished: Option<String>) -> Finished {
+        let mut state = self.lock();
+        let ending = Ending {
+            unfired: state.script.unfired(),
+            marks: mark::reached().into_iter().map(Arc::from).collect(),
+            unfinished,
+            harness_fault: None,
+        };
+        let oracle = state.oracle.take().expect("a recording ends once");
+        Finished {
+            verdict: oracle.finish(&ending),
+            ending,
+            trace_hash: state.journal.hash(),
+            events: state.journal.len(),
+            entries: state.journal.entries().to_vec(),
+            faults: state.faults,
+            simulated: clock::now(),
+        }
+    }
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Finished {
+    /// The judgement.
+    pub verdict: Verdict,
+    /// How it ended.
+    pub ending: Ending,
+    /// Hash over every event.
+    pub trace_hash: String,
+    /// Number of events.
+    pub events: u64,
+    /// The events, if the journal was kept.
+    pub entries: Vec<Entry>,
+    /// Number of faults injected.
+    pub faults: u64,
+    /// Simulated time at the end.
+    pub simulated: crate::base::Time,
+}
+
+impl Sink for Recorder {
+    fn record(&self, node: &Arc<str>, cause: Option<EventId>, event: Event) -> Option<EventId> {
+        let entry = {
+            let mut state = self.lock();
+            let State { journal, view, oracle, .. } = &mut *state;
+            let oracle = oracle.as_mut()?;
+            let entry = journal.push(clock::now(), node, cause, event);
+            view.take(&entry);
+            oracle.observe(&entry);
+            entry
+        };
+        self.happened.notify_waiters();
+        self.fire(Some(&entry));
+        Some(entry.id)
+    }
+
+    fn wants_detail(&self) -> bool {
+        true
+    }
+}
+
+fn heal(world: &World, from: &str, to: &str) {
+    world.heal(from, to);
+    world.slow(from, to, std::time::Duration::ZERO);
+    world.release(from, to, None);
+}
+
+/// Pairs of hosts, from and to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Links(Vec<(String, String)>);
+
+impl Links {
+    fn each(&self, mut act: impl FnMut(&str, &str)) {
+        self.0.iter().for_each(|(from, to)| act(from, to));
+    }
+}
+
+/// An action whose targets are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Deed {
+    Crash(Vec<String>, StopKind),
+    Stop(Vec<String>),
+    Restart(Vec<String>),
+    Pause(Vec<String>),
+    Resume(Vec<String>),
+    Clock(Vec<String>, i64),
+    Cut(Links),
+    Slow(Links, std::time::Duration),
+    Hold(Links, String),
+    Release(Links, String),
+    Heal(Links),
+    HealAll,
+    Order(Order),
+    Nothing,
+}
+
+impl Deed {
+    fn of(action: &Action, view: &View) -> Result<Self, String> {
+        let nodes = |target: &Term| {
+            let nodes = view.nodes(target);
+            if nodes.is_empty() { Err(format!("`{action}` has no target: `{target}` is nobody")) } else { Ok(nodes) }
+        };
+        let links = |link: &Link| {
+            let (from, to) = (nodes(&link.from)?, nodes(&link.to)?);
+            let mut links = Vec::new();
+            for a in &from {
+                for b in to.iter().filter(|b| *b != a) {
+                    links.push((a.clone(), b.clone()));
+                    if link.two_way {
+                        links.push((b.clone(), a.clone()));
+                    }
+                }
+            }
+            Ok::<_, String>(Links(links))
+        };
+        Ok(match action {
+            Action::Crash(target, Crash::Kill) => Self::Crash(nodes(target)?, StopKind::Kill),
+            Action::Crash(target, Crash::Power) => Self::Crash(nodes(target)?, StopKind::Power),
+            Action::Stop(target) => Self::Stop(nodes(target)?),
+            Action::Restart(target) => Self::Restart(nodes(target)?),
+            Action::Pause(target) => Self::Pause(nodes(target)?),
+            Action::Resume(target) => Self::Resume(nodes(target)?),
+            Action::Clock(target, offset_ms) => Self::Clock(nodes(target)?, *offset_ms),
+            Action::Cut(link) => Self::Cut(links(link)?),
+            Action::Slow(link, delay) => Self::Slow(links(link)?, *delay),
+            Action::Hold(link, api) => Self::Hold(links(link)?, api.to_string()),
+            Action::Release(link, api) => Self::Release(links(link)?, api.to_string()),
+            Action::Heal(link) => Self::Heal(links(link)?),
+            Action::HealAll => Self::HealAll,
+            Action::Set(topic, name, value) => Self::Order(Order::Set(topic.clone(), name.clone(), value.clone())),
+            Action::Elect(kind, partition) => Self::Order(Order::Elect(*kind, partition.partition())),
+            Action::Nothing => Self::Nothing,
+        })
+    }
+}
+
+impl std::fmt::Display for Deed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |nodes: &[String]| nodes.join(",");
+        match self {
+            Self::Crash(nodes, how) => {
+                let how = if *how == StopKind::Power { "power" } else { "kill" };
+                write!(f, "crash {} {how}", list(nodes))
+            }
+            Self::Stop(nodes) => write!(f, "stop {}", list(nodes)),
+            Self::Restart(nodes) => write!(f, "restart {}", list(nodes)),
+            Self::Pause(nodes) => write!(f, "pause {}", list(nodes)),
+            Self::Resume(nodes) => write!(f, "resume {}", list(nodes)),
+            Self::Clock(nodes, offset_ms) => write!(f, "clock {} {offset_ms:+}ms", list(nodes)),
+            Self::Cut(links) => write!(f, "cut {links}"),
+            Self::Slow(links, delay) => write!(f, "slow {links} {}ms", delay.as_millis()),
+            Self::Hold(links, api) => write!(f, "hold {links} api={api}"),
+            Self::Release(links, api) => write!(f, "release {links} api={api}"),
+            Self::Heal(links) => write!(f, "heal {links}"),
+            Self::HealAll => f.write_str("heal all"),
+            Self::Order(Order::Set(topic, name, value)) => write!(f, "set {topic}.{name}={value}"),
+            Self::Order(Order::Elect(ElectionType::Preferred, partition)) => write!(f, "elect preferred {partition}"),
+            Self::Order(Order::Elect(ElectionType::Unclean, partition)) => write!(f, "elect unclean {partition}"),
+            Self::Nothing => f.write_str("nothing"),
+        }
+    }
+}
+
+/// `b1 | b2,b3` where every link goes both ways, else each way on its own.
+impl std::fmt::Display for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let two_way = |link: &(String, String)| self.0.contains(&(link.1.clone(), link.0.clone()));
+        let sign = if self.0.iter().all(two_way) { "|" } else { ">" };
+        let mut left = Vec::new();
+        let mut right = Vec::new();
+        for (index, (from, to)) in self.0.iter().enumerate() {
+            // The way back of a two-way link says nothing new.
+            if sign == "|" && self.0[..index].contains(&(to.clone(), from.clone())) {
+                continue;
+            }
+            if !left.contains(from) {
+                left.push(from.clone());
+            }
+            if !right.contains(to) {
+                right.push(to.clone());
+            }
+        }
+        write!(f, "{} {sign} {}", left.join(","), right.join(","))
+    }
+}

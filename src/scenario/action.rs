@@ -1,0 +1,271 @@
+//! What a step does: faults, their end, and orders of an operator. `;` separates several.
+
+use std::{fmt, time::Duration};
+
+use super::{
+    condition::check_api,
+    source::{Problem, duration, show_duration, unknown},
+    term::{Argument, Cast, Term},
+    words::Words,
+};
+use crate::{
+    base::suggest,
+    client::admin::ElectionType,
+    controller::configs::topic::{TOPIC, topic_config},
+};
+
+/// The two ends of a link. In both directions where it is written `A | B`, in one where it is `A > B`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// From whom.
+    pub from: Term,
+    /// To whom.
+    pub to: Term,
+    /// Also the way back.
+    pub two_way: bool,
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.from, if self.two_way { "|" } else { ">" }, self.to)
+    }
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// `crash X kill`, `crash X power`.
+    Crash(Term, Crash),
+    /// `stop X`
+    Stop(Term),
+    /// `restart X`
+    Restart(Term),
+    /// `pause X`
+    Pause(Term),
+    /// `resume X`
+    Resume(Term),
+    /// `cut A | B`, `cut A > B`
+    Cut(Link),
+    /// `slow A > B 300ms`
+    Slow(Link, Duration),
+    /// `hold A > B api=Fetch`
+    Hold(Link, Term),
+    /// `release A > B api=Fetch`
+    Release(Link, Term),
+    /// `heal A | B`
+    Heal(Link),
+    /// `heal all`
+    HealAll,
+    /// `clock X +5s`
+    Clock(Term, i64),
+    /// `set orders.min.insync.replicas=2`
+    Set(String, String, String),
+    /// `elect preferred orders-0`, `elect unclean orders-0`
+    Elect(ElectionType, Term),
+    /// `nothing`
+    Nothing,
+}
+
+/// How a process is crashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// SIGKILL: the page cache stays.
+    Kill,
+    /// The host loses power.
+    Power,
+}
+
+/// Every verb: its name, its meaning, a line that uses it.
+pub const VERBS: &[(&str, &str, &str)] = &[
+    (
+        "crash",
+        "the process dies: `kill` keeps the page cache, `power` keeps what was synced",
+        "crash leader(orders-0) kill",
+    ),
+    ("stop", "a clean shutdown", "stop b1"),
+    ("restart", "the process starts again with what its disk holds", "restart b1"),
+    ("pause", "the process gets no CPU; its clock and the network go on", "pause b1"),
+    ("resume", "the process gets CPU again", "resume b1"),
+    ("cut", "nothing arrives any more: `|` in both directions, `>` in one", "cut b1 | [b2, b3]"),
+    ("slow", "everything takes longer to arrive", "slow b1 > b2 300ms"),
+    ("hold", "messages of one API are kept back, everything else arrives", "hold b1 > controller api=AlterPartition"),
+    ("release", "what was held arrives", "release b1 > controller api=AlterPartition"),
+    ("heal", "ends what was done to links, or with `all` to the whole network", "heal all"),
+    ("clock", "steps the wall clock", "clock b1 +5s"),
+    ("set", "an operator sets a topic's setting", "set orders.min.insync.replicas=2"),
+    ("elect", "an operator asks for an election, `preferred` or `unclean`", "elect preferred orders-0"),
+    ("nothing", "only waits for its trigger", "nothing"),
+];
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crash(target, Crash::Kill) => write!(f, "crash {target} kill"),
+            Self::Crash(target, Crash::Power) => write!(f, "crash {target} power"),
+            Self::Stop(target) => write!(f, "stop {target}"),
+            Self::Restart(target) => write!(f, "restart {target}"),
+            Self::Pause(target) => write!(f, "pause {target}"),
+            Self::Resume(target) => write!(f, "resume {target}"),
+            Self::Cut(link) => write!(f, "cut {link}"),
+            Self::Slow(link, delay) => write!(f, "slow {link} {}", show_duration(*delay)),
+            Self::Hold(link, api) => write!(f, "hold {link} api={api}"),
+            Self::Release(link, api) => write!(f, "release {link} api={api}"),
+            Self::Heal(link) => write!(f, "heal {link}"),
+            Self::HealAll => f.write_str("heal all"),
+            Self::Clock(target, offset_ms) => write!(f, "clock {target} {offset_ms:+}ms"),
+            Self::Set(topic, name, value) => write!(f, "set {topic}.{name}={value}"),
+            Self::Elect(ElectionType::Preferred, partition) => write!(f, "elect preferred {partition}"),
+            Self::Elect(ElectionType::Unclean, partition) => write!(f, "elect unclean {partition}"),
+            Self::Nothing => f.write_str("nothing"),
+        }
+    }
+}
+
+/// Actions as they are written, with `;` between them.
+pub fn show(actions: &[Action]) -> String {
+    actions.iter().map(Action::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Reads a whole text, which stands at byte `at` of its file.
+///
+/// # Errors
+/// It is no list of actions.
+pub fn parse(text: &str, at: usize) -> Result<Vec<Action>, Problem> {
+    let mut words = Words::of(text, at)?;
+    let mut actions = vec![Action::read(&mut words)?];
+    while words.sign(";") {
+        actions.push(Action::read(&mut words)?);
+    }
+    if words.is_done() { Ok(actions) } else { Err(words.expected("`;` or the end")) }
+}
+
+impl Action {
+    fn read(words: &mut Words) -> Result<Self, Problem> {
+        let (at, verb) = words.word("an action, as `crash b1 kill`")?;
+        match verb.as_str() {
+            "crash" => {
+                let target = Term::read(words)?;
+                match () {
+                    () if words.keyword("kill") => Ok(Self::Crash(target, Crash::Kill)),
+                    () if words.keyword("power") => Ok(Self::Crash(target, Crash::Power)),
+                    () => Err(words.expected("`kill` (the page cache stays) or `power` (only what was synced stays)")),
+                }
+            }
+            "stop" => Term::read(words).map(Self::Stop),
+            "restart" => Term::read(words).map(Self::Restart),
+            "pause" => Term::read(words).map(Self::Pause),
+            "resume" => Term::read(words).map(Self::Resume),
+            "cut" => read_link(words).map(Self::Cut),
+            "slow" => {
+                let link = read_link(words)?;
+                let (at, delay) = words.word("a time, as 300ms")?;
+                Ok(Self::Slow(link, duration(&delay).map_err(|message| Problem::at(at, message))?))
+            }
+            "hold" => Ok(Self::Hold(read_link(words)?, read_api(words)?)),
+            "release" => Ok(Self::Release(read_link(words)?, read_api(words)?)),
+            "heal" if words.keyword("all") => Ok(Self::HealAll),
+            "heal" => read_link(words).map(Self::Heal),
+            "clock" => {
+                let target = Term::read(words)?;
+                let (at, step) = words.word("a step of the clock, as +5s")?;
+                let (negative, size) = match step.strip_prefix('-') {
+                    Some(size) => (true, size),
+                    None => (false, step.strip_prefix('+').unwrap_or(&step)),
+                };
+                let size = duration(size).map_err(|message| Problem::at(at, message))?;
+                let ms = i64::try_from(size.as_millis()).unwrap_or(i64::MAX);
+                Ok(Self::Clock(target, if negative { -ms } else { ms }))
+            }
+            "set" => {
+                let (at, name) = words.word("a topic's setting, as `orders.min.insync.replicas=2`")?;
+                let (topic, setting) = name
+                    .split_once('.')
+                    .ok_or_else(|| Problem::at(at, format!("expected `topic.setting=value`, found `{name}`")))?;
+                words.need("=")?;
+                let (_, value) = words.word("a value")?;
+                Ok(Self::Set(topic.to_owned(), setting.to_owned(), value))
+            }
+            "elect" => {
+                let kind = match () {
+                    () if words.keyword("preferred") => ElectionType::Preferred,
+                    () if words.keyword("unclean") => ElectionType::Unclean,
+                    () => return Err(words.expected("`preferred` or `unclean`")),
+                };
+                Ok(Self::Elect(kind, Term::read(words)?))
+            }
+            "nothing" => Ok(Self::Nothing),
+            _ => Err(Problem::at(at, unknown("an action", &verb, VERBS.iter().map(|(verb, _, _)| *verb)))),
+        }
+    }
+
+    /// Checks that it can be done among `cast`. `at` is where the text begins.
+    ///
+    /// # Errors
+    /// A name that means nothing here, or a setting that is none.
+    pub fn check(&self, cast: &Cast, at: usize) -> Result<(), Problem> {
+        let link = |link: &Link| {
+            link.from.expect_target(cast)?;
+            link.to.expect_target(cast)
+        };
+        match self {
+            Self::Crash(target, _)
+            | Self::Stop(target)
+            | Self::Restart(target)
+            | Self::Pause(target)
+            | Self::Resume(target)
+            | Self::Clock(target, _) => {
+                target.expect_target(cast)?;
+                match target {
+                    Term::Name(at, name) if cast.clients.iter().any(|(client, _)| client == name) => {
+                        Err(Problem::at(*at, format!("`{name}` is a client; expected a broker or a controller")))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::Cut(ends) | Self::Slow(ends, _) | Self::Heal(ends) => link(ends),
+            Self::Hold(ends, api) | Self::Release(ends, api) => {
+                link(ends)?;
+                check_api(api)
+            }
+            Self::Elect(_, partition) => cast.argument(Argument::Partition, partition),
+            Self::Set(topic, name, value) => {
+                if !cast.partitions.iter().any(|partition| *partition.topic == **topic) {
+                    let topics = cast.partitions.iter().map(|partition| &*partition.topic);
+                    return Err(Problem::at(at, unknown("a topic", topic, topics)));
+                }
+                check_topic_setting(name, value).map_err(|message| Problem::at(at, message))
+            }
+            Self::HealAll | Self::Nothing => Ok(()),
+        }
+    }
+}
+
+/// Checks a topic's setting.
+///
+/// # Errors
+/// Kafka has none of this name, or refuses the value.
+pub fn check_topic_setting(name: &str, value: &str) -> Result<(), String> {
+    let Some(config) = topic_config(name) else {
+        let near = suggest::nearest(name, TOPIC.iter().map(|config| config.name));
+        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        return Err(format!("`{name}` is not a topic's setting{hint}"));
+    };
+    config.check(value)
+}
+
+fn read_link(words: &mut Words) -> Result<Link, Problem> {
+    let from = Term::read(words)?;
+    let two_way = match words.one_of(&["|", ">"]) {
+        Some(sign) => sign == "|",
+        None => return Err(words.expected("`|` (both directions) or `>` (one)")),
+    };
+    Ok(Link { from, to: Term::read(words)?, two_way })
+}
+
+fn read_api(words: &mut Words) -> Result<Term, Problem> {
+    if !words.keyword("api") {
+        return Err(words.expected("`api=NAME`, as `api=Fetch`"));
+    }
+    words.need("=")?;
+    Term::read(words)
+}

@@ -1,0 +1,364 @@
+//! From the text of a file to a [`Scenario`]: keys, types, words. Whether names mean anything is checked when the
+//! scenario is resolved.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use toml::de::DeValue;
+
+use super::{
+    action,
+    condition::{Condition, EventTrigger},
+    file::{
+        Client, Cluster, Given, KAFKA, Prediction, Reading, Scenario, Sending, Settings, Step, StepChange, Topic,
+        Variant, WITHIN, Work,
+    },
+    source::{self, Problem, Spot, Table, Value, expected, unknown},
+};
+use crate::check::{Cause, Claim, Expectation, Expected, ExpectedLoss};
+
+/// Simulated time after which a run is given up, if the file does not say.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Seeds of a sweep, if the file does not say.
+const SWEEP: u64 = 100;
+
+/// Reads the text of a file.
+///
+/// # Errors
+/// The first problem, with its place.
+pub fn parse(text: &str) -> Result<Scenario, Problem> {
+    let mut table = Table::parse(text)?;
+    let kafka = table.need("kafka").and_then(source::text)?;
+    if kafka.value != KAFKA {
+        return Err(Problem::at(kafka.at, format!("expected `kafka = \"{KAFKA}\"`, found `{kafka}`")));
+    }
+    let scenario = Scenario {
+        title: table.need("title").and_then(source::text)?.value,
+        teaches: plain(table.text("teaches")?),
+        note: plain(table.text("note")?),
+        catalogue: texts(&mut table, "catalogue")?.into_iter().map(|text| text.value).collect(),
+        seed: table.number("seed")?.map_or(1, |seed| seed.value),
+        sweep: table.number("sweep")?.map_or(SWEEP, |sweep| sweep.value),
+        deadline: table.duration("deadline")?.map_or(DEADLINE, |deadline| deadline.value),
+        must_reach: texts(&mut table, "must_reach")?,
+        era: table.text("era")?,
+        switches: settings(table.take("switch"))?,
+        leave_broken: table.flag("leave_broken")?.unwrap_or(false),
+        cluster: cluster(Table::from_value("[cluster]", table.need("cluster")?)?)?,
+        topics: each(&mut table, "topic", "[[topic]]", topic)?,
+        clients: each(&mut table, "client", "[[client]]", client)?,
+        steps: each(&mut table, "step", "[[step]]", step)?,
+        expect: each(&mut table, "expect", "[[expect]]", expectation)?,
+        variants: each(&mut table, "variant", "[[variant]]", variant)?,
+        predictions: each(&mut table, "predict", "[[predict]]", prediction)?,
+    };
+    table.finish()?;
+    Ok(scenario)
+}
+
+fn plain(text: Option<Spot<String>>) -> Option<String> {
+    text.map(|text| text.value)
+}
+
+fn texts(table: &mut Table<'_>, key: &'static str) -> Result<Vec<Spot<String>>, Problem> {
+    table.list(key)?.into_iter().map(source::text).collect()
+}
+
+/// The tables of a list, each read by `read` and then demanded to have no key left.
+fn each<'a, T>(
+    table: &mut Table<'a>,
+    key: &'static str,
+    what: &str,
+    read: impl Fn(&mut Table<'a>) -> Result<T, Problem>,
+) -> Result<Vec<T>, Problem> {
+    let whole = |mut table: Table<'a>| {
+        let value = read(&mut table)?;
+        table.finish()?;
+        Ok(value)
+    };
+    table.tables(key, what)?.into_iter().map(whole).collect()
+}
+
+/// Names with values; a dotted name may be written with quotes or without.
+fn settings(value: Option<Value<'_>>) -> Result<Settings, Problem> {
+    let mut settings = Settings::new();
+    if let Some(value) = value {
+        flatten("", Table::from_value("the settings", value)?, &mut settings)?;
+    }
+    Ok(settings)
+}
+
+fn flatten(prefix: &str, table: Table<'_>, settings: &mut Settings) -> Result<(), Problem> {
+    for (key, value) in table.into_entries() {
+        let name = format!("{prefix}{key}");
+        if value.get_ref().is_table() {
+            flatten(&format!("{name}."), Table::from_value("the settings", value)?, settings)?;
+            continue;
+        }
+        let text = source::scalar(&value)?;
+        if settings.insert(name.clone(), Spot::new(text.value, key.at)).is_some() {
+            return Err(Problem::at(key.at, format!("`{name}` is set twice")));
+        }
+    }
+    Ok(())
+}
+
+fn cluster(mut table: Table<'_>) -> Result<Cluster, Problem> {
+    let at = table.at();
+    let brokers = table.number("brokers")?.unwrap_or(Spot::new(3, at));
+    if !(1..=9).contains(&brokers.value) {
+        return Err(Problem::at(brokers.at, format!("expected 1 to 9 brokers, found `{brokers}`")));
+    }
+    let controllers = table.number("controllers")?.unwrap_or(Spot::new(1, at));
+    if controllers.value != 1 {
+        return Err(Problem::at(controllers.at, format!("expected 1 controller, found `{controllers}`")));
+    }
+    let racks = table.take("racks");
+    let racks_at = racks.as_ref().map_or(at, |racks| racks.span().start);
+    let racks: Vec<Spot<String>> =
+        racks.map_or(Ok(Vec::new()), source::list)?.into_iter().map(source::text).collect::<Result<_, _>>()?;
+    if !racks.is_empty() && racks.len() as u64 != brokers.value {
+        let message = format!("expected a rack for each of {brokers} brokers, found {}", racks.len());
+        return Err(Problem::at(racks_at, message));
+    }
+    let cluster = Cluster {
+        brokers: brokers.value,
+        controllers: controllers.value,
+        racks: racks.into_iter().map(|rack| rack.value).collect(),
+        config: settings(table.take("config"))?,
+    };
+    table.finish()?;
+    Ok(cluster)
+}
+
+fn topic(table: &mut Table<'_>) -> Result<Topic, Problem> {
+    let name = table.need("name").and_then(source::text)?;
+    let replicas = table.need("replicas")?;
+    let partition = |value| source::list(value)?.into_iter().map(source::text).collect();
+    let replicas = source::list(replicas)?.into_iter().map(partition).collect::<Result<_, _>>()?;
+    Ok(Topic { name, replicas, config: settings(table.take("config"))? })
+}
+
+fn client(table: &mut Table<'_>) -> Result<Client, Problem> {
+    let at = table.at();
+    let name = table.need("name").and_then(source::text)?;
+    let work = match (table.take("send"), table.take("read")) {
+        (Some(send), None) => Work::Send(sending(Table::from_value("send", send)?, &name.value)?),
+        (None, Some(read)) => Work::Read(reading(Table::from_value("read", read)?)?),
+        _ => return Err(Problem::at(at, "a client has either `send` or `read`")),
+    };
+    Ok(Client { name, work, config: settings(table.take("config"))? })
+}
+
+fn sending(mut table: Table<'_>, client: &str) -> Result<Sending, Problem> {
+    let topic = table.need("topic").and_then(source::text)?;
+    let count = table.need("count").and_then(source::number)?;
+    if count.value == 0 {
+        return Err(Problem::at(count.at, "expected 1 record or more"));
+    }
+    let value = table.text("value")?;
+    if let Some(fixed) = value.as_ref().filter(|value| !value.value.contains("{n}")) {
+        return Err(Problem::at(fixed.at, "a value needs `{n}`, so that every record can be told from the others"));
+    }
+    let sending = Sending {
+        topic,
+        partition: table.number("partition")?.map(|partition| partition.value),
+        count: count.value,
+        every: table.duration("every")?.map_or(Duration::from_millis(100), |every| every.value),
+        key: plain(table.text("key")?),
+        value: plain(value).unwrap_or_else(|| format!("{client}-{{n}}")),
+    };
+    table.finish()?;
+    Ok(sending)
+}
+
+fn reading(mut table: Table<'_>) -> Result<Reading, Problem> {
+    let topic = table.need("topic").and_then(source::text)?;
+    let from = table.text("from")?;
+    let from_end = match from.as_ref().map(|from| from.value.as_str()) {
+        None | Some("beginning") => false,
+        Some("end") => true,
+        Some(other) => {
+            let at = from.as_ref().map_or(0, |from| from.at);
+            return Err(Problem::at(at, format!("expected `beginning` or `end`, found `{other}`")));
+        }
+    };
+    table.finish()?;
+    Ok(Reading { topic, from_end })
+}
+
+fn condition(table: &mut Table<'_>) -> Result<Option<Spot<Condition>>, Problem> {
+    let parsed = |text: Spot<String>| Ok(Spot::new(Condition::parse(&text.value, text.at)?, text.at));
+    table.text("when")?.map(parsed).transpose()
+}
+
+fn event(table: &mut Table<'_>) -> Result<Option<Spot<EventTrigger>>, Problem> {
+    let parsed = |text: Spot<String>| Ok(Spot::new(EventTrigger::parse(&text.value, text.at)?, text.at));
+    table.text("on")?.map(parsed).transpose()
+}
+
+fn actions(text: &Spot<String>) -> Result<Spot<Vec<action::Action>>, Problem> {
+    Ok(Spot::new(action::parse(&text.value, text.at)?, text.at))
+}
+
+fn step(table: &mut Table<'_>) -> Result<Step, Problem> {
+    let place = table.at();
+    let step = Step {
+        place: Spot::new((), place),
+        at: table.duration("at")?.map(|at| at.value),
+        after: table.duration("after")?.map(|after| after.value),
+        on: event(table)?,
+        when: condition(table)?,
+        within: table.duration("within")?.map_or(WITHIN, |within| within.value),
+        actions: actions(&table.need("do").and_then(source::text)?)?,
+        note: plain(table.text("note")?),
+    };
+    let triggers = [step.at.is_some(), step.after.is_some(), step.on.is_some() || step.when.is_some()];
+    match triggers.iter().filter(|given| **given).count() {
+        1 => Ok(step),
+        0 => Err(Problem::at(place, "a step needs a trigger: `when`, `on`, `after` or `at`")),
+        _ => Err(Problem::at(place, "a step has one trigger: `when` and `on` together, or `after`, or `at`")),
+    }
+}
+
+fn expectation(table: &mut Table<'_>) -> Result<Expectation, Problem> {
+    let name = table.need("claim").and_then(source::text)?;
+    let claim = name.value.parse().map_err(|message: String| Problem::at(name.at, message))?;
+    expectation_of(claim, table)
+}
+
+fn expectation_of(claim: Claim, table: &mut Table<'_>) -> Result<Expectation, Problem> {
+    let value = expected_value(&table.need("value").and_then(source::text)?)?;
+    let lost = match table.take("lost") {
+        Some(lost) => Some(expected_loss(Table::from_value("lost", lost)?)?),
+        None => None,
+    };
+    Ok(Expectation { claim, value, lost })
+}
+
+fn expected_value(text: &Spot<String>) -> Result<Expected, Problem> {
+    match text.value.as_str() {
+        "held" => Ok(Expected::Held),
+        "violated" => Ok(Expected::Violated),
+        "any" => Ok(Expected::Any),
+        other => Err(Problem::at(text.at, unknown("an expectation", other, ["held", "violated", "any"]))),
+    }
+}
+
+fn expected_loss(mut table: Table<'_>) -> Result<ExpectedLoss, Problem> {
+    let count = table.take("count");
+    let count = count.map(|value| {
+        let at = value.span().start;
+        let text = source::scalar(&value)?.value;
+        let (first, last) = text.split_once("..").unwrap_or((&text, &text));
+        match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
+            (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
+            _ => Err(Problem::at(at, format!("expected a number or a range as \"2..4\", found `{text}`"))),
+        }
+    });
+    let cause =
+        table.text("cause")?.map(|text| text.value.parse::<Cause>().map_err(|message| Problem::at(text.at, message)));
+    let loss = ExpectedLoss { count: count.transpose()?, cause: cause.transpose()? };
+    table.finish()?;
+    Ok(loss)
+}
+
+fn variant(table: &mut Table<'_>) -> Result<Variant, Problem> {
+    let name = table.need("name").and_then(source::text)?;
+    let note = plain(table.text("note")?);
+    let mut set = BTreeMap::new();
+    if let Some(value) = table.take("set") {
+        flatten_given("", Table::from_value("set", value)?, &mut set)?;
+    }
+    let mut steps = BTreeMap::new();
+    if let Some(value) = table.take("steps") {
+        for (key, value) in Table::from_value("steps", value)?.into_entries() {
+            let number = key.value.parse::<usize>().ok().filter(|number| *number > 0);
+            let number = number
+                .ok_or_else(|| Problem::at(key.at, format!("expected the number of a step, from 1, found `{key}`")))?;
+            steps.insert(number, Spot::new(step_change(value)?, key.at));
+        }
+    }
+    let mut expect = Vec::new();
+    if let Some(value) = table.take("expect") {
+        for (key, value) in Table::from_value("expect", value)?.into_entries() {
+            let claim: Claim = key.value.parse().map_err(|message: String| Problem::at(key.at, message))?;
+            expect.push(match value.get_ref().is_table() {
+                true => {
+                    let mut table = Table::from_value("an expectation", value)?;
+                    let expectation = expectation_of(claim, &mut table)?;
+                    table.finish()?;
+                    expectation
+                }
+                false => Expectation { claim, value: expected_value(&source::text(value)?)?, lost: None },
+            });
+        }
+    }
+    let must_reach = match table.take("must_reach") {
+        Some(value) => Some(source::list(value)?.into_iter().map(source::text).collect::<Result<_, _>>()?),
+        None => None,
+    };
+    Ok(Variant { name, note, set, steps, expect, must_reach })
+}
+
+fn step_change(value: Value<'_>) -> Result<StepChange, Problem> {
+    let mut table = Table::from_value("a step", value)?;
+    let change = StepChange {
+        off: table.flag("off")?.unwrap_or(false),
+        when: condition(&mut table)?,
+        on: event(&mut table)?,
+        actions: table.text("do")?.map(|text| actions(&text)).transpose()?,
+        within: table.duration("within")?.map(|within| within.value),
+    };
+    table.finish()?;
+    Ok(change)
+}
+
+fn flatten_given(prefix: &str, table: Table<'_>, set: &mut BTreeMap<String, Spot<Given>>) -> Result<(), Problem> {
+    for (key, value) in table.into_entries() {
+        let name = format!("{prefix}{key}");
+        match value.get_ref().is_table() {
+            true => flatten_given(&format!("{name}."), Table::from_value("set", value)?, set)?,
+            false => {
+                let given = given(value)?;
+                set.insert(name, Spot::new(given.value, key.at));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn given(value: Value<'_>) -> Result<Spot<Given>, Problem> {
+    let at = value.span().start;
+    match value.get_ref() {
+        DeValue::Array(_) => {
+            let list = source::list(value)?.into_iter().map(given).collect::<Result<_, _>>()?;
+            Ok(Spot::new(Given::List(list), at))
+        }
+        _ => source::scalar(&value).map(|text| text.map(Given::Text)),
+    }
+}
+
+fn prediction(table: &mut Table<'_>) -> Result<Prediction, Problem> {
+    let before = table.need("before").and_then(source::text)?;
+    let number = before.value.strip_prefix("step ").and_then(|number| number.parse().ok());
+    let number =
+        number.ok_or_else(|| Problem::at(before.at, format!("expected a step as \"step 3\", found `{before}`")))?;
+    let options: Vec<String> = texts(table, "options")?.into_iter().map(|text| text.value).collect();
+    let answer = table.need("answer")?;
+    let at = answer.span().start;
+    let answer = source::text(answer)?;
+    if !options.contains(&answer.value) {
+        return Err(expected(
+            &format!("one of the options: {}", options.join(", ")),
+            &DeValue::String(answer.value.into()),
+            at,
+        ));
+    }
+    Ok(Prediction {
+        before: Spot::new(number, before.at),
+        ask: table.need("ask").and_then(source::text)?.value,
+        options,
+        answer,
+        why: table.need("why").and_then(source::text)?.value,
+    })
+}

@@ -1,0 +1,379 @@
+//! From a file and the name of a variant to everything that a run needs, with every name and value checked.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    action::check_topic_setting,
+    file::{Reading, Scenario, Sending, Settings, Work},
+    source::{Problem, Spot, unknown},
+    term::Cast,
+    variant::{Change, overlay},
+};
+use crate::{
+    base::{NodeId, Switches, TopicPartition, mark, switches},
+    broker::config::{self, NodeConfig, Properties},
+    check::{Plan, ProducerPlan},
+    client::{ConfigError, ConsumerConfig, ProducerConfig},
+    controller::configs::topic::topic_config,
+};
+
+/// Properties that a scenario gives to every node itself.
+const RESERVED: &[&str] = &[
+    "process.roles",
+    "node.id",
+    "controller.quorum.voters",
+    "controller.listener.names",
+    "listeners",
+    "advertised.listeners",
+    "inter.broker.listener.name",
+    "listener.security.protocol.map",
+    "log.dirs",
+    "log.dir",
+    "broker.rack",
+];
+
+/// A scenario, with a variant applied, ready to run.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The scenario with the variant's changes.
+    pub scenario: Scenario,
+    /// Name of the variant.
+    pub variant: Option<String>,
+    /// What the variant changes.
+    pub changes: Vec<Change>,
+    /// Who takes part.
+    pub cast: Cast,
+    /// Behaviour switches.
+    pub switches: Switches,
+    /// Brokers and controllers by host name.
+    pub nodes: BTreeMap<String, NodeConfig>,
+    /// Producers in the order of the file.
+    pub producers: Vec<(String, ProducerConfig, Sending)>,
+    /// Consumers in the order of the file.
+    pub consumers: Vec<(String, ConsumerConfig, Reading)>,
+    /// What the checkers need to know.
+    pub plan: Plan,
+}
+
+impl Resolved {
+    /// Every setting that the scenario gives, for a manifest.
+    pub fn settings(&self) -> serde_json::Value {
+        let texts = |settings: &Settings| -> serde_json::Map<String, serde_json::Value> {
+            settings.iter().map(|(name, value)| (name.clone(), value.value.clone().into())).collect()
+        };
+        let topics = self.scenario.topics.iter().map(|topic| {
+            let mut fields = texts(&topic.config);
+            let replicas = |replicas: &Vec<Spot<String>>| -> serde_json::Value {
+                replicas.iter().map(|name| name.value.clone()).collect::<Vec<_>>().into()
+            };
+            fields.insert("replicas".to_owned(), topic.replicas.iter().map(replicas).collect::<Vec<_>>().into());
+            (topic.name.value.clone(), fields.into())
+        });
+        let clients =
+            self.scenario.clients.iter().map(|client| (client.name.value.clone(), texts(&client.config).into()));
+        serde_json::json!({
+            "cluster": texts(&self.scenario.cluster.config),
+            "racks": self.scenario.cluster.racks,
+            "topics": topics.collect::<serde_json::Map<_, _>>(),
+            "clients": clients.collect::<serde_json::Map<_, _>>(),
+            "era": self.scenario.era.as_ref().map(|era| era.value.clone()),
+            "switches": texts(&self.scenario.switches),
+        })
+    }
+}
+
+/// Number of the node called `name`: `b3` is 3, `c1` is 101.
+pub fn node_id(name: &str) -> NodeId {
+    let number: i32 = name[1..].parse().expect("nodes are called b1 or c1");
+    NodeId(if name.starts_with('c') { 100 + number } else { number })
+}
+
+/// Resolves a scenario.
+///
+/// # Errors
+/// The first problem, with its place.
+pub fn resolve(scenario: &Scenario, variant: Option<&Spot<String>>) -> Result<Resolved, Problem> {
+    let (scenario, changes) = match variant {
+        None => (scenario.clone(), Vec::new()),
+        Some(name) => {
+            let known = scenario.variants.iter().map(|variant| variant.name.value.as_str());
+            let found = scenario.variants.iter().find(|variant| variant.name == *name);
+            let found = found.ok_or_else(|| Problem::at(name.at, unknown("a variant", &name.value, known)))?;
+            overlay(scenario, found)?
+        }
+    };
+    let cast = cast(&scenario)?;
+    let switches = behaviour(&scenario)?;
+    check_marks(&scenario)?;
+    check_steps(&scenario, &cast)?;
+    let nodes = nodes(&scenario, &cast)?;
+    let (mut producers, mut consumers) = (Vec::new(), Vec::new());
+    for client in &scenario.clients {
+        let name = client.name.value.clone();
+        let mut given: BTreeMap<String, String> =
+            client.config.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
+        given.entry("client.id".to_owned()).or_insert_with(|| name.clone());
+        let faulty = |error: ConfigError| {
+            let at = client.config.get(&error.name).map_or(client.name.at, |value| value.at);
+            Problem::at(at, error.to_string())
+        };
+        match &client.work {
+            Work::Send(sending) => {
+                let config = ProducerConfig::from_properties(&given).map_err(faulty)?;
+                producers.push((name, config, sending.clone()));
+            }
+            Work::Read(reading) => {
+                let config = ConsumerConfig::from_properties(&given).map_err(faulty)?;
+                consumers.push((name, config, reading.clone()));
+            }
+        }
+    }
+    let plan = plan(&scenario, &switches, &producers, &consumers);
+    Ok(Resolved {
+        variant: variant.map(|name| name.value.clone()),
+        scenario,
+        changes,
+        cast,
+        switches,
+        nodes,
+        producers,
+        consumers,
+        plan,
+    })
+}
+
+fn cast(scenario: &Scenario) -> Result<Cast, Problem> {
+    let racks = &scenario.cluster.racks;
+    let broker = |index: usize| (format!("b{}", index + 1), racks.get(index).cloned());
+    let mut cast = Cast {
+        brokers: (0..scenario.cluster.brokers as usize).map(broker).collect(),
+        controllers: (1..=scenario.cluster.controllers).map(|number| format!("c{number}")).collect(),
+        ..Cast::default()
+    };
+    let brokers: Vec<String> = cast.brokers.iter().map(|(name, _)| name.clone()).collect();
+    for topic in &scenario.topics {
+        let name = &topic.name;
+        if cast.partitions.iter().any(|partition| *partition.topic == *name.value) {
+            return Err(Problem::at(name.at, format!("there are two topics `{name}`")));
+        }
+        let word = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
+        if name.value.is_empty() || !name.value.chars().all(word) {
+            return Err(Problem::at(
+                name.at,
+                format!("`{name}` is not a topic's name: letters, digits, `.`, `_`, `-`"),
+            ));
+        }
+        if topic.replicas.is_empty() {
+            return Err(Problem::at(
+                name.at,
+                format!("`{name}` has no partition; write replicas = [[\"b1\", \"b2\"]]"),
+            ));
+        }
+        for (replicas, index) in topic.replicas.iter().zip(0..) {
+            for (position, replica) in replicas.iter().enumerate() {
+                if !brokers.contains(&replica.value) {
+                    let message = unknown("a broker", &replica.value, brokers.iter().map(String::as_str));
+                    return Err(Problem::at(replica.at, message));
+                }
+                if replicas[..position].contains(replica) {
+                    return Err(Problem::at(replica.at, format!("`{replica}` is named twice")));
+                }
+            }
+            if replicas.is_empty() {
+                return Err(Problem::at(name.at, format!("partition {index} of `{name}` has no replica")));
+            }
+            cast.partitions.push(TopicPartition::new(name.value.as_str(), index));
+        }
+        for (setting, value) in &topic.config {
+            check_topic_setting(setting, &value.value).map_err(|message| Problem::at(value.at, message))?;
+        }
+    }
+    for client in &scenario.clients {
+        let name = &client.name;
+        if cast.nodes().any(|other| other == name.value)
+            || ["admin", "audit", "scenario"].contains(&name.value.as_str())
+        {
+            return Err(Problem::at(name.at, format!("the name `{name}` is taken")));
+        }
+        let (topic, count) = match &client.work {
+            Work::Send(sending) => (&sending.topic, Some(sending.count)),
+            Work::Read(reading) => (&reading.topic, None),
+        };
+        let names = scenario.topics.iter().map(|topic| topic.name.value.as_str());
+        let Some(found) = scenario.topics.iter().find(|known| known.name == *topic) else {
+            return Err(Problem::at(topic.at, unknown("a topic", &topic.value, names)));
+        };
+        let partition = match &client.work {
+            Work::Send(sending) => sending.partition,
+            Work::Read(_) => None,
+        };
+        if partition.is_some_and(|partition| partition >= found.replicas.len() as u64) {
+            let message = format!("`{topic}` has {} partition(s), from 0", found.replicas.len());
+            return Err(Problem::at(topic.at, message));
+        }
+        cast.clients.push((name.value.clone(), count));
+    }
+    for topic in &scenario.topics {
+        let uses = |work: &Work| match work {
+            Work::Send(sending) => sending.topic == topic.name,
+            Work::Read(reading) => reading.topic == topic.name,
+        };
+        if !scenario.clients.iter().any(|client| uses(&client.work)) {
+            return Err(Problem::at(topic.name.at, format!("no client uses the topic `{}`", topic.name)));
+        }
+    }
+    Ok(cast)
+}
+
+fn behaviour(scenario: &Scenario) -> Result<Switches, Problem> {
+    let mut behaviour = match &scenario.era {
+        Some(era) => Switches::of_era(&era.value).map_err(|message| Problem::at(era.at, message))?,
+        None => Switches::NEWEST,
+    };
+    for (name, value) in &scenario.switches {
+        if !switches::TABLE.iter().any(|switch| switch.name == name) {
+            let names = switches::TABLE.iter().map(|switch| switch.name);
+            return Err(Problem::at(value.at, unknown("a switch", name, names)));
+        }
+        behaviour.set(name, &value.value).map_err(|message| Problem::at(value.at, message))?;
+    }
+    Ok(behaviour)
+}
+
+fn check_marks(scenario: &Scenario) -> Result<(), Problem> {
+    let names = mark::ALL.iter().map(|(name, _)| *name);
+    match scenario.must_reach.iter().find(|mark| !names.clone().any(|name| name == mark.value)) {
+        Some(mark) => Err(Problem::at(mark.at, unknown("a mark", &mark.value, names))),
+        None => Ok(()),
+    }
+}
+
+fn check_steps(scenario: &Scenario, cast: &Cast) -> Result<(), Problem> {
+    for step in &scenario.steps {
+        if let Some(condition) = &step.when {
+            condition.value.check(cast).map_err(|problem| at_least(problem, condition.at))?;
+        }
+        if let Some(event) = &step.on {
+            event.value.check(cast).map_err(|problem| at_least(problem, event.at))?;
+        }
+        for action in &step.actions.value {
+            action.check(cast, step.actions.at).map_err(|problem| at_least(problem, step.actions.at))?;
+        }
+    }
+    for prediction in &scenario.predictions {
+        if !(1..=scenario.steps.len() as u64).contains(&prediction.before.value) {
+            let message = format!("there is no step {}; the scenario has {}", prediction.before, scenario.steps.len());
+            return Err(Problem::at(prediction.before.at, message));
+        }
+    }
+    for (index, expectation) in scenario.expect.iter().enumerate() {
+        if scenario.expect[..index].iter().any(|other| other.claim == expectation.claim) {
+            return Err(Problem::at(0, format!("the claim `{}` is expected twice", expectation.claim)));
+        }
+    }
+    Ok(())
+}
+
+/// A term that knows no place stands somewhere in its text.
+fn at_least(problem: Problem, at: usize) -> Problem {
+    Problem { at: problem.at.max(at), message: problem.message }
+}
+
+fn nodes(scenario: &Scenario, cast: &Cast) -> Result<BTreeMap<String, NodeConfig>, Problem> {
+    let given = &scenario.cluster.config;
+    for (name, value) in given {
+        if RESERVED.contains(&name.as_str()) {
+            return Err(Problem::at(value.at, format!("`{name}` is set by the scenario itself")));
+        }
+        let mut alone = Properties::parse("", "the scenario").expect("nothing is right");
+        alone.set(name.clone(), value.value.clone(), name);
+        if let Some((_, nearest)) = config::unknown_names(&alone).first() {
+            let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
+            return Err(Problem::at(value.at, format!("`{name}` is not a property of brokers{hint}")));
+        }
+        if let Some(topic) = crate::controller::configs::topic::TOPIC.iter().find(|c| c.synonym == Some(name.as_str()))
+        {
+            topic.check(&value.value).map_err(|message| Problem::at(value.at, message))?;
+        }
+    }
+    let voters: Vec<String> = cast.controllers.iter().map(|name| format!("{}@{name}:9093", node_id(name))).collect();
+    let mut nodes = BTreeMap::new();
+    let brokers = cast.brokers.iter().map(|(name, rack)| (name, rack.as_deref()));
+    for (name, rack) in brokers.chain(cast.controllers.iter().map(|name| (name, None))) {
+        let is_controller = cast.controllers.contains(name);
+        let mut properties = Properties::parse("", "the scenario").expect("nothing is right");
+        let mut set = |name: &str, value: String| properties.set(name, value, name);
+        set("process.roles", if is_controller { "controller" } else { "broker" }.to_owned());
+        set("node.id", node_id(name).to_string());
+        set("controller.quorum.voters", voters.join(","));
+        set("controller.listener.names", "CONTROLLER".to_owned());
+        set("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned());
+        match is_controller {
+            true => set("listeners", format!("CONTROLLER://{name}:9093")),
+            false => set("listeners", format!("PLAINTEXT://{name}:9092")),
+        }
+        set("log.dirs", "data".to_owned());
+        if let Some(rack) = rack {
+            set("broker.rack", rack.to_owned());
+        }
+        for (name, value) in given {
+            set(name, value.value.clone());
+        }
+        let resolved = NodeConfig::resolve(properties).map_err(|error| {
+            let at =
+                given.iter().find(|(name, _)| error.origin.contains(name.as_str())).map_or(0, |(_, value)| value.at);
+            Problem::at(at, error.to_string())
+        })?;
+        nodes.insert(name.clone(), resolved);
+    }
+    Ok(nodes)
+}
+
+fn plan(
+    scenario: &Scenario,
+    switches: &Switches,
+    producers: &[(String, ProducerConfig, Sending)],
+    consumers: &[(String, ConsumerConfig, Reading)],
+) -> Plan {
+    let producer = |(name, config, _): &(String, ProducerConfig, Sending)| {
+        let plan = ProducerPlan { idempotent: config.idempotent, max_in_flight: config.in_flight_max as u32 };
+        (name.as_str().into(), plan)
+    };
+    let topic = |topic: &super::file::Topic| {
+        let named = ["min.insync.replicas", "unclean.leader.election.enable", "flush.messages"].into_iter();
+        let names = named.chain(topic.config.keys().map(String::as_str));
+        let settings =
+            names.map(|name| (name.into(), topic_setting(name, &topic.config, &scenario.cluster.config, switches)));
+        (topic.name.value.as_str().into(), settings.collect())
+    };
+    let mut changed: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
+    changed.extend(scenario.era.as_ref().map(|era| ("era".into(), era.value.as_str().into())));
+    changed.extend(scenario.switches.iter().map(|(name, value)| (name.as_str().into(), value.value.as_str().into())));
+    Plan {
+        producers: producers.iter().map(producer).collect(),
+        consumers: consumers.iter().map(|(name, _, _)| name.as_str().into()).collect(),
+        topics: scenario.topics.iter().map(topic).collect(),
+        switches: changed,
+        expectations: scenario.expect.clone(),
+        must_reach: scenario.must_reach.iter().map(|mark| mark.value.as_str().into()).collect(),
+        leave_broken: scenario.leave_broken,
+    }
+}
+
+/// The value in force: the topic's, else the cluster's, else the default.
+fn topic_setting(name: &str, topic: &Settings, cluster: &Settings, switches: &Switches) -> Arc<str> {
+    let config = topic_config(name).expect("a topic's settings were checked");
+    let synonym = config.synonym.and_then(|synonym| cluster.get(synonym));
+    match topic.get(name).or(synonym) {
+        Some(value) => value.value.as_str().into(),
+        None if name == "unclean.leader.election.enable" => switches.unclean_default.to_string().into(),
+        None => config.default.into(),
+    }
+}
+
+/// What is legal and brittle: steps that wait for a time.
+pub fn lint(scenario: &Scenario) -> Vec<Problem> {
+    let brittle = scenario.steps.iter().filter(|step| step.at.is_some());
+    let message = "`at` is brittle: another seed may be slower; a condition (`when`) says what the step waits for";
+    brittle.map(|step| Problem::at(step.place.at, message)).collect()
+}

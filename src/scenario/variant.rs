@@ -1,0 +1,165 @@
+//! Variants are overlays: they change a few keys of a scenario, and the report prints exactly those.
+
+use super::{
+    file::{Given, Scenario, Settings, Variant, Work},
+    source::{Problem, Spot, duration, unknown},
+};
+
+/// A key that a variant changes: its value without the variant, if it had one, and with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The key as the variant writes it.
+    pub key: String,
+    /// Without the variant.
+    pub from: Option<String>,
+    /// With it.
+    pub to: String,
+}
+
+/// The scenario with the variant's changes, and what they are.
+///
+/// # Errors
+/// A key or a step that the scenario does not have, or a value that the key cannot have.
+pub fn overlay(scenario: &Scenario, variant: &Variant) -> Result<(Scenario, Vec<Change>), Problem> {
+    let mut changed = scenario.clone();
+    let mut changes = Vec::new();
+    for (key, given) in &variant.set {
+        let from = set(&mut changed, key, given)?;
+        let to = match &given.value {
+            Given::Text(text) => text.clone(),
+            list @ Given::List(_) => list.to_string(),
+        };
+        changes.push(Change { key: key.clone(), from, to });
+    }
+    let mut off = Vec::new();
+    for (number, change) in &variant.steps {
+        let count = changed.steps.len();
+        let Some(step) = changed.steps.get_mut(number - 1) else {
+            return Err(Problem::at(change.at, format!("there is no step {number}; the scenario has {count}")));
+        };
+        let from = format!("{}: {}", step.trigger(), super::action::show(&step.actions.value));
+        let change = &change.value;
+        if change.off {
+            off.push(number - 1);
+        }
+        if change.when.is_some() || change.on.is_some() {
+            (step.at, step.after) = (None, None);
+            (step.when, step.on) = (change.when.clone(), change.on.clone());
+        }
+        step.actions = change.actions.clone().unwrap_or_else(|| step.actions.clone());
+        step.within = change.within.unwrap_or(step.within);
+        let to = match change.off {
+            true => "left out".to_owned(),
+            false => format!("{}: {}", step.trigger(), super::action::show(&step.actions.value)),
+        };
+        changes.push(Change { key: format!("step {number}"), from: Some(from), to });
+    }
+    for index in off.into_iter().rev() {
+        changed.steps.remove(index);
+    }
+    for expectation in &variant.expect {
+        changed.expect.retain(|other| other.claim != expectation.claim);
+        changed.expect.push(expectation.clone());
+    }
+    if let Some(marks) = &variant.must_reach {
+        changed.must_reach = marks.clone();
+    }
+    Ok((changed, changes))
+}
+
+/// Sets one key; returns what it was.
+fn set(scenario: &mut Scenario, key: &str, given: &Spot<Given>) -> Result<Option<String>, Problem> {
+    let at = given.at;
+    if key == "era" {
+        let old = scenario.era.take().map(|era| era.value);
+        scenario.era = Some(text(given)?);
+        return Ok(old);
+    }
+    if let Some(name) = key.strip_prefix("switch.") {
+        return put(&mut scenario.switches, name, given);
+    }
+    if key == "cluster.racks" {
+        let racks = texts(given)?.into_iter().map(|rack| rack.value).collect::<Vec<_>>();
+        if racks.len() as u64 != scenario.cluster.brokers {
+            let message = format!("expected a rack for each of {} brokers", scenario.cluster.brokers);
+            return Err(Problem::at(at, message));
+        }
+        let old = std::mem::replace(&mut scenario.cluster.racks, racks);
+        return Ok((!old.is_empty()).then(|| old.join(", ")));
+    }
+    if let Some(name) = key.strip_prefix("cluster.") {
+        return put(&mut scenario.cluster.config, name, given);
+    }
+    if let Some(rest) = key.strip_prefix("topic.") {
+        let names: Vec<String> = scenario.topics.iter().map(|topic| topic.name.value.clone()).collect();
+        let found = scenario.topics.iter_mut().find_map(|topic| {
+            let name = rest.strip_prefix(topic.name.value.as_str())?.strip_prefix('.')?;
+            Some((topic, name))
+        });
+        let Some((topic, name)) = found else {
+            let word = rest.split('.').next().unwrap_or(rest);
+            return Err(Problem::at(at, unknown("a topic", word, names.iter().map(String::as_str))));
+        };
+        if name != "replicas" {
+            return put(&mut topic.config, name, given);
+        }
+        let partitions = match &given.value {
+            Given::List(partitions) => partitions.iter().map(texts).collect::<Result<Vec<_>, _>>()?,
+            Given::Text(_) => return Err(Problem::at(at, "expected a list of replicas for each partition")),
+        };
+        let show = |partitions: &[Vec<Spot<String>>]| {
+            let one = |replicas: &Vec<Spot<String>>| {
+                replicas.iter().map(|name| name.value.as_str()).collect::<Vec<_>>().join(" ")
+            };
+            partitions.iter().map(one).collect::<Vec<_>>().join(", ")
+        };
+        let old = std::mem::replace(&mut topic.replicas, partitions);
+        return Ok(Some(show(&old)));
+    }
+    if let Some(rest) = key.strip_prefix("client.") {
+        let (word, name) = rest.split_once('.').unwrap_or((rest, ""));
+        let names: Vec<String> = scenario.clients.iter().map(|client| client.name.value.clone()).collect();
+        let Some(client) = scenario.clients.iter_mut().find(|client| client.name.value == word) else {
+            return Err(Problem::at(at, unknown("a client", word, names.iter().map(String::as_str))));
+        };
+        return match (name.strip_prefix("send."), &mut client.work) {
+            (None, _) => put(&mut client.config, name, given),
+            (Some("count"), Work::Send(sending)) => {
+                let count = text(given)?;
+                let parsed = count.value.parse().ok().filter(|count| *count > 0);
+                let parsed = parsed.ok_or_else(|| Problem::at(at, "expected 1 record or more"))?;
+                Ok(Some(std::mem::replace(&mut sending.count, parsed).to_string()))
+            }
+            (Some("every"), Work::Send(sending)) => {
+                let parsed = duration(&text(given)?.value).map_err(|message| Problem::at(at, message))?;
+                let old = std::mem::replace(&mut sending.every, parsed);
+                Ok(Some(super::source::show_duration(old)))
+            }
+            (Some(field), Work::Send(_)) => {
+                Err(Problem::at(at, unknown("a key of `send` that a variant may set", field, ["count", "every"])))
+            }
+            (Some(_), Work::Read(_)) => Err(Problem::at(at, format!("`{word}` does not send"))),
+        };
+    }
+    let known = ["era", "switch", "cluster", "topic", "client"];
+    let word = key.split('.').next().unwrap_or(key);
+    Err(Problem::at(at, unknown("what a variant may set", word, known)))
+}
+
+fn put(settings: &mut Settings, name: &str, given: &Spot<Given>) -> Result<Option<String>, Problem> {
+    Ok(settings.insert(name.to_owned(), text(given)?).map(|old| old.value))
+}
+
+fn text(given: &Spot<Given>) -> Result<Spot<String>, Problem> {
+    match &given.value {
+        Given::Text(text) => Ok(Spot::new(text.clone(), given.at)),
+        Given::List(_) => Err(Problem::at(given.at, "expected a text, a number, true or false, found a list")),
+    }
+}
+
+fn texts(given: &Spot<Given>) -> Result<Vec<Spot<String>>, Problem> {
+    match &given.value {
+        Given::List(list) => list.iter().map(text).collect(),
+        Given::Text(text) => Err(Problem::at(given.at, format!("expected a list, found `{text}`"))),
+    }
+}

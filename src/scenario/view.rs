@@ -1,0 +1,392 @@
+//! The state of a run as triggers see it: rebuilt from events, the same that reports and checkers read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+use super::{
+    condition::{Comparison, Condition, EventTrigger},
+    term::{Cast, Term},
+};
+use crate::{
+    base::{NodeId, Offset, TopicPartition},
+    trace::{Event, journal::Entry},
+};
+
+/// What a term is worth now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A number; `None` while it is not known.
+    Number(Option<i64>),
+    /// A node; `None` is nobody.
+    Node(Option<String>),
+    /// Nodes, in order.
+    Nodes(Vec<String>),
+    /// True or false.
+    Truth(bool),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(Some(number)) => write!(f, "{number}"),
+            Self::Number(None) => f.write_str("unknown"),
+            Self::Node(node) => f.write_str(node.as_deref().unwrap_or(NOBODY)),
+            Self::Nodes(nodes) => write!(f, "[{}]", nodes.join(", ")),
+            Self::Truth(truth) => write!(f, "{truth}"),
+        }
+    }
+}
+
+/// The node that is none.
+const NOBODY: &str = "none";
+
+/// A partition's registration at the controller.
+#[derive(Clone, Debug, Default)]
+struct Registration {
+    leader: Option<String>,
+    epoch: i64,
+    replicas: Vec<String>,
+    isr: Vec<String>,
+}
+
+/// What a replica said of its log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Replica {
+    end: Option<i64>,
+    high_watermark: Option<i64>,
+    flushed: i64,
+}
+
+/// Counts of a client.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    sent: i64,
+    acked: i64,
+    failed: i64,
+    read: i64,
+}
+
+/// The state of a run.
+#[derive(Debug, Default)]
+pub struct View {
+    cast: Cast,
+    partitions: BTreeMap<TopicPartition, Registration>,
+    replicas: BTreeMap<(TopicPartition, Arc<str>), Replica>,
+    clients: BTreeMap<Arc<str>, Counts>,
+    positions: BTreeMap<(Arc<str>, TopicPartition), Offset>,
+    running: BTreeSet<Arc<str>>,
+    fenced: BTreeSet<String>,
+    registered: BTreeSet<String>,
+    audited: BTreeSet<TopicPartition>,
+}
+
+/// Name of a broker as scenarios have it.
+fn broker(id: NodeId) -> String {
+    format!("b{id}")
+}
+
+impl View {
+    /// Nothing happened yet.
+    pub fn new(cast: Cast) -> Self {
+        Self { cast, ..Self::default() }
+    }
+
+    /// Takes an event.
+    pub fn take(&mut self, entry: &Entry) {
+        let node = &entry.node;
+        match &entry.event {
+            Event::NodeStarted { .. } => {
+                self.running.insert(node.clone());
+            }
+            Event::NodeStopped { .. } => {
+                self.running.remove(node);
+            }
+            Event::PartitionChanged { partition, leader, leader_epoch, replicas, isr, .. } => {
+                let names = |ids: &[NodeId]| ids.iter().map(|id| broker(*id)).collect();
+                let registration = Registration {
+                    leader: (*leader != NodeId::NONE).then(|| broker(*leader)),
+                    epoch: i64::from(leader_epoch.0),
+                    replicas: names(replicas),
+                    isr: names(isr),
+                };
+                self.partitions.insert(partition.clone(), registration);
+            }
+            Event::BrokerRegistered { broker: id, .. } | Event::BrokerFenced { broker: id, .. } => {
+                self.registered.insert(broker(*id));
+                self.fenced.insert(broker(*id));
+            }
+            Event::BrokerUnfenced { broker: id } => {
+                self.fenced.remove(&broker(*id));
+            }
+            Event::RecordSent { .. } => self.clients.entry(node.clone()).or_default().sent += 1,
+            Event::RecordAcked { .. } => self.clients.entry(node.clone()).or_default().acked += 1,
+            Event::RecordFailed { .. } => self.clients.entry(node.clone()).or_default().failed += 1,
+            Event::RecordRead { partition, offset, .. } => {
+                self.clients.entry(node.clone()).or_default().read += 1;
+                self.positions.insert((node.clone(), partition.clone()), offset.next());
+            }
+            Event::PositionSet { partition, offset, .. } => {
+                self.positions.insert((node.clone(), partition.clone()), *offset);
+            }
+            Event::AuditReachedEnd { partition, .. } => {
+                self.audited.insert(partition.clone());
+            }
+            other => self.take_log(node, other),
+        }
+    }
+
+    fn take_log(&mut self, node: &Arc<str>, event: &Event) {
+        let mut change = |partition: &TopicPartition, change: &dyn Fn(&mut Replica)| {
+            change(self.replicas.entry((partition.clone(), node.clone())).or_default());
+        };
+        match event {
+            Event::LogLoaded { partition, end_offset, high_watermark, .. } => change(partition, &|replica| {
+                (replica.end, replica.high_watermark) = (Some(end_offset.0), Some(high_watermark.0));
+            }),
+            Event::Appended { partition, end_offset, .. } => {
+                change(partition, &|replica| replica.end = Some(end_offset.0));
+            }
+            Event::Truncated { partition, to, .. } => change(partition, &|replica| {
+                replica.end = Some(to.0);
+                replica.flushed = replica.flushed.min(to.0);
+            }),
+            Event::Flushed { partition, end_offset } => change(partition, &|replica| replica.flushed = end_offset.0),
+            Event::BecameLeader { partition, high_watermark, .. } => {
+                change(partition, &|replica| replica.high_watermark = Some(high_watermark.0));
+            }
+            Event::BecameFollower { partition, high_watermark, end_offset, .. }
+            | Event::HighWatermark { partition, high_watermark, end_offset, .. } => change(partition, &|replica| {
+                (replica.end, replica.high_watermark) = (Some(end_offset.0), Some(high_watermark.0));
+            }),
+            _ => {}
+        }
+    }
+
+    /// What a term is worth.
+    pub fn value(&self, term: &Term) -> Value {
+        match term {
+            Term::Number(number) => Value::Number(Some(*number)),
+            Term::Name(_, name) => self.named(name),
+            Term::List(terms) => Value::Nodes(terms.iter().map(|term| self.value(term).to_string()).collect()),
+            Term::Call(function, arguments) => self.call(function.name, arguments),
+        }
+    }
+
+    fn named(&self, name: &str) -> Value {
+        let stopped = |node: &&str| !self.running.contains(*node);
+        let owned = |nodes: Vec<&str>| Value::Nodes(nodes.into_iter().map(str::to_owned).collect());
+        match name {
+            "none" => Value::Node(None),
+            "controller" => Value::Node(self.cast.controllers.first().cloned()),
+            "brokers" => owned(self.cast.brokers.iter().map(|(name, _)| name.as_str()).collect()),
+            "clients" => owned(self.cast.clients.iter().map(|(name, _)| name.as_str()).collect()),
+            "all" => owned(self.cast.nodes().collect()),
+            "stopped" => owned(self.cast.nodes().filter(stopped).collect()),
+            node => Value::Node(Some(node.to_owned())),
+        }
+    }
+
+    fn call(&self, function: &str, arguments: &[Term]) -> Value {
+        let registration = || self.partitions.get(&arguments[0].partition());
+        let replica = || {
+            let partition = arguments[0].partition();
+            let node = match arguments.get(1) {
+                Some(term) => self.nodes(term).into_iter().next(),
+                None => self.partitions.get(&partition).and_then(|registration| registration.leader.clone()),
+            };
+            self.replicas.get(&(partition, node?.into())).copied()
+        };
+        let counts = || self.clients.get(arguments[0].name()).copied().unwrap_or_default();
+        let node = || self.nodes(&arguments[0]).into_iter().next();
+        match function {
+            "leader" => Value::Node(registration().and_then(|registration| registration.leader.clone())),
+            "followers" => Value::Nodes(registration().map_or(Vec::new(), |registration| {
+                let leads = |name: &&String| Some(*name) != registration.leader.as_ref();
+                registration.replicas.iter().filter(leads).cloned().collect()
+            })),
+            "isr" => Value::Nodes(registration().map_or(Vec::new(), |registration| registration.isr.clone())),
+            "replicas" => Value::Nodes(registration().map_or(Vec::new(), |registration| registration.replicas.clone())),
+            "size" => Value::Number(i64::try_from(self.nodes(&arguments[0]).len()).ok()),
+            "epoch" => Value::Number(registration().map(|registration| registration.epoch)),
+            "hw" => Value::Number(replica().and_then(|replica| replica.high_watermark)),
+            "leo" => Value::Number(replica().and_then(|replica| replica.end)),
+            "flushed" => Value::Number(replica().map(|replica| replica.flushed)),
+            "sent" => Value::Number(Some(counts().sent)),
+            "acked" => Value::Number(Some(counts().acked)),
+            "failed" => Value::Number(Some(counts().failed)),
+            "read" => Value::Number(Some(counts().read)),
+            "running" => Value::Truth(node().is_some_and(|node| self.running.contains(node.as_str()))),
+            "fenced" => Value::Truth(node().is_some_and(|node| self.fenced.contains(&node))),
+            "rack" => {
+                let rack = arguments[0].name();
+                let brokers = self.cast.brokers.iter().filter(|(_, of)| of.as_deref() == Some(rack));
+                Value::Nodes(brokers.map(|(name, _)| name.clone()).collect())
+            }
+            other => unreachable!("function `{other}` is in the table and has no value"),
+        }
+    }
+
+    /// The nodes that a target names now; none where nobody leads.
+    pub fn nodes(&self, target: &Term) -> Vec<String> {
+        match self.value(target) {
+            Value::Node(node) => node.into_iter().collect(),
+            Value::Nodes(nodes) => nodes.into_iter().filter(|name| name != NOBODY).collect(),
+            other => unreachable!("`{target}` was checked to be nodes and is {other}"),
+        }
+    }
+
+    /// Whether a condition is true now.
+    pub fn holds(&self, condition: &Condition) -> bool {
+        match condition {
+            Condition::Or(left, right) => self.holds(left) || self.holds(right),
+            Condition::And(left, right) => self.holds(left) && self.holds(right),
+            Condition::Not(inner) => !self.holds(inner),
+            Condition::Is(term) => self.value(term) == Value::Truth(true),
+            Condition::Compare(left, comparison, right) => compare(self.value(left), *comparison, self.value(right)),
+        }
+    }
+
+    /// What the terms of a condition are worth, for people.
+    pub fn explain(&self, condition: &Condition) -> String {
+        let parts: Vec<String> =
+            condition.symbols().into_iter().map(|term| format!("{term} = {}", self.value(term))).collect();
+        parts.join(", ")
+    }
+
+    /// Whether `entry` is an event that the trigger waits for.
+    pub fn matches(&self, trigger: &EventTrigger, entry: &Entry) -> bool {
+        let arguments = &trigger.arguments;
+        let is_at = |index: usize, node: &str| {
+            arguments.get(index).is_none_or(|term| self.nodes(term).iter().any(|name| name == node))
+        };
+        let on = |partition: &TopicPartition| arguments[0].partition() == *partition;
+        let here = |partition: &TopicPartition| on(partition) && is_at(1, &entry.node);
+        let client = || arguments[0].name() == &*entry.node;
+        let sends = |api: &str| arguments[0].name() == api && is_at(1, &entry.node);
+        match (trigger.kind.name, &entry.event) {
+            ("appended", Event::Appended { partition, .. })
+            | ("hw_moved", Event::HighWatermark { partition, .. })
+            | ("flushed", Event::Flushed { partition, .. })
+            | ("truncated", Event::Truncated { partition, .. })
+            | ("became_leader", Event::BecameLeader { partition, .. })
+            | ("became_follower", Event::BecameFollower { partition, .. })
+            | ("answered", Event::ProduceAnswered { partition, .. })
+            | ("isr_proposed", Event::IsrProposed { partition, .. }) => here(partition),
+            ("fetched", Event::FollowerFetched { partition, follower, .. }) => {
+                on(partition) && is_at(1, &broker(*follower))
+            }
+            ("alter_partition_committed", Event::PartitionChanged { partition, .. }) => on(partition),
+            ("elected", Event::PartitionChanged { partition, election, .. }) => {
+                use crate::trace::Election::{Clean, Preferred, Unclean};
+                on(partition) && matches!(election, Clean | Preferred | Unclean)
+            }
+            ("acked", Event::RecordAcked { .. }) | ("read", Event::RecordRead { .. }) => client(),
+            ("fenced", Event::BrokerFenced { broker: id, .. }) => is_at(0, &broker(*id)),
+            ("stopped", Event::NodeStopped { .. }) | ("started", Event::NodeStarted { .. }) => is_at(0, &entry.node),
+            ("request", Event::MessageSent { api, request: true, .. })
+            | ("response", Event::MessageSent { api, request: false, .. }) => sends(api),
+            _ => false,
+        }
+    }
+
+    /// Whether every broker has registered and is not fenced.
+    pub fn brokers_serve(&self) -> bool {
+        let mut brokers = self.cast.brokers.iter();
+        brokers.all(|(name, _)| self.registered.contains(name) && !self.fenced.contains(name))
+    }
+
+    /// What keeps the cluster from being whole: every partition with a leader, a full ISR and equal logs.
+    pub fn unsettled(&self) -> Option<String> {
+        if let Some((name, _)) = self.cast.brokers.iter().find(|(name, _)| self.fenced.contains(name)) {
+            return Some(format!("{name} is fenced"));
+        }
+        self.cast.partitions.iter().find_map(|partition| {
+            let Some(registration) = self.partitions.get(partition) else {
+                return Some(format!("{partition} does not exist"));
+            };
+            let Some(leader) = &registration.leader else { return Some(format!("nobody leads {partition}")) };
+            if registration.isr.len() < registration.replicas.len() {
+                return Some(format!("the ISR of {partition} is [{}]", registration.isr.join(", ")));
+            }
+            let end =
+                |name: &str| self.replicas.get(&(partition.clone(), name.into())).map(|r| (r.end, r.high_watermark));
+            let leads = end(leader);
+            let whole = leads.is_some_and(|(end, high_watermark)| end == high_watermark);
+            let behind =
+                registration.replicas.iter().find(|name| !whole || end(name).map(|r| r.0) != leads.map(|r| r.0));
+            behind.map(|name| format!("{name} has not all of {partition}"))
+        })
+    }
+
+    /// A client that has not finished: a producer with records under way.
+    pub fn unfinished_producer(&self) -> Option<String> {
+        self.cast.clients.iter().find_map(|(name, count)| {
+            let count = i64::try_from((*count)?).unwrap_or(i64::MAX);
+            let counts = self.clients.get(name.as_str()).copied().unwrap_or_default();
+            let done = counts.acked + counts.failed;
+            (done < count).then(|| format!("{name} knows of {done} of its {count} records what became of them"))
+        })
+    }
+
+    /// A consumer of one of `topics` (by its name) that has not read to the end.
+    pub fn unread(&self, consumers: &[(String, String)]) -> Option<String> {
+        consumers.iter().find_map(|(consumer, topic)| {
+            self.cast.partitions.iter().filter(|partition| *partition.topic == **topic).find_map(|partition| {
+                let leader = self.partitions.get(partition)?.leader.clone()?;
+                let end = self.replicas.get(&(partition.clone(), leader.into()))?.high_watermark?;
+                let position = self.positions.get(&(consumer.as_str().into(), partition.clone()));
+                let at = position.map_or(-1, |position| position.0);
+                (at < end).then(|| format!("{consumer} is at {at} of {end} in {partition}"))
+            })
+        })
+    }
+
+    /// A partition that the audit has not read to its end.
+    pub fn unaudited(&self) -> Option<String> {
+        let missing = self.cast.partitions.iter().find(|partition| !self.audited.contains(partition));
+        missing.map(|partition| format!("the audit has not read {partition} to its end"))
+    }
+
+    /// Hosts whose process does not run, brokers and controllers only.
+    pub fn stopped(&self) -> Vec<String> {
+        let nodes = self.cast.brokers.iter().map(|(name, _)| name).chain(&self.cast.controllers);
+        nodes.filter(|name| !self.running.contains(name.as_str())).cloned().collect()
+    }
+
+    /// The cast.
+    pub fn cast(&self) -> &Cast {
+        &self.cast
+    }
+}
+
+/// Sets are equal whatever their order; an unknown number compares false.
+fn compare(left: Value, comparison: Comparison, right: Value) -> bool {
+    let sorted = |mut nodes: Vec<String>| {
+        nodes.sort_by_key(|name| (name.len(), name.clone()));
+        nodes.dedup();
+        nodes
+    };
+    match (left, right) {
+        (Value::Number(Some(left)), Value::Number(Some(right))) => match comparison {
+            Comparison::Equal => left == right,
+            Comparison::NotEqual => left != right,
+            Comparison::Less => left < right,
+            Comparison::AtMost => left <= right,
+            Comparison::More => left > right,
+            Comparison::AtLeast => left >= right,
+            Comparison::In | Comparison::NotIn => false,
+        },
+        (Value::Node(left), Value::Node(right)) => (left == right) == (comparison == Comparison::Equal),
+        (Value::Nodes(left), Value::Nodes(right)) => {
+            (sorted(left) == sorted(right)) == (comparison == Comparison::Equal)
+        }
+        (Value::Node(node), Value::Nodes(nodes)) => {
+            let inside = nodes.contains(&node.unwrap_or_else(|| NOBODY.to_owned()));
+            inside == (comparison == Comparison::In)
+        }
+        _ => false,
+    }
+}
