@@ -61,14 +61,7 @@ impl Fetcher {
         while !shutdown.is_triggered() {
             let asked = self.asked(&paused).await;
             if asked.is_empty() {
-                match paused.values().min().copied() {
-                    Some(until) if until > clock::now() => {
-                        shutdown.or(async { tokio::select! { biased; () = self.changed.notified() => {}, () = clock::sleep_until(until) => {} } }).await;
-                    }
-                    _ => {
-                        shutdown.or(self.changed.notified()).await;
-                    }
-                }
+                shutdown.or(self.wait_for_change(paused.values().min().copied())).await;
                 paused.retain(|_, until| *until > clock::now());
                 continue;
             }
@@ -94,15 +87,21 @@ impl Fetcher {
                 Some(Err(error)) => {
                     tracing::debug!(leader = %self.leader, %error, "a fetch failed");
                     connection = None;
-                    let backoff = clock::sleep(self.config.replica_fetch_backoff);
-                    shutdown
-                        .or(async {
-                            tokio::select! { biased; () = self.changed.notified() => {}, () = backoff => {} }
-                        })
-                        .await;
+                    let until = clock::now() + self.config.replica_fetch_backoff;
+                    shutdown.or(self.wait_for_change(Some(until))).await;
                 }
             }
             paused.retain(|_, until| *until > clock::now());
+        }
+    }
+
+    /// Waits until the partitions to fetch may have changed, at most until `deadline`.
+    async fn wait_for_change(&self, deadline: Option<Time>) {
+        let Some(deadline) = deadline else { return self.changed.notified().await };
+        tokio::select! {
+            biased;
+            () = self.changed.notified() => {}
+            () = clock::sleep_until(deadline) => {}
         }
     }
 

@@ -1,3 +1,5 @@
+//! The leader core under tables of inputs and random schedules; where followers cut.
+
 use std::time::Duration;
 
 use proptest::{prelude::*, strategy::ValueTree};

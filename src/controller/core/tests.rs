@@ -1,3 +1,5 @@
+//! The controller core: registration, elections, ISR changes, topics.
+
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{elections::Kind, *};

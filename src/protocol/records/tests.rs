@@ -1,3 +1,5 @@
+//! Record batches: round trips of every codec, and refusals.
+
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 

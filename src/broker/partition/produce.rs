@@ -1,0 +1,100 @@
+//! Appending what producers send.
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{AckWaiter, Partition, Standing};
+use crate::{
+    base::{Offset, Timestamp, mark},
+    protocol::{
+        ErrorCode,
+        records::{Refusal, TimestampType, validate_produce, with_append_time},
+    },
+    replica::Ack,
+    runtime::clock,
+    storage::{AppendError, SequenceError},
+};
+
+/// What became of a produced batch.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// The broker's time, if the topic asks for it; else -1.
+    pub append_time_ms: Timestamp,
+    /// First offset of the log.
+    pub log_start: Offset,
+    /// With acks=all: the code to answer with, when it is known.
+    pub committed: Option<oneshot::Receiver<ErrorCode>>,
+}
+
+impl Partition {
+    /// Appends a producer's batch.
+    ///
+    /// # Errors
+    /// The code to answer with; nothing was appended, but for a disk that failed midway.
+    pub async fn append(&self, records: &Bytes, version: i16, acks: i16) -> Result<Accepted, Refusal> {
+        let mut state = self.state.lock().await;
+        let state = &mut *state;
+        let Standing::Leader(leader) = &mut state.role else { return Err(refusal(ErrorCode::NotLeaderOrFollower)) };
+        if acks == -1 && !leader.has_enough_replicas() {
+            mark::reach("not_enough_replicas");
+            let Standing::Leader(leader) = &state.role else { unreachable!("the role was looked at above") };
+            let code = ErrorCode::NotEnoughReplicas;
+            self.report_answer(state, leader, acks, code, (Offset::UNKNOWN, Offset::UNKNOWN));
+            return Err(refusal(code));
+        }
+        let now_ms = clock::wall_ms();
+        let (mut header, mut batch) = validate_produce(records, version, &state.settings.limits, now_ms)?;
+        let by_broker = state.settings.limits.timestamp_type == TimestampType::LogAppendTime;
+        if by_broker {
+            (header, batch) = with_append_time(&header, &batch, now_ms);
+        }
+        let appended = state.log.append_as_leader(&header, &batch, state.leader_epoch, now_ms).await;
+        let appended = appended.map_err(|error| self.append_refusal(&error))?;
+        if !appended.duplicate {
+            leader.appended(appended.end_offset, clock::now());
+        }
+        let range = (appended.base_offset, appended.end_offset);
+        let ack = leader.ack(appended.end_offset);
+        let committed = (acks == -1).then(|| {
+            let (answer, receiver) = oneshot::channel();
+            state.acks.push(AckWaiter { base_offset: range.0, end_offset: range.1, answer });
+            receiver
+        });
+        if ack != Ack::Wait || state.high_watermark() > state.high_watermark {
+            self.after_change(state);
+        } else {
+            state.wake_fetches();
+        }
+        if committed.is_none()
+            && let Standing::Leader(leader) = &state.role
+        {
+            self.report_answer(state, leader, acks, ErrorCode::None, range);
+        }
+        let append_time_ms = if by_broker { now_ms } else { -1 };
+        Ok(Accepted { base_offset: range.0, append_time_ms, log_start: state.log.start_offset(), committed })
+    }
+
+    fn append_refusal(&self, error: &AppendError) -> Refusal {
+        let code = match error {
+            AppendError::Sequence(SequenceError::FencedEpoch { .. }) => ErrorCode::InvalidProducerEpoch,
+            AppendError::Sequence(SequenceError::OutOfOrder { .. }) => {
+                mark::reach("out_of_order_sequence");
+                ErrorCode::OutOfOrderSequenceNumber
+            }
+            AppendError::Storage(error) => {
+                tracing::error!(partition = %self.id, %error, "an append failed");
+                ErrorCode::KafkaStorageError
+            }
+            AppendError::NotContiguous { .. } | AppendError::Batch(_) => {
+                unreachable!("a leader's append gives offsets and was validated: {error}")
+            }
+        };
+        Refusal { code, message: error.to_string(), records: Vec::new() }
+    }
+}
+
+fn refusal(code: ErrorCode) -> Refusal {
+    Refusal { code, message: code.name().to_owned(), records: Vec::new() }
+}
