@@ -16,6 +16,7 @@ use std::{
 };
 
 use rand::Rng;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{config::NodeConfig, controller_channel::ControllerChannel, metadata::MetadataCache};
@@ -44,13 +45,30 @@ pub struct Registration {
     /// This broker.
     pub node: NodeId,
     epoch: AtomicI64,
+    accepted: Notify,
     unfenced: AtomicBool,
 }
 
 impl Registration {
     /// Not registered yet.
     pub fn new(node: NodeId) -> Self {
-        Self { node, epoch: AtomicI64::new(-1), unfenced: AtomicBool::new(false) }
+        Self { node, epoch: AtomicI64::new(-1), accepted: Notify::new(), unfenced: AtomicBool::new(false) }
+    }
+
+    /// Waits until the controller has accepted it; the incarnation as the controller counts.
+    pub async fn accepted(&self) -> BrokerEpoch {
+        loop {
+            let accepted = self.accepted.notified();
+            match self.broker_epoch() {
+                BrokerEpoch(-1) => accepted.await,
+                epoch => return epoch,
+            }
+        }
+    }
+
+    fn accept(&self, epoch: BrokerEpoch) {
+        self.epoch.store(epoch.0, Ordering::SeqCst);
+        self.accepted.notify_waiters();
     }
 
     /// The incarnation as the controller counts, -1 before it is registered.
@@ -171,7 +189,7 @@ async fn register(
         match leave.or(call).await.map(|answer| answer.map(|answer| answer.body)) {
             Some(Ok(ResponseKind::BrokerRegistration(answer))) => match ErrorCode::from_i16(answer.error_code) {
                 ErrorCode::None => {
-                    registration.epoch.store(answer.broker_epoch, Ordering::SeqCst);
+                    registration.accept(BrokerEpoch(answer.broker_epoch));
                     return Ok(());
                 }
                 // The session of the incarnation before has to end first.

@@ -1,4 +1,7 @@
 //! The broker's copy of the metadata: follows the controller's log with Fetch and replays it.
+//!
+//! Nothing is done about it before the broker has registered and has read its own registration. Until then the metadata
+//! speaks of the incarnation before: a leader that lost its tail with its power would lead on in the same epoch.
 
 use std::{
     sync::{Arc, RwLock},
@@ -8,7 +11,7 @@ use std::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::controller_channel::ControllerChannel;
+use super::{controller_channel::ControllerChannel, lifecycle::Registration};
 use crate::{
     base::{NodeId, Offset, TopicId},
     controller::{
@@ -62,6 +65,17 @@ impl MetadataCache {
         let _ = clock::timeout(limit, self.changed.notified()).await;
     }
 
+    /// Waits until there is an image that this incarnation is part of.
+    pub async fn caught_up(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.last_offset() >= Offset::ZERO {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     fn publish(&self, image: MetadataImage, end: Offset) {
         *self.current.write().expect("no panic while the image is held") = Current { image: Arc::new(image), end };
         self.changed.notify_waiters();
@@ -74,18 +88,20 @@ pub trait Apply: Send + Sync {
     fn apply(&self, image: &MetadataImage, delta: &MetadataDelta) -> impl Future<Output = ()> + Send;
 }
 
-/// Follows the metadata log until `shutdown`.
+/// Follows the metadata log from the registration until `shutdown`.
 pub async fn follow<A: Apply>(
-    node: NodeId,
+    registration: Arc<Registration>,
     channel: ControllerChannel,
     cache: Arc<MetadataCache>,
     apply: Arc<A>,
     shutdown: Shutdown,
 ) {
-    let mut image = MetadataImage::default();
+    let (mut image, mut delta) = (MetadataImage::default(), MetadataDelta::default());
     let mut from = Offset::ZERO;
+    let Some(broker_epoch) = shutdown.or(registration.accepted()).await else { return };
     while !shutdown.is_triggered() {
-        let Some(answer) = shutdown.or(channel.call(fetch_request(node, from), FETCH_VERSION)).await else { return };
+        let request = fetch_request(registration.node, from);
+        let Some(answer) = shutdown.or(channel.call(request, FETCH_VERSION)).await else { return };
         let (records, cause) = match answer {
             Ok(answer) => (records_of(answer.body), answer.cause),
             Err(error) => {
@@ -98,10 +114,13 @@ pub async fn follow<A: Apply>(
             continue;
         };
         let Some(end) = controller::end_of(&records) else { continue };
-        let delta = replay(&records, from, &mut image);
-        apply_caused_by(cause, &*apply, &image, &delta).await;
+        replay(&records, from, &mut image, &mut delta);
         from = end;
-        cache.publish(image.clone(), end);
+        // The broker epoch is the offset of the registration's record.
+        if end.0 > broker_epoch.0 {
+            apply_caused_by(cause, &*apply, &image, &std::mem::take(&mut delta)).await;
+            cache.publish(image.clone(), end);
+        }
     }
 }
 
@@ -109,21 +128,19 @@ async fn apply_caused_by<A: Apply>(cause: Option<EventId>, apply: &A, image: &Me
     trace::caused_by(cause, apply.apply(image, delta)).await;
 }
 
-/// Replays the records from `from` on.
+/// Replays the records from `from` on, and notes in `delta` what they change.
 ///
 /// # Panics
 /// On a record that cannot be read: a broker that skipped it would act on wrong metadata.
-fn replay(records: &bytes::Bytes, from: Offset, image: &mut MetadataImage) -> MetadataDelta {
-    let mut delta = MetadataDelta::default();
+fn replay(records: &bytes::Bytes, from: Offset, image: &mut MetadataImage, delta: &mut MetadataDelta) {
     let decoded = controller::decode_batches(records)
         .unwrap_or_else(|problem| panic!("the metadata log cannot be read from {from} on: {problem}"));
     for (end, record) in decoded {
         // A batch that was fetched from its middle begins before `from`.
         if end > from {
-            image.replay(&record, &mut delta);
+            image.replay(&record, delta);
         }
     }
-    delta
 }
 
 fn fetch_request(node: NodeId, from: Offset) -> RequestKind {

@@ -176,7 +176,7 @@ async fn run_broker(
         fetchers: Mutex::default(),
     });
     let follower_channel = channel("metadata", FETCH_WAIT + config.broker_session_timeout / 4);
-    task::spawn(metadata::follow(node, follower_channel, cache.clone(), applied, background.clone()));
+    task::spawn(metadata::follow(registration.clone(), follower_channel, cache.clone(), applied, background.clone()));
     task::spawn(isr_changes::send_all(proposals, calls.clone(), registration.clone(), background.clone()));
     task::spawn(replicas.clone().watch_lag(background.clone()));
     task::spawn(replicas.clone().write_checkpoints(background.clone()));
@@ -190,17 +190,31 @@ async fn run_broker(
         registration.clone(),
     ));
     let serving = Shutdown::default();
-    for endpoint in &config.listeners {
-        let listener = listen(&endpoint.address()).await?;
-        task::spawn(rpc::serve(listener, service.clone(), limits(&config), serving.clone()));
-    }
-    task::spawn(announce(registration.clone(), ready, background.clone()));
-    let identity = Identity { config, cluster_id: meta.cluster_id, directory_id: meta.directory_id, previous_epoch };
-    let lived = lifecycle::live(identity, calls, registration.clone(), cache, shutdown).await;
+    // Who does not know the cluster yet would tell clients that there is nothing in it.
+    let serve = async {
+        cache.caught_up().await;
+        for endpoint in &config.listeners {
+            let listener = listen(&endpoint.address()).await?;
+            task::spawn(rpc::serve(listener, service.clone(), limits(&config), serving.clone()));
+        }
+        task::spawn(announce(registration.clone(), ready, background.clone()));
+        std::future::pending::<Result<(), NodeError>>().await
+    };
+    let identity = Identity {
+        config: config.clone(),
+        cluster_id: meta.cluster_id,
+        directory_id: meta.directory_id,
+        previous_epoch,
+    };
+    let ended = tokio::select! {
+        biased;
+        lived = lifecycle::live(identity, calls, registration.clone(), cache.clone(), shutdown) => lived.map_err(Into::into),
+        failed = serve => failed,
+    };
     serving.trigger();
     background.trigger();
     replicas.close(registration.broker_epoch()).await?;
-    Ok(lived?)
+    ended
 }
 
 /// Rings `ready` once the broker takes part.

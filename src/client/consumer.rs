@@ -184,7 +184,12 @@ impl Consumer {
     /// # Errors
     /// Nobody leads the partition, or its leader does not answer.
     pub async fn offset_of(&self, partition: &TopicPartition, seek: Seek) -> Result<Offset, ClientError> {
-        list_offset(self.cluster.clone(), partition.clone(), seek).await
+        let found = list_offset(self.cluster.clone(), partition.clone(), seek).await;
+        if found.is_err() {
+            // Another broker may lead by now: who asks again has to ask that one.
+            let _ = self.cluster.refresh(std::slice::from_ref(&partition.topic)).await;
+        }
+        found
     }
 
     /// Hands out what is buffered, in the order of partitions.

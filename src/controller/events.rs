@@ -28,8 +28,7 @@ pub fn report(tracer: &Tracer, image: &MetadataImage, decided: &Decided, deleted
             Event::ControlledShutdown { broker: *broker }
         }
         MetadataRecord::Topic { name, topic_id } => {
-            let partitions = image.topic(name).map_or(0, |topic| topic.partitions.len() as i32);
-            Event::TopicCreated { topic: name.as_str().into(), topic_id: *topic_id, partitions, configs: Vec::new() }
+            Event::TopicCreated { topic: name.as_str().into(), topic_id: *topic_id }
         }
         MetadataRecord::RemoveTopic { topic_id } => {
             let topic = deleted.expect("the caller looked the topic up before it was removed");

@@ -33,6 +33,10 @@ const POLL: Duration = Duration::from_secs(1);
 pub async fn produce(name: String, bootstrap: Vec<String>, config: ProducerConfig, sending: Sending) {
     let cluster = Cluster::new(config.cluster.clone(), bootstrap);
     let producer = Producer::new(config, cluster, World::current().tracer(&name));
+    let padding = match sending.padding_bytes {
+        0 => Vec::new(),
+        bytes => vec![("padding".to_owned(), Some(Bytes::from(vec![b'.'; bytes as usize])))],
+    };
     for n in 0..sending.count {
         let text = |template: &str| Bytes::from(template.replace("{n}", &n.to_string()));
         let record = ProducerRecord {
@@ -40,6 +44,7 @@ pub async fn produce(name: String, bootstrap: Vec<String>, config: ProducerConfi
             partition: sending.partition.and_then(|partition| i32::try_from(partition).ok()),
             key: sending.key.as_deref().map(text),
             value: Some(text(&sending.value)),
+            headers: padding.clone(),
             ..ProducerRecord::default()
         };
         // What becomes of the record is in the history.

@@ -50,7 +50,7 @@ fn words(event: &Event) -> Option<String> {
         Event::BrokerFenced { broker, reason } => format!("fenced b{broker}: {reason}"),
         Event::BrokerUnfenced { broker } => format!("unfenced b{broker}"),
         Event::ControlledShutdown { broker } => format!("b{broker} asks for a controlled shutdown"),
-        Event::TopicCreated { topic, partitions, .. } => format!("topic {topic} created with {partitions} partitions"),
+        Event::TopicCreated { topic, .. } => format!("topic {topic} created"),
         Event::TopicDeleted { topic, .. } => format!("topic {topic} deleted"),
         Event::ConfigChanged { topic, name, value } => {
             format!("{topic}: {name} = {}", value.as_deref().unwrap_or("default"))

@@ -33,7 +33,7 @@ fn head(manifest: &Manifest) -> String {
     let verdict = &manifest.verdict;
     let mut text = format!("{}\n\n  {}\n", verdict.sentence, manifest.title);
     if let Some(teaches) = &manifest.teaches {
-        text.push_str(&format!("  {teaches}.\n"));
+        text.push_str(&format!("  {teaches}\n"));
     }
     text.push_str(&format!("\n  run      {}: {}\n", run_name(manifest), outcome(verdict)));
     text.push_str(&format!("  replay   {}\n", replay_command(manifest)));

@@ -121,6 +121,8 @@ pub struct Sending {
     pub key: Option<String>,
     /// Value of each, where `{n}` is its number.
     pub value: String,
+    /// Bytes of a header that makes each record larger and says nothing.
+    pub padding_bytes: u64,
 }
 
 /// What a consumer reads.
@@ -195,6 +197,8 @@ pub struct StepChange {
     pub actions: Option<Spot<Vec<Action>>>,
     /// Another bound.
     pub within: Option<Duration>,
+    /// Another note.
+    pub note: Option<String>,
 }
 
 /// A question to a class.
@@ -322,6 +326,8 @@ impl Client {
                 fields.push(format!("every = {}", time(sending.every)));
                 fields.extend(sending.key.as_ref().map(|key| format!("key = {}", quoted(key))));
                 fields.push(format!("value = {}", quoted(&sending.value)));
+                fields
+                    .extend((sending.padding_bytes > 0).then(|| format!("padding_bytes = {}", sending.padding_bytes)));
                 line(out, "send", format!("{{ {} }}", fields.join(", ")));
             }
             Work::Read(reading) => {
@@ -405,6 +411,7 @@ impl StepChange {
         if let Some(within) = self.within {
             line(out, "within", time(within));
         }
+        optional(out, "note", self.note.as_ref());
     }
 }
 

@@ -149,6 +149,9 @@ fn client(table: &mut Table<'_>) -> Result<Client, Problem> {
     Ok(Client { name, work, config: settings(table.take("config"))? })
 }
 
+/// Most padding of a record: a batch has to fit into `max.message.bytes`.
+const PADDING_MAX_BYTES: u64 = 1_000_000;
+
 fn sending(mut table: Table<'_>, client: &str) -> Result<Sending, Problem> {
     let topic = table.need("topic").and_then(source::text)?;
     let count = table.need("count").and_then(source::number)?;
@@ -159,6 +162,10 @@ fn sending(mut table: Table<'_>, client: &str) -> Result<Sending, Problem> {
     if let Some(fixed) = value.as_ref().filter(|value| !value.value.contains("{n}")) {
         return Err(Problem::at(fixed.at, "a value needs `{n}`, so that every record can be told from the others"));
     }
+    let padding = table.number("padding_bytes")?;
+    if let Some(wrong) = padding.as_ref().filter(|padding| padding.value > PADDING_MAX_BYTES) {
+        return Err(Problem::at(wrong.at, format!("expected at most {PADDING_MAX_BYTES} bytes")));
+    }
     let sending = Sending {
         topic,
         partition: table.number("partition")?.map(|partition| partition.value),
@@ -166,6 +173,7 @@ fn sending(mut table: Table<'_>, client: &str) -> Result<Sending, Problem> {
         every: table.duration("every")?.map_or(Duration::from_millis(100), |every| every.value),
         key: plain(table.text("key")?),
         value: plain(value).unwrap_or_else(|| format!("{client}-{{n}}")),
+        padding_bytes: padding.map_or(0, |padding| padding.value),
     };
     table.finish()?;
     Ok(sending)
@@ -308,6 +316,7 @@ fn step_change(value: Value<'_>) -> Result<StepChange, Problem> {
         on: event(&mut table)?,
         actions: table.text("do")?.map(|text| actions(&text)).transpose()?,
         within: table.duration("within")?.map(|within| within.value),
+        note: plain(table.text("note")?),
     };
     table.finish()?;
     Ok(change)

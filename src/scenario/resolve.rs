@@ -312,7 +312,8 @@ fn nodes(scenario: &Scenario, cast: &Cast) -> Result<BTreeMap<String, NodeConfig
             true => set("listeners", format!("CONTROLLER://{name}:9093")),
             false => set("listeners", format!("PLAINTEXT://{name}:9092")),
         }
-        set("log.dirs", "data".to_owned());
+        // A file system of its own, made before the node was.
+        set("log.dirs", "/".to_owned());
         if let Some(rack) = rack {
             set("broker.rack", rack.to_owned());
         }

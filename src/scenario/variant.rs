@@ -48,6 +48,7 @@ pub fn overlay(scenario: &Scenario, variant: &Variant) -> Result<(Scenario, Vec<
         }
         step.actions = change.actions.clone().unwrap_or_else(|| step.actions.clone());
         step.within = change.within.unwrap_or(step.within);
+        step.note = change.note.clone().or_else(|| step.note.take());
         let to = match change.off {
             true => "left out".to_owned(),
             false => format!("{}: {}", step.trigger(), super::action::show(&step.actions.value)),

@@ -53,11 +53,15 @@ struct Registration {
 }
 
 /// What a replica said of its log.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Replica {
     end: Option<i64>,
     high_watermark: Option<i64>,
     flushed: i64,
+    /// Who leads as far as it knows: itself, another, or nobody.
+    leader: Option<String>,
+    /// The newest leader epoch in which its fetch reached a leader.
+    fetched_in: Option<i64>,
 }
 
 /// Counts of a client.
@@ -103,6 +107,11 @@ impl View {
             }
             Event::NodeStopped { .. } => {
                 self.running.remove(node);
+                for ((_, host), replica) in &mut self.replicas {
+                    if host == node {
+                        (replica.leader, replica.fetched_in) = (None, None);
+                    }
+                }
             }
             Event::PartitionChanged { partition, leader, leader_epoch, replicas, isr, .. } => {
                 let names = |ids: &[NodeId]| ids.iter().map(|id| broker(*id)).collect();
@@ -134,6 +143,10 @@ impl View {
             Event::AuditReachedEnd { partition, .. } => {
                 self.audited.insert(partition.clone());
             }
+            Event::FollowerFetched { partition, follower, leader_epoch, .. } => {
+                let replica = self.replicas.entry((partition.clone(), broker(*follower).into())).or_default();
+                replica.fetched_in = Some(i64::from(leader_epoch.0));
+            }
             other => self.take_log(node, other),
         }
     }
@@ -154,11 +167,17 @@ impl View {
                 replica.flushed = replica.flushed.min(to.0);
             }),
             Event::Flushed { partition, end_offset } => change(partition, &|replica| replica.flushed = end_offset.0),
-            Event::BecameLeader { partition, high_watermark, .. } => {
-                change(partition, &|replica| replica.high_watermark = Some(high_watermark.0));
+            Event::BecameLeader { partition, high_watermark, .. } => change(partition, &|replica| {
+                replica.high_watermark = Some(high_watermark.0);
+                replica.leader = Some(node.to_string());
+            }),
+            Event::BecameFollower { partition, leader, high_watermark, end_offset, .. } => {
+                change(partition, &|replica| {
+                    (replica.end, replica.high_watermark) = (Some(end_offset.0), Some(high_watermark.0));
+                    replica.leader = (*leader != NodeId::NONE).then(|| broker(*leader));
+                });
             }
-            Event::BecameFollower { partition, high_watermark, end_offset, .. }
-            | Event::HighWatermark { partition, high_watermark, end_offset, .. } => change(partition, &|replica| {
+            Event::HighWatermark { partition, high_watermark, end_offset, .. } => change(partition, &|replica| {
                 (replica.end, replica.high_watermark) = (Some(end_offset.0), Some(high_watermark.0));
             }),
             _ => {}
@@ -197,7 +216,7 @@ impl View {
                 Some(term) => self.nodes(term).into_iter().next(),
                 None => self.partitions.get(&partition).and_then(|registration| registration.leader.clone()),
             };
-            self.replicas.get(&(partition, node?.into())).copied()
+            self.replicas.get(&(partition, node?.into()))
         };
         let counts = || self.clients.get(arguments[0].name()).copied().unwrap_or_default();
         let node = || self.nodes(&arguments[0]).into_iter().next();
@@ -211,6 +230,7 @@ impl View {
             "replicas" => Value::Nodes(registration().map_or(Vec::new(), |registration| registration.replicas.clone())),
             "size" => Value::Number(i64::try_from(self.nodes(&arguments[0]).len()).ok()),
             "epoch" => Value::Number(registration().map(|registration| registration.epoch)),
+            "leader_known" => Value::Node(replica().and_then(|replica| replica.leader.clone())),
             "hw" => Value::Number(replica().and_then(|replica| replica.high_watermark)),
             "leo" => Value::Number(replica().and_then(|replica| replica.end)),
             "flushed" => Value::Number(replica().map(|replica| replica.flushed)),
@@ -298,7 +318,8 @@ impl View {
         brokers.all(|(name, _)| self.registered.contains(name) && !self.fenced.contains(name))
     }
 
-    /// What keeps the cluster from being whole: every partition with a leader, a full ISR and equal logs.
+    /// What keeps the cluster from being whole: every partition with a leader, a full ISR, followers that copy, and
+    /// equal logs.
     pub fn unsettled(&self) -> Option<String> {
         if let Some((name, _)) = self.cast.brokers.iter().find(|(name, _)| self.fenced.contains(name)) {
             return Some(format!("{name} is fenced"));
@@ -311,13 +332,16 @@ impl View {
             if registration.isr.len() < registration.replicas.len() {
                 return Some(format!("the ISR of {partition} is [{}]", registration.isr.join(", ")));
             }
-            let end =
-                |name: &str| self.replicas.get(&(partition.clone(), name.into())).map(|r| (r.end, r.high_watermark));
-            let leads = end(leader);
-            let whole = leads.is_some_and(|(end, high_watermark)| end == high_watermark);
-            let behind =
-                registration.replicas.iter().find(|name| !whole || end(name).map(|r| r.0) != leads.map(|r| r.0));
-            behind.map(|name| format!("{name} has not all of {partition}"))
+            let replica = |name: &str| self.replicas.get(&(partition.clone(), name.into()));
+            let leads = replica(leader).filter(|leads| leads.end == leads.high_watermark);
+            let leads = leads.filter(|leads| leads.leader.as_ref() == Some(leader));
+            let copies = |name: &str| replica(name).is_some_and(|r| r.fetched_in == Some(registration.epoch));
+            let whole = |name: &str| {
+                let equal = leads.zip(replica(name)).is_some_and(|(leads, r)| leads.end == r.end);
+                equal && (name == leader || copies(name))
+            };
+            let behind = registration.replicas.iter().find(|name| !whole(name));
+            behind.map(|name| format!("{name} has not all of {partition}, or does not copy from {leader} yet"))
         })
     }
 

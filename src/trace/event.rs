@@ -144,8 +144,8 @@ pub enum Event {
     BrokerUnfenced { broker: NodeId },
     /// A broker asked for a controlled shutdown.
     ControlledShutdown { broker: NodeId },
-    /// A topic was created.
-    TopicCreated { topic: Arc<str>, topic_id: TopicId, partitions: i32, configs: Vec<(Arc<str>, Arc<str>)> },
+    /// A topic was created; each of its partitions follows as a [`Event::PartitionChanged`].
+    TopicCreated { topic: Arc<str>, topic_id: TopicId },
     /// A topic was deleted.
     TopicDeleted { topic: Arc<str>, topic_id: TopicId },
     /// A topic's setting changed; `value` is `None` where it was removed.
