@@ -203,7 +203,7 @@ impl Leader {
         }
         let mut isr = self.isr.clone();
         isr.insert(follower);
-        Some(self.propose(isr, format!("{follower} has caught up at {offset}")))
+        Some(self.propose(isr, format!("broker {follower} has caught up at {offset}")))
     }
 
     /// Looks for followers that have not been caught up for too long. Returns an ISR without them to propose.
@@ -222,7 +222,9 @@ impl Leader {
         }
         let isr = self.isr.iter().copied().filter(|member| !lagging.contains(member)).collect();
         let names: Vec<String> = lagging.iter().map(NodeId::to_string).collect();
-        let reason = format!("{} lagged for more than {} ms", names.join(" and "), self.start.lag_max.as_millis());
+        let word = if names.len() == 1 { "broker" } else { "brokers" };
+        let lag_max_ms = self.start.lag_max.as_millis();
+        let reason = format!("{word} {} lagged for more than {lag_max_ms} ms", names.join(" and "));
         Some(self.propose(isr, reason))
     }
 

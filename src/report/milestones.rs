@@ -1,7 +1,9 @@
 //! The run in its rare events: steps, faults, processes, elections, ISR changes, truncations, client errors.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    base::NodeId,
+    base::{NodeId, TopicPartition},
     check::invariants::Brokers,
     trace::{Election, Event, StopKind, journal::Entry},
 };
@@ -11,7 +13,14 @@ const LINES_MAX: usize = 200;
 
 /// One line for each milestone, in order.
 pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
-    let milestones = entries.iter().filter_map(|entry| Some((entry, words(&entry.event)?)));
+    // Why a leader asked for another ISR: the controller only knows that it did.
+    let mut wanted: BTreeMap<&TopicPartition, &str> = BTreeMap::new();
+    let milestones = entries.iter().filter_map(|entry| {
+        if let Event::IsrProposed { partition, reason, .. } = &entry.event {
+            wanted.insert(partition, reason);
+        }
+        Some((entry, words(&entry.event, &wanted)?))
+    });
     let mut lines: Vec<String> =
         milestones.map(|(entry, words)| format!("{:>9}  {:<9} {words}", entry.time, entry.node)).collect();
     let all = lines.len();
@@ -23,15 +32,13 @@ pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
 }
 
 /// What a milestone says; `None` for everything frequent.
-fn words(event: &Event) -> Option<String> {
+fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<String> {
     Some(match event {
-        Event::StepFired { step, action, note } => {
-            let note = note.as_ref().map(|note| format!(" - {note}")).unwrap_or_default();
-            format!("step {step}: {action}{note}")
-        }
+        Event::StepFired { step, action, note: Some(note) } if action == "nothing" => format!("step {step}: {note}"),
+        Event::StepFired { step, action, note: Some(note) } => format!("step {step}: {action} - {note}"),
+        Event::StepFired { step, action, note: None } => format!("step {step}: {action}"),
         Event::SettleBegan => "everything is healed and restarted; waiting for the cluster to settle".into(),
         Event::Settled => "settled".into(),
-        Event::FaultBegan { fault } => format!("fault begins: {fault}"),
         Event::FaultEnded { fault } => format!("fault ends: {fault}"),
         Event::NodeStarted { incarnation: 1 } => return None,
         Event::NodeStarted { .. } => "started again".into(),
@@ -42,6 +49,9 @@ fn words(event: &Event) -> Option<String> {
         Event::NodeResumed => "resumed".into(),
         Event::UnsyncedLost { files, bytes } => {
             format!("lost {bytes} bytes of {} files that were not synced", files.len())
+        }
+        Event::Truncated { partition, to, why, .. } if **why == *"recovery" => {
+            format!("{partition}: checked after the unclean stop and cut at {to}, where nothing sound follows")
         }
         Event::Truncated { partition, from, to, why } => format!("{partition}: truncated [{to}, {from}), {why}"),
         Event::IsrRefused { partition, error } => {
@@ -57,6 +67,8 @@ fn words(event: &Event) -> Option<String> {
         }
         Event::PartitionChanged { partition, leader, leader_epoch, isr, election, reason, .. } => {
             let isr = Brokers(isr);
+            let known = wanted.get(partition).filter(|_| reason.ends_with("asked for it"));
+            let reason = known.copied().unwrap_or(reason);
             match election {
                 Election::None => format!("{partition}: ISR {isr} ({reason})"),
                 Election::Offline => format!("{partition}: nobody leads, ISR {isr} ({reason})"),

@@ -4,11 +4,14 @@ use std::fmt::Write;
 
 use super::{
     Manifest, Recorded, milestones,
-    terminal::{lost_lines, outcome, replay_command, run_name},
+    terminal::{lost_lines, offsets, outcome, replay_command, run_name},
 };
-use crate::check::{
-    Finding, Lost, Status,
-    story::{Life, Line, Moment},
+use crate::{
+    base::Offset,
+    check::{
+        Finding, Lost, Status,
+        story::{Life, Line, Moment},
+    },
 };
 
 /// The whole text.
@@ -126,9 +129,10 @@ pub(super) fn life(lost: &Lost, sharers: &[&Lost]) -> String {
         && !rest.is_empty()
     {
         let from = shared_from(lost, sharers);
-        let offsets: Vec<String> = rest.iter().map(|other| other.offset.to_string()).collect();
-        let (count, offsets) = (sharers.len(), offsets.join(", "));
-        text.push_str(&format!("  (one of {count}; @{offsets} share this story from line {from} on)"));
+        let others: Vec<Offset> = rest.iter().map(|other| other.offset).collect();
+        let (count, others) = (sharers.len(), offsets(&others));
+        let share = if rest.len() == 1 { "shares" } else { "share" };
+        text.push_str(&format!("  (one of {count}; @ {others} {share} this story from line {from} on)"));
     }
     text.push('\n');
     let width = lines.iter().map(|line| line.node.len()).max().unwrap_or(0);

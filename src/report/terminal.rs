@@ -3,10 +3,13 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use super::Manifest;
-use crate::check::{Cause, Claim, Status, Verdict};
+use crate::{
+    base::Offset,
+    check::{Cause, Claim, Status, Verdict},
+};
 
-/// Most offsets named for one partition; the rest is counted.
-const OFFSETS_MAX: usize = 12;
+/// Most runs of offsets named for one partition; the rest is counted.
+const RUNS_MAX: usize = 12;
 
 /// A line with the verdict of the run; then, indented, what was lost and why, what is not as expected, and the command
 /// that runs it again, where there is any of it.
@@ -51,17 +54,28 @@ pub(super) fn outcome(verdict: &Verdict) -> String {
 
 /// The lost records, a line for each partition and cause.
 pub(super) fn lost_lines(verdict: &Verdict) -> Vec<String> {
-    let mut groups: BTreeMap<(String, Cause), Vec<String>> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, Cause), Vec<Offset>> = BTreeMap::new();
     for lost in &verdict.lost {
-        groups.entry((lost.partition.to_string(), lost.cause)).or_default().push(lost.offset.to_string());
+        groups.entry((lost.partition.to_string(), lost.cause)).or_default().push(lost.offset);
     }
-    let line = |((partition, cause), offsets): ((String, Cause), Vec<String>)| {
-        let more = offsets.len().saturating_sub(OFFSETS_MAX);
-        let named = offsets.iter().take(OFFSETS_MAX).cloned().collect::<Vec<_>>().join(", ");
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("lost {partition} @ {named}{more}: {} ({cause})", cause.reason())
+    let line = |((partition, cause), lost): ((String, Cause), Vec<Offset>)| {
+        format!("lost {partition} @ {}: {} ({cause})", offsets(&lost), cause.reason())
     };
     groups.into_iter().map(line).collect()
+}
+
+/// Ascending offsets, those that follow each other as `4 to 19`.
+pub(super) fn offsets(offsets: &[Offset]) -> String {
+    let runs: Vec<&[Offset]> = offsets.chunk_by(|a, b| a.next() == *b).collect();
+    let show = |run: &&[Offset]| match run {
+        [first, _, .., last] => vec![format!("{first} to {last}")],
+        few => few.iter().map(Offset::to_string).collect(),
+    };
+    let named = runs.iter().take(RUNS_MAX).flat_map(show).collect::<Vec<_>>().join(", ");
+    match runs.iter().skip(RUNS_MAX).map(|run| run.len()).sum::<usize>() {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 /// The run as one JSON object on one line, for programs; `schema` tells its version.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::words::brokers;
+use super::words::{brokers, one_of};
 use crate::{
     base::NodeId,
     check::{Cause, Plan},
@@ -78,8 +78,8 @@ fn sets(facts: &Facts<'_>) -> String {
              {electable}."
         ),
         Cause::TruncatedToHighWatermark => format!(
-            "the promise needed {needed}; {elected} had a copy, threw it away when it came back as a follower, and the \
-             election accepted any of {electable}."
+            "the promise needed {needed}; {elected} had a copy and threw it away when it followed a new leader, and the \
+             election still accepted any of {electable}."
         ),
         Cause::AcknowledgedByAStaleLeader => {
             format!("the promise needed {needed}, and {elected} had been elected already, who is not one of them.")
@@ -120,10 +120,10 @@ fn remedies(facts: &Facts<'_>) -> Vec<String> {
 }
 
 fn unclean(facts: &Facts<'_>) -> Vec<String> {
-    let keeper = brokers(&facts.needed());
+    let keeper = one_of(&facts.needed());
     let mut sentences = vec![format!(
-        "It would have lived with unclean.leader.election.enable=false: the partition stays offline until one of \
-         {keeper} returns."
+        "It would have lived with unclean.leader.election.enable=false: the partition stays offline until {keeper} \
+         returns."
     )];
     if facts.min_isr() > 1 {
         if !facts.acks_all() {

@@ -111,6 +111,8 @@ struct Walk<'a> {
     leader: NodeId,
     leader_epoch: LeaderEpoch,
     isr: Vec<NodeId>,
+    /// Why a leader asked for another ISR the last time.
+    isr_wanted: Option<Arc<str>>,
     replicas: Vec<NodeId>,
     ends: BTreeMap<NodeId, Offset>,
     /// The newest election, whether or not it decided anything.
@@ -151,6 +153,7 @@ impl<'a> Walk<'a> {
             leader: NodeId::NONE,
             leader_epoch: LeaderEpoch::UNKNOWN,
             isr: Vec::new(),
+            isr_wanted: None,
             replicas: Vec::new(),
             ends: BTreeMap::new(),
             last_election: None,
@@ -175,6 +178,8 @@ impl<'a> Walk<'a> {
 
     fn observe(&mut self, entry: &Entry) {
         match &entry.event {
+            // A step that only waits is nothing that happened to the record.
+            Event::StepFired { action, .. } if action == "nothing" => {}
             Event::StepFired { step, action, .. } => self.line(entry, format!("step {step}: {action}"), false),
             Event::NodeStarted { incarnation } => self.node_started(entry, *incarnation),
             Event::NodeStopped { how } => self.node_stopped(entry, *how),
@@ -208,6 +213,10 @@ impl<'a> Walk<'a> {
     fn partition_event(&mut self, entry: &Entry) {
         if let Event::PartitionChanged { .. } = &entry.event {
             self.partition_changed(entry);
+            return;
+        }
+        if let Event::IsrProposed { reason, .. } = &entry.event {
+            self.isr_wanted = Some(reason.clone());
             return;
         }
         let Some(node) = broker_id(&entry.node) else { return };
@@ -299,7 +308,11 @@ impl<'a> Walk<'a> {
             _ => Copy::Cut,
         };
         self.copies.insert(node, after);
-        self.line(entry, format!("truncated [{to}, {from}): {}", words::truncation(why, self.leader, to)), true);
+        let text = match why {
+            "recovery" => format!("checked its log after the unclean stop and cut it at {to}: nothing sound follows"),
+            why => format!("truncated [{to}, {from}): {}", words::truncation(why, self.leader, to)),
+        };
+        self.line(entry, text, true);
         self.note_copy_gone(entry.id);
         self.leader_lost_it(entry.id, node);
     }
@@ -333,9 +346,13 @@ impl<'a> Walk<'a> {
         let isr_before = self.isr.clone();
         let begins = *leader != NodeId::NONE && *leader_epoch > self.leader_epoch;
         let shrank = isr.len() < self.isr.len();
+        let reason = match self.isr_wanted.take() {
+            Some(wanted) if reason.ends_with("asked for it") => wanted,
+            _ => reason.clone(),
+        };
         let end = self.ends.get(leader).copied().unwrap_or(Offset::ZERO);
         let text = if begins {
-            words::elected(*election, *leader, *leader_epoch, end, reason)
+            words::elected(*election, *leader, *leader_epoch, end, &reason)
         } else if *leader == NodeId::NONE {
             format!("nobody leads: {reason}")
         } else if shrank {

@@ -32,10 +32,17 @@ pub(super) fn truncation(why: &str, leader: NodeId, to: Offset) -> String {
         "high-watermark" => {
             format!("its own high watermark was {to}, and before 0.11 a follower keeps nothing above it")
         }
-        "recovery" => "what is after it did not pass the check of the log".into(),
         "out-of-range" => format!("it starts again where the log of b{leader} does"),
         "deleted" => "the replica was deleted".into(),
         other => other.into(),
+    }
+}
+
+/// One broker by its name, several as `one of {b1, b2}`.
+pub(super) fn one_of(nodes: &[NodeId]) -> String {
+    match nodes {
+        [only] => format!("b{only}"),
+        many => format!("one of {}", brokers(many)),
     }
 }
 
@@ -67,6 +74,7 @@ pub(super) fn partition_of(event: &Event) -> Option<&TopicPartition> {
         | Event::Flushed { partition, .. }
         | Event::HighWatermark { partition, .. }
         | Event::ProduceAnswered { partition, .. }
+        | Event::IsrProposed { partition, .. }
         | Event::PartitionChanged { partition, .. } => Some(partition),
         _ => None,
     }
