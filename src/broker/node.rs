@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    config::NodeConfig,
+    config::{Endpoint, NodeConfig},
     controller_channel::ControllerChannel,
     fetcher::Fetcher,
     isr_changes,
@@ -30,7 +30,7 @@ use crate::{
     },
     rpc::{self, Options, Shutdown},
     runtime::{clock, disk::Disk, net::Listener, task},
-    storage::{LogDirectory, MetaProperties, StorageError},
+    storage::{LogDirectory, StorageError},
     trace::Tracer,
 };
 
@@ -54,9 +54,6 @@ pub enum NodeError {
     /// Its place in the cluster.
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),
-    /// The log directory is not formatted.
-    #[error("{0}")]
-    NotFormatted(String),
 }
 
 /// What a node is started with.
@@ -82,44 +79,42 @@ pub struct NodeOptions {
 pub async fn run(options: NodeOptions) -> Result<(), NodeError> {
     let NodeOptions { config, disk, switches, tracer, shutdown, ready } = options;
     let config = Arc::new(config);
-    let Some(meta) = MetaProperties::read(&disk).await? else {
-        let hint = "format it first: highwater storage format --config server.properties";
-        return Err(NodeError::NotFormatted(format!("{} is not formatted; {hint}", disk.describe(""))));
+    let directory = LogDirectory::open(disk.clone(), config.node_id, switches, tracer.clone()).await?;
+    let controller_listener = match &config.controller_listener {
+        Some(endpoint) if config.is_controller => Some(listen(endpoint).await?),
+        _ => None,
     };
     // The controller stops after the broker, which asks it for leave.
     let controller_shutdown = if config.is_broker { Shutdown::default() } else { shutdown.clone() };
-    let controller = match &config.controller_listener {
-        Some(endpoint) if config.is_controller => {
-            let listener = listen(&endpoint.address()).await?;
-            let settings = controller_config(&config, &meta.cluster_id, switches);
-            let run = crate::controller::node::run(
-                settings,
-                disk.clone(),
-                listener,
-                tracer.clone(),
-                controller_shutdown.clone(),
-            );
-            Some(task::spawn(run))
+    let settings = controller_config(&config, &directory.meta().cluster_id, switches);
+    let controller = controller_listener.map(|listener| {
+        let shutdown = controller_shutdown.clone();
+        let run = crate::controller::node::run(settings, disk, listener, tracer.clone(), shutdown);
+        async { task::spawn(run).await.unwrap_or_else(|error| panic!("the controller's task ended: {error}")) }
+    });
+    if !config.is_broker {
+        if let Some(controller) = controller {
+            controller.await?;
         }
-        _ => None,
-    };
-    let config_is_broker = config.is_broker;
-    let outcome = match config_is_broker {
-        true => run_broker(config, disk, meta, switches, tracer, shutdown, ready).await,
-        false => Ok(()),
-    };
-    if config_is_broker {
-        controller_shutdown.trigger();
+        return Ok(());
     }
-    if let Some(controller) = controller {
-        controller.await.unwrap_or_else(|error| panic!("the controller's task ended: {error}"))?;
-    }
+    let broker = run_broker(config, directory, switches, tracer, shutdown, ready);
+    let Some(controller) = controller else { return broker.await };
+    tokio::pin!(controller);
+    let outcome = tokio::select! {
+        biased;
+        // Without its controller, whose log has failed, the process cannot go on.
+        ended = &mut controller => return Ok(ended?),
+        outcome = broker => outcome,
+    };
+    controller_shutdown.trigger();
+    controller.await?;
     outcome
 }
 
-async fn listen(address: &str) -> Result<Listener, NodeError> {
-    let failed = |error: std::io::Error| NodeError::Listen { address: address.to_owned(), problem: error.to_string() };
-    Listener::bind(address).await.map_err(failed)
+async fn listen(endpoint: &Endpoint) -> Result<Listener, NodeError> {
+    let address = endpoint.address();
+    Listener::bind(&address).await.map_err(|error| NodeError::Listen { address, problem: error.to_string() })
 }
 
 fn limits(config: &NodeConfig) -> Options {
@@ -145,15 +140,13 @@ fn controller_config(config: &NodeConfig, cluster_id: &str, switches: Switches) 
 
 async fn run_broker(
     config: Arc<NodeConfig>,
-    disk: Disk,
-    meta: MetaProperties,
+    directory: LogDirectory,
     switches: Switches,
     tracer: Tracer,
     shutdown: Shutdown,
     ready: Arc<Notify>,
 ) -> Result<(), NodeError> {
-    let node = config.node_id;
-    let directory = LogDirectory::open(disk, node, switches, tracer.clone()).await?;
+    let (node, meta) = (config.node_id, directory.meta().clone());
     let previous_epoch = directory.previous_broker_epoch();
     let (isr_changes, proposals) = mpsc::unbounded_channel();
     let context =
@@ -194,7 +187,7 @@ async fn run_broker(
     let serve = async {
         cache.caught_up().await;
         for endpoint in &config.listeners {
-            let listener = listen(&endpoint.address()).await?;
+            let listener = listen(endpoint).await?;
             task::spawn(rpc::serve(listener, service.clone(), limits(&config), serving.clone()));
         }
         task::spawn(announce(registration.clone(), ready, background.clone()));

@@ -1,6 +1,6 @@
 //! `serve` and `storage`: a real node.
 
-use std::{path::Path, sync::Arc};
+use std::{io::IsTerminal, path::Path, sync::Arc};
 
 use rand::Rng;
 use tokio::sync::Notify;
@@ -12,18 +12,18 @@ use super::{
 use crate::{
     base::{NodeId, Switches, TopicId},
     broker::{
-        config::{self, NodeConfig, Properties},
-        node::{self, NodeOptions},
+        config::{self, Endpoint, NodeConfig, Properties},
+        node::{self, NodeError, NodeOptions},
     },
     rpc::Shutdown,
     runtime::{disk::Disk, process, random, real, task},
-    storage::MetaProperties,
+    storage::{MetaProperties, StorageError},
     trace::{Tracer, log_sink::LogSink},
 };
 
 /// Serves clients until SIGTERM or SIGINT.
 pub fn serve(options: ServeOptions) -> Outcome {
-    start_log(options.log_format);
+    start_log(options.log_format)?;
     let switches = switches(&options.teaching)?;
     let (mut properties, data) = properties(&options)?;
     for given in &options.properties {
@@ -41,9 +41,6 @@ pub fn serve(options: ServeOptions) -> Outcome {
         let disk = Disk::at(&config.log_dir);
         if options.dev {
             format_if_new(&disk, config.node_id, None).await?;
-            let listen = config.listeners.first().map_or_else(String::new, |endpoint| endpoint.address());
-            println!("serving Kafka clients on {listen}, data in {}", config.log_dir);
-            println!("try:  kcat -b {listen} -t greetings -P    (or kafka-topics, kafka-python, librdkafka)");
         }
         let shutdown = Shutdown::default();
         let asked = shutdown.clone();
@@ -52,13 +49,42 @@ pub fn serve(options: ServeOptions) -> Outcome {
             tracing::info!("shutting down");
             asked.trigger();
         });
-        let (tracer, ready) = (Tracer::new(config.node_id.to_string(), Arc::new(LogSink)), Arc::new(Notify::new()));
+        let ready = Arc::new(Notify::new());
+        task::spawn(announce(ready.clone(), &config, options.dev));
+        let (tracer, log_dir) = (Tracer::new(config.node_id.to_string(), Arc::new(LogSink)), config.log_dir.clone());
         let node = NodeOptions { config, disk, switches, tracer, shutdown, ready };
-        node::run(node).await.map_err(Failure::failed)
+        node::run(node).await.map_err(|error| explain(&error, &log_dir))
     };
     let outcome = real::block_on(threads, run).map_err(Failure::failed)?;
     drop(data);
     outcome.map(|()| exit::OK)
+}
+
+/// Says where the node serves, once it does.
+fn announce(ready: Arc<Notify>, config: &NodeConfig, dev: bool) -> impl Future<Output = ()> + use<> {
+    let listen = config.listeners.iter().map(|endpoint| endpoint.address()).collect::<Vec<_>>().join(",");
+    let log_dir = config.log_dir.clone();
+    async move {
+        ready.notified().await;
+        println!("serving Kafka clients on {listen}, data in {log_dir}");
+        if dev {
+            println!("try:  kcat -b {listen} -t greetings -P    (or kafka-topics, kafka-python, librdkafka)");
+        }
+    }
+}
+
+/// What ended the node, and what to do about it.
+fn explain(error: &NodeError, log_dir: &str) -> Failure {
+    let hint = match error {
+        NodeError::Listen { .. } => "; choose another address with --listen, or with listeners in the properties",
+        NodeError::Storage(StorageError::Io { .. }) => "; the log directory must be a folder that can be written",
+        _ => "",
+    };
+    let place = match error {
+        NodeError::Storage(StorageError::Io { .. }) => format!("log directory {log_dir}: "),
+        _ => String::new(),
+    };
+    Failure::failed(format!("{place}{error}{hint}"))
 }
 
 /// The properties of the file, or of a development node; and its temporary folder, which goes when it is dropped.
@@ -74,13 +100,17 @@ fn properties(options: &ServeOptions) -> Result<(Properties, Option<tempfile::Te
         }
     };
     let controller = free_address().map_err(Failure::failed)?;
+    let listen = match format!("PLAINTEXT://{}", options.listen).parse::<Endpoint>() {
+        Ok(Endpoint { port: 0, .. }) => free_address().map_err(Failure::failed)?,
+        Ok(endpoint) => endpoint.address(),
+        Err(_) => return Err(Failure::usage(format!("--listen takes host:port, not `{}`", options.listen))),
+    };
     let text = format!(
         "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{controller}\n\
          controller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://{listen},CONTROLLER://{controller}\n\
          advertised.listeners=PLAINTEXT://{listen}\ninter.broker.listener.name=PLAINTEXT\n\
          listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={data}\n\
          auto.create.topics.enable=true\n",
-        listen = options.listen,
         data = folder.display(),
     );
     let properties = Properties::parse(&text, "--dev").map_err(Failure::usage)?;
@@ -110,13 +140,14 @@ fn switches(teaching: &[String]) -> Result<Switches, Failure> {
 }
 
 async fn format_if_new(disk: &Disk, node_id: NodeId, cluster_id: Option<String>) -> Result<bool, Failure> {
-    if MetaProperties::read(disk).await.map_err(Failure::failed)?.is_some() {
+    let failed = |error: StorageError| explain(&error.into(), &disk.describe(""));
+    if MetaProperties::read(disk).await.map_err(failed)?.is_some() {
         return Ok(false);
     }
     let fresh = |name: &str| TopicId(random::stream(name).random());
     let cluster_id = cluster_id.unwrap_or_else(|| fresh("cluster-id").to_string());
     let meta = MetaProperties { cluster_id, node_id, directory_id: fresh("directory-id") };
-    meta.write(disk).await.map_err(Failure::failed)?;
+    meta.write(disk).await.map_err(failed)?;
     Ok(true)
 }
 
@@ -148,12 +179,16 @@ pub fn storage(options: StorageOptions) -> Outcome {
     }
 }
 
-fn start_log(format: Format) {
+fn start_log(format: Format) -> Result<(), Failure> {
     use tracing_subscriber::{EnvFilter, fmt};
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::try_new(&wanted)
+        .map_err(|error| Failure::usage(format!("RUST_LOG: {error} in `{wanted}`; try RUST_LOG=debug")))?;
+    let terminal = std::io::stderr().is_terminal();
+    let log = fmt().with_env_filter(filter).with_ansi(terminal).with_writer(std::io::stderr);
     match format {
         Format::Text => log.init(),
         Format::Json => log.json().init(),
     }
+    Ok(())
 }

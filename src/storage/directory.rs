@@ -165,6 +165,10 @@ impl LogDirectory {
                 Err(error) => tracing::error!(folder = entry.name, %error, "this log is offline"),
             }
         }
+        if !logs.is_empty() {
+            let stop = if self.clean { "a clean stop" } else { "an unclean stop: their tails were checked" };
+            tracing::info!("loaded {} logs after {stop}", logs.len());
+        }
         Ok(logs)
     }
 

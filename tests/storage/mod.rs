@@ -17,16 +17,12 @@ use highwater::{
     trace::Tracer,
 };
 
+use crate::temporary_folder;
+
 const FOLDER: &str = "orders-0";
 
 fn block_on<F: Future>(future: F) -> F::Output {
     real::block_on(1, future).expect("a runtime for one thread")
-}
-
-/// An empty folder, in memory where the system has such a place: what a sync means is not tested here.
-fn temporary_folder() -> tempfile::TempDir {
-    let memory = std::path::Path::new("/dev/shm");
-    tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a temporary folder")
 }
 
 /// Runs `test` on an empty folder.
