@@ -2,3 +2,4 @@
 #![cfg(madsim)]
 
 mod tidy;
+mod world;

@@ -59,6 +59,8 @@ struct Connection {
     ends: [Incarnation; 2],
     /// What side `n` sends.
     directions: [Direction; 2],
+    /// A cut link swallowed the reset that side `n` sent; it is sent again after healing.
+    swallowed_reset: [bool; 2],
 }
 
 #[derive(Default)]
@@ -190,7 +192,7 @@ impl Network {
         accepting.waiting.push_back((id, format!("{}:{}", here.host, 30_000 + id)));
         accepting.waker.take().into_iter().for_each(Waker::wake);
         let ends = [here.clone(), there.clone()];
-        self.connections.insert(id, Connection { ends, directions: Default::default() });
+        self.connections.insert(id, Connection { ends, directions: Default::default(), swallowed_reset: [false; 2] });
         Some(id)
     }
 
@@ -287,10 +289,13 @@ impl Network {
         let is_cut = self.link(&sender.host, &receiver.host).cut;
         let known = self.connections.get_mut(&due.connection).expect("it was found above");
         if due.reset {
-            if is_cut {
-                return Vec::new();
-            }
-            return self.reset_arrived(due.connection, due.side, &alive);
+            // A host without power resets nothing: it does so once it is back.
+            let (_, powered) = alive(&sender);
+            known.swallowed_reset[due.side] = is_cut && powered;
+            return match !is_cut && powered {
+                true => self.reset_arrived(due.connection, due.side, &alive),
+                false => Vec::new(),
+            };
         }
         let direction = &mut known.directions[due.side];
         direction.scheduled = false;
@@ -482,23 +487,16 @@ impl Network {
     /// Resets that a cut link swallowed are sent again once it is healed, when the peer's next segment asks for them;
     /// for peers that only wait, as a keep-alive would.
     fn retry_resets(&mut self, from: &str, to: &str, now: Time) -> Vec<Outcome> {
-        let latest: BTreeMap<Arc<str>, u32> =
-            self.connections.values().flat_map(|known| &known.ends).fold(BTreeMap::new(), |mut latest, end| {
-                let known = latest.entry(end.host.clone()).or_insert(end.number);
-                *known = (*known).max(end.number);
-                latest
-            });
-        let mut outcomes = Vec::new();
-        let stale = |known: &Connection, side: usize| {
-            let end = &known.ends[side];
-            &*end.host == from && &*known.ends[1 - side].host == to && end.number < latest[&end.host]
+        let swallowed = |known: &Connection, side: usize| {
+            known.swallowed_reset[side] && &*known.ends[side].host == from && &*known.ends[1 - side].host == to
         };
-        let ids: Vec<(u64, usize)> = self
+        let waiting: Vec<(u64, usize)> = self
             .connections
             .iter()
-            .filter_map(|(id, known)| Some((*id, (0..2).find(|side| stale(known, *side))?)))
+            .filter_map(|(id, known)| Some((*id, (0..2).find(|side| swallowed(known, *side))?)))
             .collect();
-        for (id, side) in ids {
+        let mut outcomes = Vec::new();
+        for (id, side) in waiting {
             let delay = self.link(from, to).delay() + Duration::from_millis(RETRANSMIT_MS);
             outcomes.extend(self.push(now + delay, id, side, true));
         }

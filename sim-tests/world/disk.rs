@@ -1,0 +1,166 @@
+//! What a disk keeps when its process is killed, and when its host loses power.
+
+use highwater::{
+    runtime::disk::{Disk, Open},
+    trace::{Event, StopKind},
+};
+
+use super::{Host, in_a_world, pass_ms};
+
+const PAGE_BYTES: usize = 4096;
+const SECTOR_BYTES: usize = 512;
+
+/// Content of page `page` that tells where each of its bytes belongs.
+fn page(page: usize) -> Vec<u8> {
+    (0..PAGE_BYTES).map(|at| 1 + ((page * 31 + at / SECTOR_BYTES) % 250) as u8).collect()
+}
+
+async fn write(disk: &Disk, path: &str, content: &[u8]) -> highwater::runtime::disk::File {
+    let file = disk.open(path, Open::Write).await.unwrap();
+    file.write_at(0, content).await.unwrap();
+    file
+}
+
+async fn read(disk: &Disk, path: &str) -> Option<Vec<u8>> {
+    let file = disk.open(path, Open::Read).await.ok()?;
+    Some(file.read_at(0, file.len().await.unwrap() as usize).await.unwrap().to_vec())
+}
+
+/// Crashes `a` and starts it again.
+async fn crash(world: &highwater::runtime::sim::World, how: StopKind) {
+    world.crash("a", how);
+    pass_ms(10).await;
+    world.restart("a");
+}
+
+in_a_world! {
+    fn a_killed_process_leaves_what_it_wrote_without_any_sync(world, seen) {
+        let a = Host::new(&world, "a");
+        a.run(async { write(&Disk::at(""), "log", b"not synced").await }).await.unwrap();
+        crash(&world, StopKind::Kill).await;
+        let found = a.run(async { read(&Disk::at(""), "log").await }).await.unwrap();
+        assert_eq!(found.as_deref(), Some(&b"not synced"[..]));
+        assert!(seen.all(|event| matches!(event, Event::UnsyncedLost { .. })).is_empty());
+    }
+
+    fn a_power_loss_leaves_what_was_synced_with_its_name(world, _seen) {
+        let a = Host::new(&world, "a");
+        a.run(async {
+            let disk = Disk::at("");
+            let file = write(&disk, "log", &page(1)).await;
+            file.sync().await.unwrap();
+            disk.sync_dir("").await.unwrap();
+        })
+        .await
+        .unwrap();
+        crash(&world, StopKind::Power).await;
+        let found = a.run(async { read(&Disk::at(""), "log").await }).await.unwrap();
+        assert_eq!(found, Some(page(1)));
+    }
+
+    fn a_power_loss_takes_a_part_of_the_unsynced_pages_and_tears_some_at_a_sector(world, seen) {
+        const PAGES: usize = 400;
+        let a = Host::new(&world, "a");
+        a.run(async {
+            let disk = Disk::at("");
+            let file = write(&disk, "log", &page(0)).await;
+            file.sync().await.unwrap();
+            disk.sync_dir("").await.unwrap();
+            let rest: Vec<u8> = (1..PAGES).flat_map(page).collect();
+            file.write_at(PAGE_BYTES as u64, &rest).await.unwrap();
+        })
+        .await
+        .unwrap();
+        crash(&world, StopKind::Power).await;
+        let found = a.run(async { read(&Disk::at(""), "log").await }).await.unwrap().unwrap();
+        assert_eq!(found[..PAGE_BYTES], page(0), "what was synced stays");
+        let (mut whole, mut gone, mut torn) = (0, 0, 0);
+        for number in 1..PAGES {
+            let from = (number * PAGE_BYTES).min(found.len());
+            let kept = &found[from..(from + PAGE_BYTES).min(found.len())];
+            let sound = kept.iter().zip(page(number)).take_while(|(a, b)| **a == *b).count();
+            assert_eq!(sound % SECTOR_BYTES, 0, "page {number} is torn within a sector, at {sound}");
+            assert!(kept[sound..].iter().all(|byte| *byte == 0), "page {number} has bytes that nobody wrote");
+            match sound {
+                0 => gone += 1,
+                PAGE_BYTES => whole += 1,
+                _ => torn += 1,
+            }
+        }
+        assert!(whole > 100 && gone > 100 && torn > 5, "{whole} whole, {gone} gone, {torn} torn");
+        assert_eq!(seen.all(|event| matches!(event, Event::UnsyncedLost { .. })).len(), 1);
+    }
+
+    fn a_name_is_durable_only_after_its_folder_was_synced(world, _seen) {
+        const FILES: usize = 40;
+        let a = Host::new(&world, "a");
+        a.run(async {
+            let disk = Disk::at("");
+            for number in 0..FILES {
+                let file = write(&disk, &format!("new-{number}"), b"synced").await;
+                file.sync().await.unwrap();
+            }
+        })
+        .await
+        .unwrap();
+        crash(&world, StopKind::Power).await;
+        let kept = a.run(async { Disk::at("").list("").await.unwrap().len() }).await.unwrap();
+        assert!(0 < kept && kept < FILES, "{kept} of {FILES} names reached the disk");
+    }
+
+    fn a_renamed_file_is_there_under_its_old_or_its_new_name(world, _seen) {
+        const FILES: usize = 40;
+        let a = Host::new(&world, "a");
+        a.run(async {
+            let disk = Disk::at("");
+            for number in 0..FILES {
+                write(&disk, &format!("old-{number}"), b"synced").await.sync().await.unwrap();
+            }
+            disk.sync_dir("").await.unwrap();
+            for number in 0..FILES {
+                disk.rename(&format!("old-{number}"), &format!("new-{number}")).await.unwrap();
+            }
+        })
+        .await
+        .unwrap();
+        crash(&world, StopKind::Power).await;
+        let names = a.run(async { Disk::at("").list("").await.unwrap() }).await.unwrap();
+        let new = names.iter().filter(|entry| entry.name.starts_with("new-")).count();
+        assert_eq!(names.len(), FILES, "each file has one name");
+        assert!(0 < new && new < FILES, "{new} of {FILES} renames reached the disk");
+    }
+
+    fn a_sync_makes_durable_what_was_written_before_it_began(world, _seen) {
+        let a = Host::new(&world, "a");
+        let file = a.run(async {
+            let disk = Disk::at("");
+            let file = write(&disk, "log", &page(1)).await;
+            disk.sync_dir("").await.unwrap();
+            file
+        });
+        let file = file.await.unwrap();
+        let later = file.clone();
+        let ((), ()) = tokio::join!(
+            async { file.sync().await.unwrap() },
+            async { later.write_at(0, &page(2)).await.unwrap() },
+        );
+        crash(&world, StopKind::Power).await;
+        let found = a.run(async { read(&Disk::at(""), "log").await }).await.unwrap().unwrap();
+        let sound = found.iter().zip(page(2)).take_while(|(a, b)| **a == *b).count();
+        assert_eq!(sound % SECTOR_BYTES, 0);
+        assert_eq!(found[sound..], page(1)[sound..], "behind it is what the sync made durable");
+    }
+
+    fn a_dead_process_changes_nothing_on_the_disk_any_more(world, _seen) {
+        let a = Host::new(&world, "a");
+        let file = a.run(async { write(&Disk::at(""), "log", b"before").await }).await.unwrap();
+        world.crash("a", StopKind::Kill);
+        let late = highwater::runtime::clock::timeout(std::time::Duration::from_secs(1), file.write_at(0, b"after!"));
+        assert!(late.await.is_err(), "a call of a dead process never returns");
+        world.restart("a");
+        let late = highwater::runtime::clock::timeout(std::time::Duration::from_secs(1), file.write_at(0, b"after!"));
+        assert!(late.await.is_err(), "nor when the next process runs");
+        let found = a.run(async { read(&Disk::at(""), "log").await }).await.unwrap();
+        assert_eq!(found.as_deref(), Some(&b"before"[..]));
+    }
+}
