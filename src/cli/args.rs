@@ -6,9 +6,25 @@ use clap::{Args as Options, Parser, Subcommand, ValueEnum};
 
 use crate::explore::{SeedRange, plan::Shard};
 
+/// What `--version` says.
+const VERSION: &str = if cfg!(madsim) {
+    concat!(env!("CARGO_PKG_VERSION"), " (simulation build)")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " (deployment build)")
+};
+
+/// Below the list of commands in `--help`.
+const BUILDS: &str = "\
+Two builds share these commands. `run`, `replay` and `sweep` simulate a cluster: start them with `cargo sim COMMAND`.
+`serve`, `storage`, `topics`, `produce` and `consume` work with a real one: start them with `cargo run --release -- COMMAND`.
+`list`, `check`, `explain` and `completions` are in both.
+
+Exit codes: 0 all as expected, 1 a claim broke or a command failed, 2 unknown or nothing proved, 3 the harness is at fault,
+64 wrong usage or a faulty file, 74 a result cannot be written. docs/commands.md tells more.";
+
 /// Kafka-style replication under deterministic simulation, and the same broker for real clients.
 #[derive(Debug, Parser)]
-#[command(name = "highwater", version, max_term_width = 100)]
+#[command(name = "highwater", version = VERSION, max_term_width = 100, after_help = BUILDS)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -38,6 +54,28 @@ pub enum Command {
     Produce(ProduceOptions),
     /// Print the records of a topic of a real cluster
     Consume(ConsumeOptions),
+    /// Print a completion script for a shell
+    Completions(CompletionsOptions),
+}
+
+impl Command {
+    /// Its name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "run",
+            Self::Replay(_) => "replay",
+            Self::Sweep(_) => "sweep",
+            Self::List(_) => "list",
+            Self::Check(_) => "check",
+            Self::Explain(_) => "explain",
+            Self::Serve(_) => "serve",
+            Self::Storage(_) => "storage",
+            Self::Topics(_) => "topics",
+            Self::Produce(_) => "produce",
+            Self::Consume(_) => "consume",
+            Self::Completions(_) => "completions",
+        }
+    }
 }
 
 /// How results are printed.
@@ -143,7 +181,7 @@ pub struct CheckOptions {
 
 #[derive(Debug, Options)]
 pub struct ExplainOptions {
-    /// Folder of a run, as reports/01-acks-one-leader-crash/seed-7
+    /// Folder of a run, as reports/01-acks-one-leader-crash/seed-7, or its run.json
     pub run: PathBuf,
     /// One record, as orders-0@5
     #[arg(long)]
@@ -201,8 +239,8 @@ pub enum StorageCommand {
 
 #[derive(Debug, Options)]
 pub struct Bootstrap {
-    /// A broker of the cluster
-    #[arg(long, default_value = "127.0.0.1:9092")]
+    /// A broker of the cluster, or several with commas between them
+    #[arg(long, global = true, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     pub bootstrap_server: String,
 }
 
@@ -285,6 +323,12 @@ pub struct ConsumeOptions {
     /// A consumer's property, as fetch.max.wait.ms=100
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub properties: Vec<String>,
+}
+
+#[derive(Debug, Options)]
+pub struct CompletionsOptions {
+    /// The shell
+    pub shell: clap_complete::Shell,
 }
 
 fn seconds(text: &str) -> Result<u64, String> {

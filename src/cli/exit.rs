@@ -12,15 +12,19 @@ pub const UNKNOWN: u8 = 2;
 pub const HARNESS: u8 = 3;
 /// Wrong usage, or a faulty file.
 pub const USAGE: u8 = 64;
-/// A report could not be written.
+/// A report, or a result, could not be written.
 pub const CANNOT_WRITE: u8 = 74;
 
+/// Every code with its meaning, for the documentation.
+#[cfg(test)]
+pub const ALL: &[u8] = &[OK, VIOLATED, UNKNOWN, HARNESS, USAGE, CANNOT_WRITE];
+
 /// A command that ended early: what to say on standard error, and the exit code.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The code.
     pub code: u8,
-    /// What went wrong and what to do.
+    /// What went wrong and what to do. A fault in a file begins with `file:line:column`, so that an editor finds it.
     pub message: String,
 }
 
@@ -35,7 +39,7 @@ impl Failure {
         Self { code: VIOLATED, message: message.to_string() }
     }
 
-    /// A report could not be written.
+    /// A report, or a result, could not be written.
     pub fn cannot_write(message: impl ToString) -> Self {
         Self { code: CANNOT_WRITE, message: message.to_string() }
     }
@@ -49,7 +53,7 @@ pub fn finish(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("highwater: {}", failure.message);
+            eprintln!("{}", failure.message);
             ExitCode::from(failure.code)
         }
     }

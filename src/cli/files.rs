@@ -1,12 +1,16 @@
 //! Scenario files as commands name them.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use super::exit::Failure;
-use crate::{
-    base::suggest,
-    scenario::{self, Problem, Resolved, Scenario, Spot},
-};
+use crate::scenario::{self, Problem, Resolved, Scenario, Spot, source::unknown};
+
+/// Largest scenario file, in bytes: far more than anybody writes, and little enough to read at once.
+const BYTES_MAX: usize = 1 << 20;
 
 /// A scenario that was read.
 pub struct ScenarioFile {
@@ -29,13 +33,11 @@ impl ScenarioFile {
     /// It cannot be read, or is no scenario.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let given = path.display().to_string();
-        let unreadable = |error: std::io::Error| Failure::usage(format!("{given}: {error}"));
-        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let text = read_text(path)?;
         let faulty = |problem: Problem| Failure::usage(problem.in_file(&given, &text));
         let scenario = scenario::parse(&text).map_err(faulty)?;
-        let whole = fs::canonicalize(path).map_err(unreadable)?;
-        let root = whole.ancestors().find(|folder| folder.join("Cargo.toml").exists());
-        let short = root.and_then(|root| whole.strip_prefix(root).ok()).unwrap_or(&whole);
+        let whole = fs::canonicalize(path).map_err(|error| Failure::usage(format!("{given}: {error}")))?;
+        let short = project_of(&whole).and_then(|root| whole.strip_prefix(root).ok()).unwrap_or(&whole);
         Ok(Self {
             path: short.display().to_string(),
             name: path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
@@ -50,14 +52,10 @@ impl ScenarioFile {
     /// # Errors
     /// A name or value in the file that means nothing, or a variant that it does not have.
     pub fn resolve(&self, variant: Option<&str>) -> Result<Resolved, Failure> {
-        if let Some(wanted) = variant {
-            let names = self.scenario.variants.iter().map(|variant| variant.name.value.as_str());
-            if !names.clone().any(|name| name == wanted) {
-                let near = suggest::nearest(wanted, names.clone()).map(|near| format!("; did you mean `{near}`?"));
-                let all = || format!("; it has: {}", names.collect::<Vec<_>>().join(", "));
-                let hint = near.unwrap_or_else(all);
-                return Err(Failure::usage(format!("{}: there is no variant `{wanted}`{hint}", self.given)));
-            }
+        if let Some(wanted) = variant.filter(|wanted| !self.variants().any(|name| name == *wanted)) {
+            let known: Vec<&str> = self.variants().collect();
+            let message = unknown("a variant of this scenario", wanted, known);
+            return Err(Failure::usage(format!("{}: {message}", self.given)));
         }
         let variant = variant.map(|name| Spot::new(name.to_owned(), 0));
         scenario::resolve(&self.scenario, variant.as_ref())
@@ -67,5 +65,47 @@ impl ScenarioFile {
     /// Names of the variants.
     pub fn variants(&self) -> impl Iterator<Item = &str> {
         self.scenario.variants.iter().map(|variant| variant.name.value.as_str())
+    }
+}
+
+/// The folder above `whole` that holds the project, if the file lies in one.
+pub fn project_of(whole: &Path) -> Option<&Path> {
+    whole.ancestors().find(|folder| folder.join("Cargo.toml").exists())
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let given = path.display();
+    let unreadable = |error: std::io::Error| Failure::usage(format!("{given}: {error}"));
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > BYTES_MAX {
+        return Err(Failure::usage(format!("{given}: larger than a scenario may be, which is {BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        let problem = Problem::at(good.len(), "expected UTF-8 text, found a byte that belongs to none");
+        Failure::usage(problem.in_file(&given.to_string(), &good))
+    })
+}
+
+/// The scenario files of a folder, by name; those of folders within it are not among them.
+///
+/// # Errors
+/// The folder cannot be read, or holds no scenario file.
+pub fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let given = folder.display();
+    let unreadable = |error: std::io::Error| Failure::usage(format!("{given}: {error}"));
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    match paths.is_empty() {
+        true => Err(Failure::usage(format!("{given}: there is no scenario file (*.toml) in this folder"))),
+        false => Ok(paths),
     }
 }

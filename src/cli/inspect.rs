@@ -1,18 +1,158 @@
-//! Commands that need no cluster.
+//! What needs no cluster: the catalogue of scenarios, the check of their files, the story of a recorded run.
 
-use super::{args::Command, exit::Outcome, other_build};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-/// Runs a command of either build, or says which build has it.
-pub fn run(command: Command) -> Outcome {
-    match command {
-        Command::Run(_) => other_build("run", "cargo sim"),
-        Command::Replay(_) => other_build("replay", "cargo sim"),
-        Command::Sweep(_) => other_build("sweep", "cargo sim"),
-        Command::Serve(_) => other_build("serve", "cargo run --release --"),
-        Command::Storage(_) => other_build("storage", "cargo run --release --"),
-        Command::Topics(_) => other_build("topics", "cargo run --release --"),
-        Command::Produce(_) => other_build("produce", "cargo run --release --"),
-        Command::Consume(_) => other_build("consume", "cargo run --release --"),
-        Command::List(_) | Command::Check(_) | Command::Explain(_) => other_build("list", "cargo sim"),
+use super::{
+    args::{CheckOptions, ExplainOptions, Format, ListOptions},
+    exit::{self, Failure, Outcome},
+    files::{self, ScenarioFile},
+    output::{print, print_line},
+};
+use crate::{
+    check::{Expectation, Expected},
+    report::{self, JOURNAL_FILE, MANIFEST_FILE},
+    scenario,
+};
+
+/// Version of what `list --format json` prints.
+const LIST_SCHEMA: &str = "highwater/scenario/1";
+
+/// Prints the scenarios of a folder: what each teaches, and what is expected of it and of its variants.
+pub fn list(options: &ListOptions) -> Outcome {
+    let mut worst = exit::OK;
+    for path in files::in_folder(&options.folder)? {
+        match ScenarioFile::read(&path) {
+            Ok(file) if options.format == Format::Text => print(&catalogue_text(&file))?,
+            Ok(file) => print_line(&catalogue_json(&file).to_string())?,
+            Err(failure) => {
+                eprintln!("{}", failure.message);
+                worst = failure.code;
+            }
+        }
     }
+    Ok(worst)
+}
+
+fn catalogue_text(file: &ScenarioFile) -> String {
+    let scenario = &file.scenario;
+    let mut lines = vec![format!("{}  {}", file.name, scenario.title)];
+    lines.extend(scenario.teaches.as_ref().map(|teaches| format!("    teaches  {teaches}")));
+    let expected = |expectations: &[Expectation]| match expectations.is_empty() {
+        true => "nothing else".to_owned(),
+        false => expectations.iter().map(expectation_text).collect::<Vec<_>>().join(", "),
+    };
+    lines.push(format!("    expects  {}", expected(&scenario.expect)));
+    for variant in &scenario.variants {
+        lines.push(format!("    variant  {}: {}", variant.name, expected(&variant.expect)));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// `acked-records-survive violated (1..8 lost: leader-crashed-before-replication)`.
+fn expectation_text(expectation: &Expectation) -> String {
+    let value = value_text(expectation.value);
+    let lost = expectation.lost.as_ref().map(|lost| {
+        let count = lost.count.as_ref().map(|count| match count.start() == count.end() {
+            true => format!("{} lost", count.start()),
+            false => format!("{}..{} lost", count.start(), count.end()),
+        });
+        let count = count.unwrap_or_else(|| "lost".to_owned());
+        let cause = lost.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!(" ({count}{cause})")
+    });
+    format!("{} {value}{}", expectation.claim, lost.unwrap_or_default())
+}
+
+fn value_text(value: Expected) -> &'static str {
+    match value {
+        Expected::Held => "held",
+        Expected::Violated => "violated",
+        Expected::Any => "any",
+    }
+}
+
+fn catalogue_json(file: &ScenarioFile) -> serde_json::Value {
+    let scenario = &file.scenario;
+    let variants = scenario.variants.iter().map(
+        |variant| serde_json::json!({ "name": variant.name.value, "note": variant.note, "expect": variant.expect }),
+    );
+    serde_json::json!({
+        "schema": LIST_SCHEMA,
+        "id": file.name,
+        "path": file.path,
+        "title": scenario.title,
+        "teaches": scenario.teaches,
+        "catalogue": scenario.catalogue,
+        "seed": scenario.seed,
+        "sweep": scenario.sweep,
+        "expect": scenario.expect,
+        "variants": variants.collect::<Vec<_>>(),
+    })
+}
+
+/// Reads scenario files, each as it stands and with each of its variants, and says what is wrong or brittle.
+pub fn check(options: &CheckOptions) -> Outcome {
+    let mut worst = exit::OK;
+    for path in &options.scenarios {
+        match checked(path) {
+            Ok(ok) => print_line(&ok)?,
+            Err(failure) => {
+                eprintln!("{}", failure.message);
+                worst = failure.code;
+            }
+        }
+    }
+    Ok(worst)
+}
+
+fn checked(path: &Path) -> Result<String, Failure> {
+    let file = ScenarioFile::read(path)?;
+    file.resolve(None)?;
+    for variant in file.variants() {
+        file.resolve(Some(variant)).map_err(|failure| Failure {
+            message: format!("{} (in variant `{variant}`)", failure.message),
+            ..failure
+        })?;
+    }
+    let warnings = scenario::resolve::lint(&file.scenario);
+    let told = match warnings.len() {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        count => format!(", {count} warnings"),
+    };
+    for warning in warnings {
+        let fault = warning.in_file(&file.given, &file.text);
+        eprintln!("{}:{}:{}: warning: {}", fault.file, fault.line, fault.column, fault.message);
+    }
+    let (steps, variants) = (file.scenario.steps.len(), file.scenario.variants.len());
+    Ok(format!("{}: ok ({steps} steps, {variants} variants{told})", file.given))
+}
+
+/// Tells the life of each lost record of a recorded run, or of the one record asked for.
+pub fn explain(options: &ExplainOptions) -> Outcome {
+    let folder = folder_of_run(&options.run);
+    let in_folder = |error: report::ExplainError| Failure::usage(format!("{}: {error}", folder.display()));
+    let manifest = read_part(&folder, MANIFEST_FILE, "a folder as `run` writes it, reports/SCENARIO/seed-N")?;
+    let journal = read_part(&folder, JOURNAL_FILE, "a run whose journal was kept (without --no-journal)")?;
+    let run = report::load(&manifest, &journal).map_err(in_folder)?;
+    print(&report::explain(&run, options.record.as_deref()).map_err(in_folder)?)?;
+    Ok(exit::OK)
+}
+
+/// The folder itself, or that of the manifest or the journal that was named instead.
+fn folder_of_run(given: &Path) -> PathBuf {
+    match given.parent().filter(|_| given.is_file()) {
+        Some(folder) if folder.as_os_str().is_empty() => PathBuf::from("."),
+        Some(folder) => folder.to_path_buf(),
+        None => given.to_path_buf(),
+    }
+}
+
+fn read_part(folder: &Path, name: &str, expected: &str) -> Result<String, Failure> {
+    let path = folder.join(name);
+    fs::read_to_string(&path)
+        .map_err(|error| Failure::usage(format!("{}: {error}; expected {expected}", path.display())))
 }

@@ -1,28 +1,46 @@
 //! The command line: options in, text out, exit codes.
 //!
 //! Two builds share it. What needs a simulated cluster runs in the simulation build (`cargo sim ...`), what needs a real
-//! one in the deployment build; a command that belongs to the other build says how to run it. Results go to standard
-//! output, everything else to standard error.
+//! one in the deployment build, what needs none in both; a command that belongs to the other build says how to run it.
+//! Results go to standard output, everything else to standard error.
+//!
+//! | build | module | commands |
+//! |---|---|---|
+//! | both | `inspect` | `list`, `check`, `explain` |
+//! | simulation | `simulate`, `sweep` | `run`, `replay`, `sweep` |
+//! | deployment | `serve` | `serve`, `storage` |
+//! | deployment | `topics`, `produce`, `consume` | the same, through `cluster` |
 
 mod args;
 pub mod exit;
-mod inspect;
-
 mod files;
+mod inspect;
+mod output;
 
+#[cfg(not(madsim))]
+mod cluster;
+#[cfg(not(madsim))]
+mod consume;
 #[cfg(madsim)]
 mod one_run;
+#[cfg(not(madsim))]
+mod produce;
+#[cfg(madsim)]
+mod progress;
 #[cfg(not(madsim))]
 mod serve;
 #[cfg(madsim)]
 mod simulate;
 #[cfg(madsim)]
 mod sweep;
+#[cfg(not(madsim))]
+mod topics;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
+use crate::{report::shell_word, runtime};
 use args::{Args, Command};
 use exit::{Failure, Outcome};
 
@@ -40,26 +58,53 @@ pub fn main() -> ExitCode {
     exit::finish(run(args.command))
 }
 
-#[cfg(not(madsim))]
+/// Runs a command of either build; `of_this_build` knows the others that this one has.
 fn run(command: Command) -> Outcome {
+    match command {
+        Command::List(options) => inspect::list(&options),
+        Command::Check(options) => inspect::check(&options),
+        Command::Explain(options) => inspect::explain(&options),
+        Command::Completions(options) => {
+            let mut script = Vec::new();
+            clap_complete::generate(options.shell, &mut Args::command(), "highwater", &mut script);
+            output::print(&String::from_utf8_lossy(&script))?;
+            Ok(exit::OK)
+        }
+        other => of_this_build(other),
+    }
+}
+
+#[cfg(not(madsim))]
+fn of_this_build(command: Command) -> Outcome {
     match command {
         Command::Serve(options) => serve::serve(options),
         Command::Storage(options) => serve::storage(options),
-        other => inspect::run(other),
+        Command::Topics(options) => topics::topics(&options),
+        Command::Produce(options) => produce::produce(&options),
+        Command::Consume(options) => consume::consume(&options),
+        other => other_build(other.name(), "simulation", "cargo sim"),
     }
 }
 
 #[cfg(madsim)]
-fn run(command: Command) -> Outcome {
+fn of_this_build(command: Command) -> Outcome {
     match command {
         Command::Run(options) => simulate::run(&options),
         Command::Replay(options) => simulate::replay(&options),
         Command::Sweep(options) => sweep::sweep(&options),
-        other => inspect::run(other),
+        other => other_build(other.name(), "deployment", "cargo run --release --"),
     }
 }
 
-/// The answer to a command that belongs to the other build.
-fn other_build(command: &str, how: &str) -> Outcome {
-    Err(Failure::usage(format!("`{command}` needs the other build; run it with\n    {how} {command} ...")))
+/// The answer to a command that belongs to the other build: how to run it, with the arguments that were given.
+fn other_build(command: &str, other: &str, how: &str) -> Outcome {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| shell_word(&argument.to_string_lossy())).collect();
+    let (this, arguments) = (runtime::BUILD, arguments.join(" "));
+    Err(Failure::usage(format!(
+        "`{command}` belongs to the {other} build, and this is the {this} build; run\n    {how} {arguments}"
+    )))
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use super::{
     args::RunOptions,
     exit::{self, Failure, Outcome as ExitOutcome},
     files::ScenarioFile,
+    output::print_line,
 };
 use crate::{
     engine::{self, Finished},
@@ -77,10 +78,23 @@ pub fn in_a_child(order: &Order) -> Result<Told, Failure> {
     if let Ok(told) = serde_json::from_slice(&output.stdout) {
         return Ok(told);
     }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::HARNESS);
-    let message = stderr.trim().strip_prefix("highwater: ").unwrap_or(stderr.trim()).to_owned();
-    Err(Failure { code: if code == exit::OK { exit::HARNESS } else { code }, message })
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    match output.status.code().and_then(|code| u8::try_from(code).ok()) {
+        Some(code @ (exit::HARNESS | exit::USAGE | exit::CANNOT_WRITE)) => Err(Failure { code, message: stderr }),
+        _ => {
+            let message = format!("{stderr}\nthe run ended with {}\n  again: {}", output.status, order.again());
+            Err(Failure { code: exit::HARNESS, message: message.trim().to_owned() })
+        }
+    }
+}
+
+impl Order {
+    /// The command that repeats the run.
+    fn again(&self) -> String {
+        let variant = self.variant.as_deref().map(|name| format!(" --variant {}", report::shell_word(name)));
+        let scenario = report::shell_word(&self.scenario.display().to_string());
+        format!("cargo sim run {scenario} --seed {}{}", self.seed, variant.unwrap_or_default())
+    }
 }
 
 /// The child: one run, then one line.
@@ -89,15 +103,21 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
     let file = ScenarioFile::read(path)?;
     let resolved = file.resolve(options.variant.as_deref())?;
     let seed = options.seed.unwrap_or(file.scenario.seed);
-    let hung = format!("highwater: {} seed {seed} did not end within {WATCHDOG_SECONDS} s\n", file.name);
+    let order = Order {
+        scenario: path.clone(),
+        seed,
+        variant: options.variant.clone(),
+        out: None,
+        journal: !options.no_journal,
+    };
+    let again = order.again();
+    let hung = format!("{} did not end within {WATCHDOG_SECONDS} s\n  again: {again}\n", file.name);
     child::watchdog(WATCHDOG_SECONDS, &hung, i32::from(exit::HARNESS));
     let keep = !options.no_journal && !options.no_report;
     let finished = catch_unwind(AssertUnwindSafe(|| engine::run(&resolved, seed, keep))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        let variant = options.variant.as_deref().map(|name| format!(" --variant '{name}'")).unwrap_or_default();
-        let replay = format!("cargo sim run {} --seed {seed}{variant}", file.path);
         let text = text.unwrap_or("a panic without a message");
-        Failure { code: exit::HARNESS, message: format!("{}: {text}\n  again: {replay}", file.name) }
+        Failure { code: exit::HARNESS, message: format!("{}: {text}\n  again: {again}", file.name) }
     })?;
     let faults = finished.faults;
     let recorded = record(&file, &resolved, seed, finished);
@@ -109,7 +129,7 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
         text: report::run_lines(&recorded.manifest),
         json: serde_json::from_str(&report::run_json(&recorded.manifest)).expect("it was just written"),
     };
-    println!("{}", serde_json::to_string(&told).expect("it is plain data"));
+    print_line(&serde_json::to_string(&told).expect("it is plain data"))?;
     Ok(recorded.manifest.verdict.exit)
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::{
     args::{Format, ServeOptions, StorageCommand, StorageOptions},
     exit::{self, Failure, Outcome},
+    output::print_line,
 };
 use crate::{
     base::{NodeId, Switches, TopicId},
@@ -155,7 +156,7 @@ async fn format_if_new(disk: &Disk, node_id: NodeId, cluster_id: Option<String>)
 pub fn storage(options: StorageOptions) -> Outcome {
     match options.command {
         StorageCommand::RandomUuid => {
-            println!("{}", TopicId(random::stream("random-uuid").random()));
+            print_line(&TopicId(random::stream("random-uuid").random()).to_string())?;
             Ok(exit::OK)
         }
         StorageCommand::Format { config, cluster_id, ignore_formatted } => {
@@ -164,7 +165,7 @@ pub fn storage(options: StorageOptions) -> Outcome {
                 let disk = Disk::at(&config.log_dir);
                 let place = disk.describe("");
                 if format_if_new(&disk, config.node_id, cluster_id).await? {
-                    println!("formatted {place} for node {}", config.node_id);
+                    print_line(&format!("formatted {place} for node {}", config.node_id))?;
                     return Ok(exit::OK);
                 }
                 match ignore_formatted {
@@ -181,11 +182,17 @@ pub fn storage(options: StorageOptions) -> Outcome {
 
 fn start_log(format: Format) -> Result<(), Failure> {
     use tracing_subscriber::{EnvFilter, fmt};
+<<<<<<< HEAD
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::try_new(&wanted)
         .map_err(|error| Failure::usage(format!("RUST_LOG: {error} in `{wanted}`; try RUST_LOG=debug")))?;
     let terminal = std::io::stderr().is_terminal();
     let log = fmt().with_env_filter(filter).with_ansi(terminal).with_writer(std::io::stderr);
+=======
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
+>>>>>>> 78c4241 (Commands: list, check, explain, topics, produce, consume, completions; exit codes as documented)
     match format {
         Format::Text => log.init(),
         Format::Json => log.json().init(),

@@ -1,48 +1,63 @@
 //! `run` and `replay`: single runs by seed.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{
     args::{Format, ReplayOptions, RunOptions},
     exit::{self, Failure, Outcome},
-    files::ScenarioFile,
+    files::{self, ScenarioFile},
     one_run::{self, Order, Told},
+    output::{print, print_line},
 };
-use crate::report::{MANIFEST_FILE, Manifest};
+use crate::report::{self, MANIFEST_FILE, Manifest, STORY_FILE};
 
 /// Runs scenarios, each once, and tells what became of every acknowledged record.
 pub fn run(options: &RunOptions) -> Outcome {
     if options.child {
         return one_run::child(options);
     }
-    let mut worst = exit::OK;
+    let variant = options.variant.as_deref();
+    let mut files = Vec::new();
     for path in &options.scenarios {
         let file = ScenarioFile::read(path)?;
-        file.resolve(options.variant.as_deref())?;
+        file.resolve(variant)?;
+        files.push((path, file));
+    }
+    let mut worst = exit::OK;
+    for (path, file) in files {
         let seed = options.seed.unwrap_or(file.scenario.seed);
-        eprintln!("{}: seed {seed}", file.name);
+        announce(&file.given, seed, variant);
         let order = Order {
             scenario: path.clone(),
             seed,
             variant: options.variant.clone(),
-            out: Some(options.out.clone()),
+            out: (!options.no_report).then(|| options.out.clone()),
             journal: !options.no_journal,
         };
         let told = one_run::in_a_child(&order)?;
-        show(&told, options.format);
-        if options.format == Format::Text {
-            let folder = one_run::folder(&options.out, &file.name, seed, options.variant.as_deref());
-            println!("  report: {}", folder.join(crate::report::STORY_FILE).display());
+        show(&told, options.format)?;
+        if options.format == Format::Text && !options.no_report {
+            let folder = one_run::folder(&options.out, &file.name, seed, variant);
+            print_line(&format!("  report: {}", folder.join(STORY_FILE).display()))?;
         }
         worst = worse(worst, told.outcome.exit);
     }
     Ok(worst)
 }
 
-fn show(told: &Told, format: Format) {
+/// Says which run begins, before it does: a run that hangs can be repeated too.
+fn announce(scenario: &str, seed: u64, variant: Option<&str>) {
+    let variant = variant.map(|name| format!(", variant {name}")).unwrap_or_default();
+    eprintln!("{scenario}: seed {seed}{variant}");
+}
+
+fn show(told: &Told, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Text => print!("{}", told.text),
-        Format::Json => println!("{}", told.json),
+        Format::Text => print(&told.text),
+        Format::Json => print_line(&told.json.to_string()),
     }
 }
 
@@ -57,10 +72,12 @@ pub fn replay(options: &ReplayOptions) -> Outcome {
     let (scenario, seed, variant, recorded) = match is_manifest {
         true => {
             let manifest = read_manifest(&options.run)?;
-            (PathBuf::from(&manifest.path), manifest.seed, manifest.variant.clone(), Some(manifest))
+            let scenario = scenario_of(&manifest, &options.run)?;
+            (scenario, manifest.seed, manifest.variant.clone(), Some(manifest))
         }
         false => {
             let file = ScenarioFile::read(&options.run)?;
+            file.resolve(options.variant.as_deref())?;
             let seed = options.seed.unwrap_or(file.scenario.seed);
             let folder = one_run::folder(&options.out, &file.name, seed, options.variant.as_deref());
             let path = folder.join(MANIFEST_FILE);
@@ -69,12 +86,12 @@ pub fn replay(options: &ReplayOptions) -> Outcome {
             (options.run.clone(), seed, options.variant.clone(), same)
         }
     };
-    eprintln!("{}: seed {seed}", scenario.display());
+    announce(&scenario.display().to_string(), seed, variant.as_deref());
     let order = Order { scenario, seed, variant, out: None, journal: false };
     let told = one_run::in_a_child(&order)?;
-    show(&told, options.format);
-    let (before, what) = match recorded {
-        Some(manifest) => (manifest.trace_hash, "the recorded run"),
+    show(&told, options.format)?;
+    let (before, what) = match &recorded {
+        Some(manifest) => (manifest.trace_hash.clone(), "the recorded run"),
         None => (one_run::in_a_child(&order)?.outcome.trace_hash, "a second run"),
     };
     if before == told.outcome.trace_hash {
@@ -88,8 +105,26 @@ pub fn replay(options: &ReplayOptions) -> Outcome {
     Err(Failure { code: exit::HARNESS, message })
 }
 
-fn read_manifest(path: &std::path::Path) -> Result<Manifest, Failure> {
+fn read_manifest(path: &Path) -> Result<Manifest, Failure> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
-    serde_json::from_str(&text).map_err(|error| Failure::usage(format!("{name}: not a run's manifest: {error}")))
+    report::read_manifest(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))
+}
+
+/// The scenario file of a recorded run: its path counts from the project that the record lies in, or from here.
+fn scenario_of(manifest: &Manifest, record: &Path) -> Result<PathBuf, Failure> {
+    let whole = fs::canonicalize(record).map_err(|error| Failure::usage(format!("{}: {error}", record.display())))?;
+    let of_record = files::project_of(&whole).map(|root| root.join(&manifest.path)).filter(|path| path.exists());
+    let path = of_record.unwrap_or_else(|| PathBuf::from(&manifest.path));
+    let file = ScenarioFile::read(&path)?;
+    match file.text == manifest.scenario_text {
+        true => Ok(path),
+        false => Err(Failure::usage(format!(
+            "{}: {} is not what it was when this run was recorded; run it anew with\n    cargo sim run {} --seed {}",
+            record.display(),
+            path.display(),
+            report::shell_word(&path.display().to_string()),
+            manifest.seed
+        ))),
+    }
 }

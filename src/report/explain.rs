@@ -6,14 +6,17 @@ use super::{JOURNAL_FILE, MANIFEST_FILE, Manifest, Recorded, SCHEMA, story_text,
 use crate::{
     base::{Offset, TopicPartition},
     check::{Claim, Lost, story},
-    trace::{Event, journal::Entry},
+    trace::{
+        Event,
+        journal::{self, Entry},
+    },
 };
 
 /// Why a run cannot be explained.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ExplainError {
     /// The manifest is not one.
-    #[error("{MANIFEST_FILE}: {0}")]
+    #[error("{MANIFEST_FILE}: not the manifest of a run: {0}")]
     Manifest(String),
     /// A line of the journal is no event.
     #[error("{JOURNAL_FILE}:{line}: {error}")]
@@ -23,6 +26,9 @@ pub enum ExplainError {
         /// What is wrong with it.
         error: String,
     },
+    /// Manifest and journal are not of one run, or one of them was changed.
+    #[error("{JOURNAL_FILE}: not the journal of this run: {0}; run it again with\n    {1}")]
+    Damaged(String, String),
     /// The record's name cannot be read.
     #[error("`{0}` is not a record; expected partition@offset, as `orders-0@5`")]
     Record(String),
@@ -38,22 +44,45 @@ pub enum ExplainError {
     },
 }
 
-/// Reads a run back from the text of its manifest and its journal.
+/// Reads a manifest.
 ///
 /// # Errors
-/// [`ExplainError::Manifest`] or [`ExplainError::Journal`] where a text is not what a run wrote.
-pub fn load(manifest: &str, journal: &str) -> Result<Recorded, ExplainError> {
-    let mut manifest: Manifest =
-        serde_json::from_str(manifest).map_err(|error| ExplainError::Manifest(error.to_string()))?;
+/// [`ExplainError::Manifest`] where the text is not what a run of this version wrote.
+pub fn read_manifest(text: &str) -> Result<Manifest, ExplainError> {
+    let manifest: Manifest = serde_json::from_str(text).map_err(|error| ExplainError::Manifest(error.to_string()))?;
     if *manifest.schema != *SCHEMA {
         let found = &manifest.schema;
         return Err(ExplainError::Manifest(format!("schema is `{found}`, this version reads `{SCHEMA}`")));
     }
+    let has_finding = |claim: &Claim| manifest.verdict.findings.iter().any(|finding| finding.claim == *claim);
+    match Claim::ALL.iter().find(|claim| !has_finding(claim)) {
+        Some(claim) => Err(ExplainError::Manifest(format!("it says nothing about the claim `{claim}`"))),
+        None => Ok(manifest),
+    }
+}
+
+/// Reads a run back from the text of its manifest and its journal. The journal has to have the hash that the manifest
+/// names: what is told from it is what happened.
+///
+/// # Errors
+/// [`ExplainError::Manifest`] or [`ExplainError::Journal`] where a text is not what a run wrote,
+/// [`ExplainError::Damaged`] where they do not belong together.
+pub fn load(manifest: &str, events: &str) -> Result<Recorded, ExplainError> {
+    let mut manifest = read_manifest(manifest)?;
     let mut entries = Vec::new();
-    for (index, line) in journal.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+    for (index, line) in events.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
         let entry: Entry = serde_json::from_str(line)
             .map_err(|error| ExplainError::Journal { line: index + 1, error: error.to_string() })?;
         entries.push(entry);
+    }
+    let (found, expected) = (entries.len() as u64, manifest.events);
+    let (hash, recorded) = (journal::hash_of(&entries), &manifest.trace_hash);
+    if found != expected || hash != *recorded {
+        let problem = match found == expected {
+            true => format!("its hash is {hash}, {MANIFEST_FILE} says {recorded}"),
+            false => format!("it has {found} events, {MANIFEST_FILE} says {expected}"),
+        };
+        return Err(ExplainError::Damaged(problem, terminal::run_command(&manifest)));
     }
     story::tell(&entries, &manifest.plan, &mut manifest.verdict.lost);
     Ok(Recorded { manifest, entries })
@@ -67,6 +96,11 @@ pub fn explain(run: &Recorded, record: Option<&str>) -> Result<String, ExplainEr
     let verdict = &run.manifest.verdict;
     let Some(name) = record else {
         let mut text = format!("{}\n", verdict.sentence);
+        if verdict.lost.is_empty() {
+            text.push_str(
+                "No acknowledged record was lost; --record PARTITION@OFFSET tells the life of one that was kept.\n",
+            );
+        }
         for lost in &verdict.lost {
             text.push('\n');
             text.push_str(&story_text::life(lost, &[lost]));

@@ -11,9 +11,9 @@ mod story_text;
 mod terminal;
 
 pub use self::{
-    explain::{ExplainError, explain, load},
+    explain::{ExplainError, explain, load, read_manifest},
     manifest::{Change, Manifest, SCHEMA},
-    terminal::{replay_command, run_json, run_lines},
+    terminal::{replay_command, run_json, run_lines, shell_word},
 };
 use crate::trace::journal::Entry;
 

@@ -110,15 +110,24 @@ pub fn run_json(manifest: &Manifest) -> String {
     .to_string()
 }
 
-/// The command that runs exactly this again.
+/// The command that runs exactly this again and demands the same hash.
 pub fn replay_command(manifest: &Manifest) -> String {
+    command("replay", manifest)
+}
+
+/// The command that runs exactly this again and writes its report.
+pub(super) fn run_command(manifest: &Manifest) -> String {
+    command("run", manifest)
+}
+
+fn command(verb: &str, manifest: &Manifest) -> String {
     let variant =
-        manifest.variant.as_ref().map(|variant| format!(" --variant {}", quoted(variant))).unwrap_or_default();
-    format!("cargo sim replay {} --seed {}{variant}", quoted(&manifest.path), manifest.seed)
+        manifest.variant.as_ref().map(|variant| format!(" --variant {}", shell_word(variant))).unwrap_or_default();
+    format!("cargo sim {verb} {} --seed {}{variant}", shell_word(&manifest.path), manifest.seed)
 }
 
 /// `text` as one word of a shell.
-fn quoted(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

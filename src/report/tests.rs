@@ -10,6 +10,7 @@ use crate::{
         Cause, Claim, Ending, Expected, Plan,
         fixture::{expecting, journal, judge},
     },
+    trace::journal::hash_of,
 };
 
 const UNCLEAN: &str = "
@@ -72,7 +73,7 @@ fn recorded() -> Recorded {
         changes: vec![Change { key: "client.p1.acks".into(), from: Some("all".into()), to: "1".into() }],
         seed: 7,
         verdict,
-        trace_hash: "0123abcd".into(),
+        trace_hash: hash_of(&entries),
         events: entries.len() as u64,
         simulated_ns: Time(5_002_000_000),
         ending,
@@ -131,4 +132,9 @@ fn a_damaged_run_is_refused_with_file_and_line() {
     assert!(error("{", &journal).starts_with("run.json: "));
     assert!(error(&manifest.replace(SCHEMA, "highwater/run/9"), &journal).contains("this version reads"));
     assert!(error(&manifest, &journal.replacen("\"kind\"", "\"sort\"", 2)).starts_with("events.jsonl:1: "));
+    assert!(error(&manifest.replacen("\"hw-monotonic\"", "\"order-kept\"", 1), &journal).contains("hw-monotonic"));
+    let cut = journal.rfind("\n{").expect("there are two lines");
+    let cut = error(&manifest, &journal[..cut]);
+    assert!(cut.contains("38 events, run.json says 39") && cut.contains("cargo sim run "), "{cut}");
+    assert!(error(&manifest, &journal.replacen("o-1", "o-2", 1)).contains("its hash is"));
 }

@@ -45,7 +45,7 @@ impl Journal {
     pub fn push(&mut self, time: Time, node: &Arc<str>, cause: Option<EventId>, event: Event) -> Entry {
         self.count += 1;
         let entry = Entry { id: EventId(self.count), time, node: node.clone(), cause, event };
-        serde_json::to_writer(&mut self.hash, &entry).expect("an event is plain data and a hash takes any bytes");
+        add(&mut self.hash, &entry);
         if self.keep {
             self.entries.push(entry.clone());
         }
@@ -69,6 +69,21 @@ impl Journal {
 
     /// Hash over all events so far: 64 hexadecimal digits.
     pub fn hash(&self) -> String {
-        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        digits(self.hash.clone())
     }
+}
+
+/// Hash over events that were recorded: that of the run, if they are all of its events and none was changed.
+pub fn hash_of(entries: &[Entry]) -> String {
+    let mut hash = Sha256::new();
+    entries.iter().for_each(|entry| add(&mut hash, entry));
+    digits(hash)
+}
+
+fn add(hash: &mut Sha256, entry: &Entry) {
+    serde_json::to_writer(hash, entry).expect("an event is plain data and a hash takes any bytes");
+}
+
+fn digits(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
