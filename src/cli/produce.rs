@@ -45,7 +45,7 @@ pub fn produce(options: &ProduceOptions) -> Outcome {
             () = process::shutdown_requested() => Err(Failure::failed("interrupted: the last records may be stored")),
             settled = settle(&mut on_their_way, &mut stored) => settled,
         };
-        eprintln!("{stored} records stored in {}", options.topic);
+        eprintln!("{stored} {} stored in {}", if stored == 1 { "record" } else { "records" }, options.topic);
         sent.and(settled).map(|()| exit::OK)
     })
 }

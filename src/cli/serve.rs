@@ -67,9 +67,12 @@ fn announce(ready: Arc<Notify>, config: &NodeConfig, dev: bool) -> impl Future<O
     let log_dir = config.log_dir.clone();
     async move {
         ready.notified().await;
-        println!("serving Kafka clients on {listen}, data in {log_dir}");
+        // A reader that has gone takes nothing from the node.
+        let _ = print_line(&format!("serving Kafka clients on {listen}, data in {log_dir}"));
         if dev {
-            println!("try:  kcat -b {listen} -t greetings -P    (or kafka-topics, kafka-python, librdkafka)");
+            let _ = print_line(&format!(
+                "try:  kcat -b {listen} -t greetings -P    (or kafka-topics, kafka-python, librdkafka)"
+            ));
         }
     }
 }
@@ -182,17 +185,11 @@ pub fn storage(options: StorageOptions) -> Outcome {
 
 fn start_log(format: Format) -> Result<(), Failure> {
     use tracing_subscriber::{EnvFilter, fmt};
-<<<<<<< HEAD
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::try_new(&wanted)
         .map_err(|error| Failure::usage(format!("RUST_LOG: {error} in `{wanted}`; try RUST_LOG=debug")))?;
-    let terminal = std::io::stderr().is_terminal();
-    let log = fmt().with_env_filter(filter).with_ansi(terminal).with_writer(std::io::stderr);
-=======
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let log = fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
->>>>>>> 78c4241 (Commands: list, check, explain, topics, produce, consume, completions; exit codes as documented)
     match format {
         Format::Text => log.init(),
         Format::Json => log.json().init(),

@@ -23,6 +23,6 @@ pub mod view;
 mod words;
 
 pub use file::Scenario;
-pub use parse::parse;
+pub use parse::{TABLES, parse};
 pub use resolve::{Resolved, resolve};
 pub use source::{Fault, Problem, Spot};

@@ -12,7 +12,7 @@ use super::{
         Client, Cluster, Given, KAFKA, Prediction, Reading, Scenario, Sending, Settings, Step, StepChange, Topic,
         Variant, WITHIN, Work,
     },
-    source::{self, Problem, Spot, Table, Value, expected, unknown},
+    source::{self, Keys, Problem, Spot, Table, Value, expected, unknown},
 };
 use crate::check::{Cause, Claim, Expectation, Expected, ExpectedLoss};
 
@@ -21,38 +21,95 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// Seeds of a sweep, if the file does not say.
 const SWEEP: u64 = 100;
 
+/// Most records that a producer may send.
+const COUNT_MAX: u64 = 1_000_000;
+
+const SCENARIO: Keys = Keys {
+    table: "a scenario",
+    keys: &[
+        "kafka",
+        "title",
+        "teaches",
+        "note",
+        "catalogue",
+        "seed",
+        "sweep",
+        "deadline",
+        "must_reach",
+        "era",
+        "switch",
+        "leave_broken",
+        "cluster",
+        "topic",
+        "client",
+        "step",
+        "expect",
+        "variant",
+        "predict",
+    ],
+};
+const CLUSTER: Keys = Keys { table: "[cluster]", keys: &["brokers", "controllers", "racks", "config"] };
+const TOPIC: Keys = Keys { table: "[[topic]]", keys: &["name", "replicas", "config"] };
+const CLIENT: Keys = Keys { table: "[[client]]", keys: &["name", "send", "read", "config"] };
+const SEND: Keys =
+    Keys { table: "`send`", keys: &["topic", "partition", "count", "every", "key", "value", "padding_bytes"] };
+const READ: Keys = Keys { table: "`read`", keys: &["topic", "from"] };
+const STEP: Keys = Keys { table: "[[step]]", keys: &["when", "on", "after", "at", "within", "do", "note"] };
+const EXPECT: Keys = Keys { table: "[[expect]]", keys: &["claim", "value", "lost"] };
+const LOST: Keys = Keys { table: "`lost`", keys: &["count", "cause"] };
+const VARIANT: Keys = Keys { table: "[[variant]]", keys: &["name", "note", "set", "steps", "expect", "must_reach"] };
+const VARIANT_STEP: Keys = Keys { table: "a variant's step", keys: &["off", "when", "on", "do", "within"] };
+const VARIANT_EXPECT: Keys = Keys { table: "a variant's expectation", keys: &["value", "lost"] };
+const PREDICT: Keys = Keys { table: "[[predict]]", keys: &["before", "ask", "options", "answer", "why"] };
+
+/// Every table of a scenario with its keys.
+pub const TABLES: &[&Keys] = &[
+    &SCENARIO,
+    &CLUSTER,
+    &TOPIC,
+    &CLIENT,
+    &SEND,
+    &READ,
+    &STEP,
+    &EXPECT,
+    &LOST,
+    &VARIANT,
+    &VARIANT_STEP,
+    &VARIANT_EXPECT,
+    &PREDICT,
+];
+
 /// Reads the text of a file.
 ///
 /// # Errors
 /// The first problem, with its place.
 pub fn parse(text: &str) -> Result<Scenario, Problem> {
-    let mut table = Table::parse(text)?;
-    let kafka = table.need("kafka").and_then(source::text)?;
+    let mut table = Table::parse(&SCENARIO, text)?;
+    let missing = |problem: Problem| Problem::at(problem.at, format!("{}; write kafka = \"{KAFKA}\"", problem.message));
+    let kafka = table.need("kafka").map_err(missing).and_then(source::text)?;
     if kafka.value != KAFKA {
         return Err(Problem::at(kafka.at, format!("expected `kafka = \"{KAFKA}\"`, found `{kafka}`")));
     }
-    let scenario = Scenario {
+    Ok(Scenario {
         title: table.need("title").and_then(source::text)?.value,
         teaches: plain(table.text("teaches")?),
         note: plain(table.text("note")?),
         catalogue: texts(&mut table, "catalogue")?.into_iter().map(|text| text.value).collect(),
         seed: table.number("seed")?.map_or(1, |seed| seed.value),
         sweep: table.number("sweep")?.map_or(SWEEP, |sweep| sweep.value),
-        deadline: table.duration("deadline")?.map_or(DEADLINE, |deadline| deadline.value),
+        deadline: deadline(table.duration("deadline")?)?,
         must_reach: texts(&mut table, "must_reach")?,
         era: table.text("era")?,
         switches: settings(table.take("switch"))?,
         leave_broken: table.flag("leave_broken")?.unwrap_or(false),
-        cluster: cluster(Table::from_value("[cluster]", table.need("cluster")?)?)?,
-        topics: each(&mut table, "topic", "[[topic]]", topic)?,
-        clients: each(&mut table, "client", "[[client]]", client)?,
-        steps: each(&mut table, "step", "[[step]]", step)?,
-        expect: each(&mut table, "expect", "[[expect]]", expectation)?,
-        variants: each(&mut table, "variant", "[[variant]]", variant)?,
-        predictions: each(&mut table, "predict", "[[predict]]", prediction)?,
-    };
-    table.finish()?;
-    Ok(scenario)
+        cluster: cluster(Table::from_value(&CLUSTER, table.need("cluster")?)?)?,
+        topics: each(&mut table, "topic", &TOPIC, topic)?,
+        clients: each(&mut table, "client", &CLIENT, client)?,
+        steps: each(&mut table, "step", &STEP, step)?,
+        expect: expectations(&mut table)?,
+        variants: each(&mut table, "variant", &VARIANT, variant)?,
+        predictions: each(&mut table, "predict", &PREDICT, prediction)?,
+    })
 }
 
 fn plain(text: Option<Spot<String>>) -> Option<String> {
@@ -63,35 +120,37 @@ fn texts(table: &mut Table<'_>, key: &'static str) -> Result<Vec<Spot<String>>, 
     table.list(key)?.into_iter().map(source::text).collect()
 }
 
-/// The tables of a list, each read by `read` and then demanded to have no key left.
+/// The tables of a list, each read by `read`.
 fn each<'a, T>(
     table: &mut Table<'a>,
     key: &'static str,
-    what: &str,
+    known: &'static Keys,
     read: impl Fn(&mut Table<'a>) -> Result<T, Problem>,
 ) -> Result<Vec<T>, Problem> {
-    let whole = |mut table: Table<'a>| {
-        let value = read(&mut table)?;
-        table.finish()?;
-        Ok(value)
-    };
-    table.tables(key, what)?.into_iter().map(whole).collect()
+    table.tables(key, known)?.into_iter().map(|mut table| read(&mut table)).collect()
+}
+
+fn deadline(given: Option<Spot<Duration>>) -> Result<Duration, Problem> {
+    match given {
+        Some(given) if given.value.is_zero() => Err(Problem::at(given.at, "expected a time above 0")),
+        given => Ok(given.map_or(DEADLINE, |given| given.value)),
+    }
 }
 
 /// Names with values; a dotted name may be written with quotes or without.
 fn settings(value: Option<Value<'_>>) -> Result<Settings, Problem> {
     let mut settings = Settings::new();
     if let Some(value) = value {
-        flatten("", Table::from_value("the settings", value)?, &mut settings)?;
+        flatten("", value, &mut settings)?;
     }
     Ok(settings)
 }
 
-fn flatten(prefix: &str, table: Table<'_>, settings: &mut Settings) -> Result<(), Problem> {
-    for (key, value) in table.into_entries() {
+fn flatten(prefix: &str, table: Value<'_>, settings: &mut Settings) -> Result<(), Problem> {
+    for (key, value) in source::entries("name = value", table)? {
         let name = format!("{prefix}{key}");
         if value.get_ref().is_table() {
-            flatten(&format!("{name}."), Table::from_value("the settings", value)?, settings)?;
+            flatten(&format!("{name}."), value, settings)?;
             continue;
         }
         let text = source::scalar(&value)?;
@@ -120,14 +179,12 @@ fn cluster(mut table: Table<'_>) -> Result<Cluster, Problem> {
         let message = format!("expected a rack for each of {brokers} brokers, found {}", racks.len());
         return Err(Problem::at(racks_at, message));
     }
-    let cluster = Cluster {
+    Ok(Cluster {
         brokers: brokers.value,
         controllers: controllers.value,
         racks: racks.into_iter().map(|rack| rack.value).collect(),
         config: settings(table.take("config"))?,
-    };
-    table.finish()?;
-    Ok(cluster)
+    })
 }
 
 fn topic(table: &mut Table<'_>) -> Result<Topic, Problem> {
@@ -142,8 +199,8 @@ fn client(table: &mut Table<'_>) -> Result<Client, Problem> {
     let at = table.at();
     let name = table.need("name").and_then(source::text)?;
     let work = match (table.take("send"), table.take("read")) {
-        (Some(send), None) => Work::Send(sending(Table::from_value("send", send)?, &name.value)?),
-        (None, Some(read)) => Work::Read(reading(Table::from_value("read", read)?)?),
+        (Some(send), None) => Work::Send(sending(Table::from_value(&SEND, send)?, &name.value)?),
+        (None, Some(read)) => Work::Read(reading(Table::from_value(&READ, read)?)?),
         _ => return Err(Problem::at(at, "a client has either `send` or `read`")),
     };
     Ok(Client { name, work, config: settings(table.take("config"))? })
@@ -155,9 +212,7 @@ const PADDING_MAX_BYTES: u64 = 1_000_000;
 fn sending(mut table: Table<'_>, client: &str) -> Result<Sending, Problem> {
     let topic = table.need("topic").and_then(source::text)?;
     let count = table.need("count").and_then(source::number)?;
-    if count.value == 0 {
-        return Err(Problem::at(count.at, "expected 1 record or more"));
-    }
+    check_count(count.value).map_err(|message| Problem::at(count.at, message))?;
     let value = table.text("value")?;
     if let Some(fixed) = value.as_ref().filter(|value| !value.value.contains("{n}")) {
         return Err(Problem::at(fixed.at, "a value needs `{n}`, so that every record can be told from the others"));
@@ -166,7 +221,7 @@ fn sending(mut table: Table<'_>, client: &str) -> Result<Sending, Problem> {
     if let Some(wrong) = padding.as_ref().filter(|padding| padding.value > PADDING_MAX_BYTES) {
         return Err(Problem::at(wrong.at, format!("expected at most {PADDING_MAX_BYTES} bytes")));
     }
-    let sending = Sending {
+    Ok(Sending {
         topic,
         partition: table.number("partition")?.map(|partition| partition.value),
         count: count.value,
@@ -174,9 +229,15 @@ fn sending(mut table: Table<'_>, client: &str) -> Result<Sending, Problem> {
         key: plain(table.text("key")?),
         value: plain(value).unwrap_or_else(|| format!("{client}-{{n}}")),
         padding_bytes: padding.map_or(0, |padding| padding.value),
-    };
-    table.finish()?;
-    Ok(sending)
+    })
+}
+
+/// Refuses a number of records that no producer sends.
+pub(super) fn check_count(count: u64) -> Result<(), String> {
+    match count {
+        1..=COUNT_MAX => Ok(()),
+        _ => Err(format!("expected 1 to {COUNT_MAX} records, found `{count}`")),
+    }
 }
 
 fn reading(mut table: Table<'_>) -> Result<Reading, Problem> {
@@ -190,7 +251,6 @@ fn reading(mut table: Table<'_>) -> Result<Reading, Problem> {
             return Err(Problem::at(at, format!("expected `beginning` or `end`, found `{other}`")));
         }
     };
-    table.finish()?;
     Ok(Reading { topic, from_end })
 }
 
@@ -228,16 +288,35 @@ fn step(table: &mut Table<'_>) -> Result<Step, Problem> {
     }
 }
 
-fn expectation(table: &mut Table<'_>) -> Result<Expectation, Problem> {
-    let name = table.need("claim").and_then(source::text)?;
-    let claim = name.value.parse().map_err(|message: String| Problem::at(name.at, message))?;
-    expectation_of(claim, table)
+fn expectations(table: &mut Table<'_>) -> Result<Vec<Expectation>, Problem> {
+    let mut expectations: Vec<Expectation> = Vec::new();
+    for mut table in table.tables("expect", &EXPECT)? {
+        let name = table.need("claim").and_then(source::text)?;
+        let claim = claim(&name)?;
+        if expectations.iter().any(|other| other.claim == claim) {
+            return Err(Problem::at(name.at, format!("the claim `{claim}` is expected twice")));
+        }
+        expectations.push(expectation_of(claim, &mut table)?);
+    }
+    Ok(expectations)
+}
+
+fn claim(name: &Spot<String>) -> Result<Claim, Problem> {
+    let found = Claim::ALL.iter().copied().find(|claim| claim.name() == name.value);
+    let names = Claim::ALL.iter().map(|claim| claim.name());
+    found.ok_or_else(|| Problem::at(name.at, unknown("a claim", &name.value, names)))
+}
+
+fn cause(name: &Spot<String>) -> Result<Cause, Problem> {
+    let found = Cause::ALL.iter().copied().find(|cause| cause.name() == name.value);
+    let names = Cause::ALL.iter().map(|cause| cause.name());
+    found.ok_or_else(|| Problem::at(name.at, unknown("a cause of loss", &name.value, names)))
 }
 
 fn expectation_of(claim: Claim, table: &mut Table<'_>) -> Result<Expectation, Problem> {
     let value = expected_value(&table.need("value").and_then(source::text)?)?;
     let lost = match table.take("lost") {
-        Some(lost) => Some(expected_loss(Table::from_value("lost", lost)?)?),
+        Some(lost) => Some(expected_loss(Table::from_value(&LOST, lost)?)?),
         None => None,
     };
     Ok(Expectation { claim, value, lost })
@@ -263,11 +342,7 @@ fn expected_loss(mut table: Table<'_>) -> Result<ExpectedLoss, Problem> {
             _ => Err(Problem::at(at, format!("expected a number or a range as \"2..4\", found `{text}`"))),
         }
     });
-    let cause =
-        table.text("cause")?.map(|text| text.value.parse::<Cause>().map_err(|message| Problem::at(text.at, message)));
-    let loss = ExpectedLoss { count: count.transpose()?, cause: cause.transpose()? };
-    table.finish()?;
-    Ok(loss)
+    Ok(ExpectedLoss { count: count.transpose()?, cause: table.text("cause")?.map(|text| cause(&text)).transpose()? })
 }
 
 fn variant(table: &mut Table<'_>) -> Result<Variant, Problem> {
@@ -275,11 +350,11 @@ fn variant(table: &mut Table<'_>) -> Result<Variant, Problem> {
     let note = plain(table.text("note")?);
     let mut set = BTreeMap::new();
     if let Some(value) = table.take("set") {
-        flatten_given("", Table::from_value("set", value)?, &mut set)?;
+        flatten_given("", value, &mut set)?;
     }
     let mut steps = BTreeMap::new();
     if let Some(value) = table.take("steps") {
-        for (key, value) in Table::from_value("steps", value)?.into_entries() {
+        for (key, value) in source::entries("number = change", value)? {
             let number = key.value.parse::<usize>().ok().filter(|number| *number > 0);
             let number = number
                 .ok_or_else(|| Problem::at(key.at, format!("expected the number of a step, from 1, found `{key}`")))?;
@@ -288,15 +363,10 @@ fn variant(table: &mut Table<'_>) -> Result<Variant, Problem> {
     }
     let mut expect = Vec::new();
     if let Some(value) = table.take("expect") {
-        for (key, value) in Table::from_value("expect", value)?.into_entries() {
-            let claim: Claim = key.value.parse().map_err(|message: String| Problem::at(key.at, message))?;
+        for (key, value) in source::entries("claim = value", value)? {
+            let claim = claim(&key)?;
             expect.push(match value.get_ref().is_table() {
-                true => {
-                    let mut table = Table::from_value("an expectation", value)?;
-                    let expectation = expectation_of(claim, &mut table)?;
-                    table.finish()?;
-                    expectation
-                }
+                true => expectation_of(claim, &mut Table::from_value(&VARIANT_EXPECT, value)?)?,
                 false => Expectation { claim, value: expected_value(&source::text(value)?)?, lost: None },
             });
         }
@@ -309,24 +379,22 @@ fn variant(table: &mut Table<'_>) -> Result<Variant, Problem> {
 }
 
 fn step_change(value: Value<'_>) -> Result<StepChange, Problem> {
-    let mut table = Table::from_value("a step", value)?;
-    let change = StepChange {
+    let mut table = Table::from_value(&VARIANT_STEP, value)?;
+    Ok(StepChange {
         off: table.flag("off")?.unwrap_or(false),
         when: condition(&mut table)?,
         on: event(&mut table)?,
         actions: table.text("do")?.map(|text| actions(&text)).transpose()?,
         within: table.duration("within")?.map(|within| within.value),
         note: plain(table.text("note")?),
-    };
-    table.finish()?;
-    Ok(change)
+    })
 }
 
-fn flatten_given(prefix: &str, table: Table<'_>, set: &mut BTreeMap<String, Spot<Given>>) -> Result<(), Problem> {
-    for (key, value) in table.into_entries() {
+fn flatten_given(prefix: &str, table: Value<'_>, set: &mut BTreeMap<String, Spot<Given>>) -> Result<(), Problem> {
+    for (key, value) in source::entries("key = value", table)? {
         let name = format!("{prefix}{key}");
         match value.get_ref().is_table() {
-            true => flatten_given(&format!("{name}."), Table::from_value("set", value)?, set)?,
+            true => flatten_given(&format!("{name}."), value, set)?,
             false => {
                 let given = given(value)?;
                 set.insert(name, Spot::new(given.value, key.at));

@@ -100,45 +100,68 @@ pub fn unknown<'a>(kind: &str, word: &str, known: impl IntoIterator<Item = &'a s
     }
 }
 
+/// Most dots of a line without quotes: many more than any name of a setting has.
+const DOTS_MAX: usize = 100;
+
 /// A TOML value with its place.
 pub type Value<'a> = Spanned<DeValue<'a>>;
 
-/// The keys of one table, taken one after the other; what is left at the end is unknown.
+/// The keys that a table may have.
+#[derive(Debug)]
+pub struct Keys {
+    /// What the table is called, for messages and for the documentation.
+    pub table: &'static str,
+    /// Its keys.
+    pub keys: &'static [&'static str],
+}
+
+/// One table with its keys, none of which is unknown.
 pub struct Table<'a> {
-    /// What the table is, for messages.
-    what: String,
+    known: &'static Keys,
     at: usize,
     entries: BTreeMap<String, (usize, Value<'a>)>,
-    taken: Vec<&'static str>,
 }
 
 impl<'a> Table<'a> {
     /// Parses a whole file.
     ///
     /// # Errors
-    /// It is not TOML.
-    pub fn parse(text: &'a str) -> Result<Self, Problem> {
+    /// It is not TOML, or has a key that is not `known`.
+    pub fn parse(known: &'static Keys, text: &'a str) -> Result<Self, Problem> {
+        // Keys of more dots than this are no keys, and tables as deep as that would be more than a stack can hold.
+        if let Some(line) = text.lines().find(|line| line.matches('.').count() > DOTS_MAX && !line.contains('"')) {
+            let at = line.as_ptr() as usize - text.as_ptr() as usize;
+            return Err(Problem::at(at, format!("expected at most {DOTS_MAX} dots in a line without quotes")));
+        }
         let parsed = DeTable::parse(text).map_err(|error| {
             let message = error.message().trim().replace('\n', ", ");
             Problem::at(error.span().map_or(0, |span| span.start), message)
         })?;
-        Ok(Self::of("a scenario", 0, parsed.into_inner()))
+        Self::of(known, 0, parsed.into_inner())
     }
 
-    fn of(what: &str, at: usize, table: DeTable<'a>) -> Self {
+    fn of(known: &'static Keys, at: usize, table: DeTable<'a>) -> Result<Self, Problem> {
         let entries = table.into_iter().map(|(key, value)| (key.get_ref().to_string(), (key.span().start, value)));
-        Self { what: what.to_owned(), at, entries: entries.collect(), taken: Vec::new() }
+        let entries: BTreeMap<String, (usize, Value<'a>)> = entries.collect();
+        let stray = |(key, _): &(&String, &(usize, Value<'a>))| !known.keys.contains(&key.as_str());
+        match entries.iter().filter(stray).min_by_key(|(_, (at, _))| *at) {
+            None => Ok(Self { known, at, entries }),
+            Some((key, (at, _))) => {
+                let kind = format!("a key of {}", known.table);
+                Err(Problem::at(*at, unknown(&kind, key, known.keys.iter().copied())))
+            }
+        }
     }
 
     /// The table that `value` is.
     ///
     /// # Errors
-    /// It is something else.
-    pub fn from_value(what: &str, value: Value<'a>) -> Result<Self, Problem> {
+    /// It is something else, or has a key that is not `known`.
+    pub fn from_value(known: &'static Keys, value: Value<'a>) -> Result<Self, Problem> {
         let at = value.span().start;
         match value.into_inner() {
-            DeValue::Table(table) => Ok(Self::of(what, at, table)),
-            other => Err(expected("a table", &other, at)),
+            DeValue::Table(table) => Self::of(known, at, table),
+            other => Err(expected(&format!("a table ({})", known.table), &other, at)),
         }
     }
 
@@ -149,7 +172,7 @@ impl<'a> Table<'a> {
 
     /// Takes the value of `key`.
     pub fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
-        self.taken.push(key);
+        debug_assert!(self.known.keys.contains(&key), "{key} is not in the table of keys");
         self.entries.remove(key).map(|(_, value)| value)
     }
 
@@ -158,7 +181,7 @@ impl<'a> Table<'a> {
     /// # Errors
     /// It is missing.
     pub fn need(&mut self, key: &'static str) -> Result<Value<'a>, Problem> {
-        let missing = Problem::at(self.at, format!("`{key}` is missing in {}", self.what));
+        let missing = Problem::at(self.at, format!("`{key}` is missing in {}", self.known.table));
         self.take(key).ok_or(missing)
     }
 
@@ -211,28 +234,26 @@ impl<'a> Table<'a> {
     /// Takes a list of tables.
     ///
     /// # Errors
-    /// It is something else.
-    pub fn tables(&mut self, key: &'static str, what: &str) -> Result<Vec<Self>, Problem> {
-        self.list(key)?.into_iter().map(|value| Self::from_value(what, value)).collect()
+    /// It is something else, or one has a key that is not `known`.
+    pub fn tables(&mut self, key: &'static str, known: &'static Keys) -> Result<Vec<Self>, Problem> {
+        self.list(key)?.into_iter().map(|value| Self::from_value(known, value)).collect()
     }
+}
 
-    /// All entries with their places: for tables whose keys are names.
-    pub fn into_entries(self) -> impl Iterator<Item = (Spot<String>, Value<'a>)> {
-        self.entries.into_iter().map(|(key, (at, value))| (Spot::new(key, at), value))
-    }
-
-    /// Ends the reading.
-    ///
-    /// # Errors
-    /// A key that was never taken.
-    pub fn finish(self) -> Result<(), Problem> {
-        match self.entries.iter().min_by_key(|(_, (at, _))| *at) {
-            None => Ok(()),
-            Some((key, (at, _))) => {
-                let kind = format!("a key of {}", self.what);
-                Err(Problem::at(*at, unknown(&kind, key, self.taken.iter().copied())))
-            }
+/// The entries of a table whose keys are names, with their places.
+///
+/// # Errors
+/// `value` is no table.
+pub fn entries<'a>(
+    what: &str,
+    value: Value<'a>,
+) -> Result<impl Iterator<Item = (Spot<String>, Value<'a>)> + use<'a>, Problem> {
+    let at = value.span().start;
+    match value.into_inner() {
+        DeValue::Table(table) => {
+            Ok(table.into_iter().map(|(key, value)| (Spot::new(key.get_ref().to_string(), key.span().start), value)))
         }
+        other => Err(expected(&format!("a table ({what})"), &other, at)),
     }
 }
 
@@ -302,6 +323,9 @@ pub fn scalar(value: &Value<'_>) -> Result<Spot<String>, Problem> {
     Ok(Spot::new(text, at))
 }
 
+/// Longest time that a scenario may name.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// "300ms", "5s", "2m".
 ///
 /// # Errors
@@ -315,7 +339,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         _ => None,
     };
     let ms = factor_ms.and_then(|factor| digits.parse::<u64>().ok()?.checked_mul(factor));
-    ms.map(Duration::from_millis).ok_or_else(|| format!("expected a time as 300ms, 5s or 2m, found `{text}`"))
+    match ms.map(Duration::from_millis) {
+        None => Err(format!("expected a time as 300ms, 5s or 2m, found `{text}`")),
+        Some(time) if time > DURATION_MAX => Err(format!("expected at most a day (1440m), found `{text}`")),
+        Some(time) => Ok(time),
+    }
 }
 
 /// A duration as [`duration`] reads it.
