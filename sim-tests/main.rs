@@ -1,5 +1,9 @@
 //! Tests of the simulation build: `cargo sim-test`.
 #![cfg(madsim)]
 
+mod command;
+mod determinism;
+mod planted;
+mod stories;
 mod tidy;
 mod world;

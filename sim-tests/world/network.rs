@@ -143,6 +143,20 @@ in_a_world! {
         assert_eq!(read.expect("it comes after healing").unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 
+    fn nobody_sends_again_for_a_dead_process(world, seen) {
+        let (a, b) = two_hosts(&world);
+        let (mut end_a, mut end_b, _listener) = connected(&a, &b).await;
+        world.cut("a", "b");
+        end_a.send("Fetch", 10).await.unwrap();
+        world.crash("a", StopKind::Kill);
+        pass_ms(1_000).await;
+        world.heal("a", "b");
+        let mut buffer = BytesMut::new();
+        let read = clock::timeout(Duration::from_secs(60), end_b.reader.read(&mut buffer)).await;
+        assert_eq!(read.expect("the reset arrives").unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(seen.all(|event| matches!(event, Event::MessageLost { .. })).len(), 1);
+    }
+
     fn a_sender_waits_while_its_peer_does_not_read(world, _seen) {
         let (a, b) = two_hosts(&world);
         let (mut end_a, mut end_b, _listener) = connected(&a, &b).await;

@@ -4,13 +4,18 @@ use super::{Cause, Claim, Ending, Expectation, Expected, ExpectedLoss, Finding, 
 
 /// The verdict over these findings.
 pub(super) fn judge(plan: &Plan, ending: &Ending, mut findings: Vec<Finding>, acked: u64, lost: Vec<Lost>) -> Verdict {
-    let (mut broken, mut doubts) = (Vec::new(), Vec::new());
+    let mut found = Found { doubts: not_exercised(plan, ending), ..Found::default() };
     for finding in &mut findings {
         let expectation = plan.expectations.iter().find(|expectation| expectation.claim == finding.claim);
         finding.expected = expectation.map(|expectation| expectation.value);
-        compare(finding, expectation, &lost, &mut broken, &mut doubts);
+        compare(finding, expectation, &lost, &mut found);
     }
-    doubts.extend(not_exercised(plan, ending));
+    // What should have happened and did not proves something only if the story was told to its end.
+    let Found { mut broken, mut doubts, absent } = found;
+    match doubts.is_empty() {
+        true => broken.extend(absent),
+        false => doubts.extend(absent),
+    }
     let exit = match (&ending.harness_fault, broken.is_empty(), doubts.is_empty()) {
         (Some(_), _, _) => 3,
         (None, false, _) => 1,
@@ -23,14 +28,19 @@ pub(super) fn judge(plan: &Plan, ending: &Ending, mut findings: Vec<Finding>, ac
     Verdict { exit, sentence, complaints, findings, acked, lost }
 }
 
+/// What is not as expected.
+#[derive(Default)]
+struct Found {
+    /// A claim broke that should hold, or otherwise than described.
+    broken: Vec<String>,
+    /// Nobody can tell.
+    doubts: Vec<String>,
+    /// A violation that was expected and did not happen.
+    absent: Vec<String>,
+}
+
 /// Sets the status of a violation that was expected; collects what is not as expected.
-fn compare(
-    finding: &mut Finding,
-    expectation: Option<&Expectation>,
-    lost: &[Lost],
-    broken: &mut Vec<String>,
-    doubts: &mut Vec<String>,
-) {
+fn compare(finding: &mut Finding, expectation: Option<&Expectation>, lost: &[Lost], found: &mut Found) {
     let claim = finding.claim;
     let expected = expectation.map(|expectation| expectation.value);
     let loss = expectation.and_then(|expectation| expectation.lost.as_ref());
@@ -38,21 +48,21 @@ fn compare(
         (Status::Violated, Some(Expected::Violated | Expected::Any)) => {
             finding.status = Status::ViolatedAsExpected;
             if claim == Claim::AckedRecordsSurvive {
-                broken.extend(loss.and_then(|loss| wrong_loss(loss, lost)));
+                found.broken.extend(loss.and_then(|loss| wrong_loss(loss, lost)));
             }
         }
-        (Status::Violated, _) => broken.push(format!("{claim} broke: {}", first_witness(finding))),
+        (Status::Violated, _) => found.broken.push(format!("{claim} broke: {}", first_witness(finding))),
         (Status::Held | Status::NotExercised, Some(Expected::Violated)) => {
             let exercised = if finding.status == Status::Held { "it held" } else { "it was not exercised" };
-            broken.push(format!("{claim} should have been violated, and {exercised}"));
+            found.absent.push(format!("{claim} should have been violated, and {exercised}"));
         }
         (Status::Unknown, Some(Expected::Any)) => {}
         (Status::Unknown, _) => {
             let why = finding.note.as_deref().unwrap_or("nobody can tell");
-            doubts.push(format!("{claim} is unknown: {why}"));
+            found.doubts.push(format!("{claim} is unknown: {why}"));
         }
         (Status::NotExercised, Some(Expected::Held)) => {
-            doubts.push(format!("{claim} should hold, and nothing happened that could have broken it"));
+            found.doubts.push(format!("{claim} should hold, and nothing happened that could have broken it"));
         }
         _ => {}
     }
@@ -93,7 +103,7 @@ fn not_exercised(plan: &Plan, ending: &Ending) -> Vec<String> {
 
 /// The verdict in one sentence.
 fn sentence(exit: u8, findings: &[Finding], complaints: &[String], acked: u64, lost: &[Lost]) -> String {
-    let records = fate(acked, lost);
+    let records = fate(findings, acked, lost);
     match (exit, complaints.first()) {
         (0, _) if lost.is_empty() => {
             let held = findings.iter().filter(|finding| finding.status == Status::Held).count();
@@ -112,11 +122,13 @@ fn sentence(exit: u8, findings: &[Finding], complaints: &[String], acked: u64, l
 }
 
 /// What became of the acknowledged records.
-fn fate(acked: u64, lost: &[Lost]) -> String {
+fn fate(findings: &[Finding], acked: u64, lost: &[Lost]) -> String {
+    let survival = findings.iter().find(|finding| finding.claim == Claim::AckedRecordsSurvive);
     let Some(first) = lost.first() else {
-        return match acked {
-            0 => "No record was acknowledged.".into(),
-            _ => format!("None of {acked} acknowledged records was lost."),
+        return match (acked, survival.map(|finding| finding.status)) {
+            (0, _) => "No record was acknowledged.".into(),
+            (_, Some(Status::Unknown)) => format!("Whether any of {acked} acknowledged records was lost is unknown."),
+            (_, _) => format!("None of {acked} acknowledged records was lost."),
         };
     };
     let mut causes: Vec<Cause> = lost.iter().map(|record| record.cause).collect();

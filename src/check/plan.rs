@@ -44,6 +44,8 @@ pub struct Ending {
     pub marks: Vec<Arc<str>>,
     /// Why the run could not be finished, such as a deadline that passed: what was waited for.
     pub unfinished: Option<String>,
+    /// What the cluster lacked when it was given up after healing.
+    pub unsettled: Option<String>,
     /// A fault of the harness: a simulator invariant broke, a trace hash differed, a task of ours panicked.
     pub harness_fault: Option<String>,
 }

@@ -128,9 +128,11 @@ fn a_run_that_proves_nothing_is_unknown() {
     assert_eq!(judge(&good(), mark, &reached).exit, 0);
     let unfired = Unfired { step: 2, trigger: "acked(p1) == 8".into(), last_value: "acked(p1) = 1".into() };
     let ending = Ending { unfired: vec![unfired], ..Ending::default() };
-    let verdict = judge(&good(), plan(true), &ending);
-    assert_eq!(verdict.exit, 2);
-    assert!(verdict.sentence.contains("acked(p1) = 1"), "{}", verdict.sentence);
+    for plan in [plan(true), expecting(Claim::AckedRecordsSurvive, Expected::Violated, None)] {
+        let verdict = judge(&good(), plan, &ending);
+        assert_eq!(verdict.exit, 2, "an expected loss cannot be missed in a story that was not told");
+        assert!(verdict.sentence.contains("acked(p1) = 1"), "{}", verdict.sentence);
+    }
     let order = expecting(Claim::OrderKept, Expected::Held, None);
     assert_eq!(judge(&good(), order, &Ending::default()).exit, 2, "an expected claim that was not exercised");
     let fault = Ending { harness_fault: Some("the trace hash differs".into()), ..Ending::default() };
@@ -288,7 +290,17 @@ fn what_timed_out_may_be_there_or_not_and_what_the_audit_did_not_see_is_unknown(
         assert_eq!(verdict.exit, 0, "{:?}", verdict.complaints);
     }
     let blind = "\naudit position t-0 0 start\n";
-    check(&[BEGIN, COMMIT_0, blind], Claim::AckedRecordsSurvive, Status::Unknown, "1 of t-0");
+    let verdict = check(&[BEGIN, COMMIT_0, blind], Claim::AckedRecordsSurvive, Status::Unknown, "1 of t-0");
+    assert!(verdict.sentence.contains("Whether any of 1 acknowledged records was lost is unknown"), "{verdict:?}");
+}
+
+#[test]
+fn a_cluster_that_does_not_settle_is_told_with_what_it_lacks() {
+    let ending = Ending { unsettled: Some("nobody leads t-0".into()), ..Ending::default() };
+    let verdict = judge(&[BEGIN, COMMIT_0, "scenario heal", AUDIT_V0].concat(), plan(true), &ending);
+    let finding = verdict.finding(Claim::ClusterRecovers);
+    assert_eq!(finding.status, Status::Violated);
+    assert!(finding.witnesses[0].text.ends_with("nobody leads t-0"), "{finding:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! | exit | when |
 //! |---|---|
 //! | 3 | the harness is at fault |
-//! | 1 | a claim broke that should hold, or an expected violation did not happen as described |
+//! | 1 | a claim broke that should hold, or an expected violation did not happen as described in a story told to its end |
 //! | 2 | a claim is unknown, an expected one was not exercised, a step never fired, a mark was not reached |
 //! | 0 | everything as expected |
 //!

@@ -64,12 +64,26 @@ pub fn run(resolved: &Resolved, seed: u64, keep_journal: bool) -> Finished {
         recorder.set_world(world.clone());
         let stage = Stage { resolved: resolved.clone(), recorder: recorder.clone(), world };
         let whole = stage.play(orders);
-        let unfinished = match clock::timeout(deadline, whole).await {
-            Ok(unfinished) => unfinished,
-            Err(_) => Some(format!("the deadline of {} s passed", deadline.as_secs())),
-        };
-        recorder.finish(unfinished)
+        let missing = clock::timeout(deadline, whole)
+            .await
+            .unwrap_or_else(|_| Missing::unfinished(format!("the deadline of {} s passed", deadline.as_secs())));
+        recorder.finish(missing)
     })
+}
+
+/// What was waited for at the end of a run and did not come.
+#[derive(Debug, Default)]
+struct Missing {
+    /// Why the run has no end.
+    unfinished: Option<String>,
+    /// What the cluster lacked after healing.
+    unsettled: Option<String>,
+}
+
+impl Missing {
+    fn unfinished(why: String) -> Self {
+        Self { unfinished: Some(why), unsettled: None }
+    }
 }
 
 struct Stage {
@@ -79,28 +93,29 @@ struct Stage {
 }
 
 impl Stage {
-    /// Returns why the run could not be finished.
-    async fn play(&self, orders: tokio::sync::mpsc::UnboundedReceiver<recorder::Order>) -> Option<String> {
+    async fn play(&self, orders: tokio::sync::mpsc::UnboundedReceiver<recorder::Order>) -> Missing {
         self.start_nodes();
         let serving = |view: &View| (!view.brokers_serve()).then(|| "a broker does not serve".to_owned());
         if let Some(missing) = self.wait_for(SETTLE, serving).await {
-            return Some(format!("the cluster did not start: {missing}"));
+            return Missing::unfinished(format!("the cluster did not start: {missing}"));
         }
         let (bootstrap, topics) = (self.bootstrap(), self.resolved.scenario.topics.clone());
         let orders = Arc::new(Mutex::new(Some(orders)));
         self.world.add_host(ADMIN, move || administrate(bootstrap.clone(), topics.clone(), orders.clone()));
         if let Some(missing) = self.wait_for(SETTLE, View::unsettled).await {
-            return Some(format!("the topics were not created: {missing}"));
+            return Missing::unfinished(format!("the topics were not created: {missing}"));
         }
         self.start_clients();
         self.recorder.begin();
         self.tell().await;
         let _ = self.wait_for(PRODUCERS_FINISH, View::unfinished_producer).await;
-        let unfinished = if self.resolved.scenario.leave_broken { None } else { self.heal().await };
+        let leave_broken = self.resolved.scenario.leave_broken;
+        let healed = if leave_broken { Missing::default() } else { self.heal().await };
         let (bootstrap, partitions) = (self.bootstrap(), self.resolved.cast.partitions.clone());
         self.world.add_host(AUDIT_NODE, move || audit(bootstrap.clone(), partitions.clone()));
         let unaudited = self.wait_for(AUDIT, View::unaudited).await;
-        unfinished.or(unaudited.filter(|_| !self.resolved.scenario.leave_broken))
+        let unfinished = healed.unfinished.or(unaudited.filter(|_| !leave_broken));
+        Missing { unfinished, ..healed }
     }
 
     /// Waits until `missing` names nothing, at most for `limit`; returns what it names at last.
@@ -132,7 +147,7 @@ impl Stage {
     }
 
     /// Ends every fault and waits until everything is well.
-    async fn heal(&self) -> Option<String> {
+    async fn heal(&self) -> Missing {
         self.recorder.report(Event::SettleBegan);
         self.recorder.heal_network();
         for name in self.resolved.nodes.keys() {
@@ -141,9 +156,9 @@ impl Stage {
         for name in self.recorder.look(View::stopped) {
             self.world.restart(&name);
         }
-        let produced = self.wait_for(SETTLE, View::unfinished_producer).await;
-        let settled = self.wait_for(SETTLE, View::unsettled).await;
-        if settled.is_none() {
+        let unfinished = self.wait_for(SETTLE, View::unfinished_producer).await;
+        let unsettled = self.wait_for(SETTLE, View::unsettled).await;
+        if unsettled.is_none() {
             self.recorder.report(Event::Settled);
         }
         let consumers: Vec<(String, String)> = self
@@ -154,7 +169,7 @@ impl Stage {
             .collect();
         // Whether consumers reached the end is a claim, judged from the history.
         let _ = self.wait_for(SETTLE, |view| view.unread(&consumers)).await;
-        produced
+        Missing { unfinished, unsettled }
     }
 
     fn bootstrap(&self) -> Vec<String> {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
-use super::script::Script;
+use super::{Missing, script::Script};
 use crate::{
     base::{TopicPartition, mark},
     check::{Ending, Oracle, Verdict},
@@ -230,12 +230,13 @@ impl Recorder {
     }
 
     /// Ends the recording and judges the run.
-    pub fn finish(&self, unfinished: Option<String>) -> Finished {
+    pub(super) fn finish(&self, missing: Missing) -> Finished {
         let mut state = self.lock();
         let ending = Ending {
             unfired: state.script.unfired(),
             marks: mark::reached().into_iter().map(Arc::from).collect(),
-            unfinished,
+            unfinished: missing.unfinished,
+            unsettled: missing.unsettled,
             harness_fault: None,
         };
         let oracle = state.oracle.take().expect("a recording ends once");

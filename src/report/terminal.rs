@@ -39,6 +39,7 @@ pub(super) fn outcome(verdict: &Verdict) -> String {
     let survival = verdict.finding(Claim::AckedRecordsSurvive);
     let records = match (verdict.lost.len(), verdict.acked) {
         (_, 0) => "nothing was acknowledged".to_owned(),
+        (0, acked) if survival.status == Status::Unknown => format!("fate of {acked} acknowledged records unknown"),
         (0, acked) => format!("none of {acked} acknowledged records lost"),
         (lost, acked) => format!("{lost} of {acked} acknowledged records lost"),
     };

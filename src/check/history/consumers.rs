@@ -49,7 +49,8 @@ pub(super) fn recovery(case: &Case<'_>) -> Finding {
     } else if let Some(began) = case.history.settle_began {
         score.checks += 1;
         if !case.history.settled {
-            let why = case.ending.unfinished.as_deref().unwrap_or("the run ended before");
+            let why = case.ending.unsettled.as_deref().or(case.ending.unfinished.as_deref());
+            let why = why.unwrap_or("the run ended before");
             score.violate(format!("everything was healed, and the cluster did not settle: {why}"), vec![began]);
         }
     }

@@ -306,7 +306,16 @@ impl World {
 
     /// Heals the way from `from` to `to`: what waited comes after a retransmission.
     pub fn heal(&self, from: &str, to: &str) {
-        let outcomes = self.lock().network.heal(from, to, clock::now());
+        let outcomes = {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let hosts = &state.hosts;
+            let alive = |incarnation: &Incarnation| {
+                let host = &hosts[&incarnation.host];
+                host.running && host.incarnation == incarnation.number
+            };
+            state.network.heal(from, to, alive, clock::now())
+        };
         report(self, outcomes);
         self.0.changed.notify_waiters();
     }

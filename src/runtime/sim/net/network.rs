@@ -103,6 +103,13 @@ impl Segment {
     fn bytes(&self) -> usize {
         self.message.as_ref().map_or(0, Message::len)
     }
+
+    /// It never arrives.
+    fn lost(&self, from: &Arc<str>, to: &Arc<str>, reason: &str) -> Option<Outcome> {
+        let (message, sent) = (self.message.as_ref()?, self.sent?);
+        let event = Event::MessageLost { sent, to: to.clone(), api: message.label.api.into(), reason: reason.into() };
+        Some(Outcome::Event { host: from.clone(), cause: Some(sent), event })
+    }
 }
 
 /// Something that happens at a time.
@@ -345,14 +352,9 @@ impl Network {
         let (dead, told) = (known.ends[from].clone(), known.ends[1 - from].clone());
         let mut outcomes = Vec::new();
         for (side, direction) in known.directions.iter_mut().enumerate() {
-            for segment in direction.under_way.drain(..) {
-                if let (Some(message), Some(sent)) = (&segment.message, segment.sent) {
-                    let (host, to) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
-                    let (api, reason) = (message.label.api.into(), "connection reset".into());
-                    let event = Event::MessageLost { sent, to, api, reason };
-                    outcomes.push(Outcome::Event { host, cause: Some(sent), event });
-                }
-            }
+            let (from, to) = (&known.ends[side].host, &known.ends[1 - side].host);
+            let lost = direction.under_way.drain(..).filter_map(|segment| segment.lost(from, to, "connection reset"));
+            outcomes.extend(lost);
             direction.reader.take().into_iter().for_each(Waker::wake);
             direction.writer.take().into_iter().for_each(Waker::wake);
         }
@@ -412,7 +414,8 @@ impl Network {
         self.link(from, to).cut = true;
     }
 
-    pub fn heal(&mut self, from: &str, to: &str, now: Time) -> Vec<Outcome> {
+    /// What waited is sent again - by those that still live, as `alive` tells: nobody does it for a dead process.
+    pub fn heal(&mut self, from: &str, to: &str, alive: impl Fn(&Incarnation) -> bool, now: Time) -> Vec<Outcome> {
         if !std::mem::replace(&mut self.link(from, to).cut, false) {
             return Vec::new();
         }
@@ -423,11 +426,17 @@ impl Network {
                 let known = &self.connections[&id];
                 let (sender, receiver) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
                 if &*sender == from && &*receiver == to {
+                    let sends_again = alive(&known.ends[side]);
                     let link = self.link(from, to);
                     let wait = Duration::from_millis(link.random.random_range(0..RETRANSMIT_MS)) + link.delay();
                     let direction = &mut self.connections.get_mut(&id).expect("it was listed").directions[side];
                     if let Some(head) = direction.under_way.front_mut() {
                         head.arrival = head.arrival.max(now + wait);
+                    }
+                    if !sends_again {
+                        let gone = std::mem::take(&mut direction.under_way);
+                        outcomes
+                            .extend(gone.iter().filter_map(|segment| segment.lost(&sender, &receiver, "sender died")));
                     }
                     outcomes.extend(self.schedule(id, side, now));
                 } else if &*sender == to && &*receiver == from {

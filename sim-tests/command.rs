@@ -1,0 +1,85 @@
+//! The program under test, as somebody starts it: its exit code and what it prints.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// Root of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `highwater` in the root of the repository.
+pub fn highwater() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    command.current_dir(root());
+    command
+}
+
+/// What a command left.
+#[derive(Debug)]
+pub struct Left {
+    pub exit: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs `highwater` with these arguments in the root of the repository.
+pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Left {
+    left(highwater().args(args))
+}
+
+/// Runs a command to its end.
+pub fn left(command: &mut Command) -> Left {
+    let output = command.output().expect("the program can be started");
+    let text = |bytes| String::from_utf8(bytes).expect("it prints UTF-8");
+    Left {
+        exit: output.status.code().expect("it ends by itself"),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// What a sweep over `seeds` found, with its exit code: every run in JSON.
+pub fn sweep(scenarios: &[PathBuf], seeds: &str, options: &[&str]) -> (i32, Value) {
+    let mut command = highwater();
+    command.arg("sweep").args(scenarios).args(["--seeds", seeds, "--keep-going", "--format", "json"]).args(options);
+    let left = left(&mut command);
+    let summary = serde_json::from_str(&left.stdout).unwrap_or_else(|error| panic!("{error}: {left:?}"));
+    (left.exit, summary)
+}
+
+/// The scenario files in a folder of the repository, in order.
+pub fn scenarios(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(folder)).expect("the folder is there");
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| Path::new(folder).join(entry.expect("it can be read").file_name()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Every file below a folder, by its path in it.
+pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).expect("the folder is there") {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).expect("it lies in the folder").to_owned();
+                found.insert(name, fs::read(&path).expect("it can be read"));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,63 @@
+//! Each planted bug is found by a sweep, by the claims that it breaks; the same sweep without it is clean.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use highwater::base::switches::TABLE;
+use serde_json::Value;
+
+use super::command::{root, scenarios, sweep};
+
+/// Most seeds that a sweep may need to find a planted bug.
+const SEEDS: &str = "1..30";
+
+/// What each planted bug breaks, whatever else it does.
+const BREAKS: &[(&str, &[&str])] = &[
+    ("bug_ack_before_isr", &["acked-records-survive", "acks-all-means-committed"]),
+    ("bug_hw_ignores_one_isr_member", &["acked-records-survive", "committed-prefix-kept", "hw-within-isr"]),
+    ("bug_no_truncation", &["cluster-recovers"]),
+    ("bug_recovery_accepts_torn_batch", &["consumers-reach-the-end"]),
+    ("bug_isr_expands_early", &["acked-records-survive", "committed-prefix-kept", "hw-within-isr"]),
+];
+
+/// The variant that plants each bug, by the name of its switch.
+fn planting_variants() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for path in scenarios("sim-tests/scenarios") {
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        let scenario = highwater::scenario::parse(&text).unwrap_or_else(|problem| panic!("{path:?}: {problem:?}"));
+        for variant in scenario.variants {
+            for key in variant.set.keys().filter_map(|key| key.strip_prefix("switch.")) {
+                let before = found.insert(key.to_owned(), variant.name.value.clone());
+                assert_eq!(before, None, "{key} is planted twice");
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_sweep_finds_each_planted_bug_and_nothing_without_one() {
+    let variants = planting_variants();
+    let planted: BTreeSet<&str> = variants.keys().map(String::as_str).collect();
+    let in_table = TABLE.iter().filter(|switch| switch.is_planted_bug()).map(|switch| switch.name);
+    assert_eq!(planted, in_table.collect(), "each planted bug of the table has a variant");
+    assert_eq!(planted, BREAKS.iter().map(|(bug, _)| *bug).collect());
+
+    let (exit, summary) = sweep(&scenarios("sim-tests/scenarios"), SEEDS, &["--variants"]);
+    assert_eq!(exit, 1);
+    let failing = summary["failing"].as_array().unwrap();
+    let clean = failing.iter().filter(|run| run["variant"].is_null()).collect::<Vec<&Value>>();
+    assert!(clean.is_empty(), "without a bug everything is as expected: {clean:#?}");
+    for (bug, claims) in BREAKS {
+        let name = &variants[*bug];
+        let found: Vec<&Value> = failing.iter().filter(|run| run["variant"] == **name).collect();
+        assert!(!found.is_empty(), "{bug} was not found");
+        for claim in *claims {
+            let broken = found.iter().any(|run| run["claims"][*claim] == "VIOLATED");
+            assert!(broken, "{bug} does not break {claim}: {:#?}", found[0]);
+        }
+    }
+}
