@@ -46,13 +46,18 @@ pub fn left(command: &mut Command) -> Left {
     }
 }
 
-/// What a sweep over `seeds` found, with its exit code: every run in JSON.
-pub fn sweep(scenarios: &[PathBuf], seeds: &str, options: &[&str]) -> (i32, Value) {
+/// Every run of a sweep over `seeds` with all variants, in JSON, and the sweep's exit code. One run after the other, so
+/// in their order.
+pub fn sweep(scenarios: &[PathBuf], seeds: &str) -> (i32, Vec<Value>) {
     let mut command = highwater();
-    command.arg("sweep").args(scenarios).args(["--seeds", seeds, "--keep-going", "--format", "json"]).args(options);
+    command.arg("sweep").args(scenarios).args(["--seeds", seeds, "--variants", "--keep-going"]);
+    command.args(["--jobs", "1", "--format", "json"]);
     let left = left(&mut command);
-    let summary = serde_json::from_str(&left.stdout).unwrap_or_else(|error| panic!("{error}: {left:?}"));
-    (left.exit, summary)
+    let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let mut lines: Vec<Value> = left.stdout.lines().map(line).collect();
+    let summary = lines.pop().unwrap_or_else(|| panic!("a sweep ends with a summary: {}", left.stderr));
+    assert_eq!(summary["runs"], lines.len(), "{summary}");
+    (left.exit, lines)
 }
 
 /// The scenario files in a folder of the repository, in order.

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, fs, path::Path};
 
+use serde_json::Value;
+
 use super::command::{highwater, left, root, run, scenarios, sweep};
 
 /// Seeds over which every variant is checked here; sweeps of `.ci/run` take more.
@@ -77,25 +79,33 @@ fn each_scenario_tells_its_story_with_its_own_seed() {
 #[test]
 fn every_variant_keeps_to_what_it_expects_and_committed_seeds_go_first() {
     let files = scenarios("scenarios");
-    let (exit, summary) = sweep(&files, SEEDS, &["--variants"]);
-    assert_eq!(exit, 0, "{summary:#}");
-    let runs: usize = files.iter().map(|path| 6 * (1 + parsed(path).variants.len())).sum();
-    let committed: usize = scenarios_with_seeds().iter().map(|(_, seeds)| seeds.len()).sum();
-    assert_eq!(summary["runs"], runs + committed, "none is left out");
+    let (exit, runs) = sweep(&files, SEEDS);
+    let unexpected: Vec<_> = runs.iter().filter(|run| run["exit"] != 0).map(|run| &run["replay"]).collect();
+    assert!(exit == 0 && unexpected.is_empty(), "{unexpected:#?}");
+    let planned: usize = files.iter().map(|path| 6 * (1 + parsed(path).variants.len())).sum();
+    let committed = committed_seeds();
+    assert_eq!(runs.len(), planned + committed.len(), "none is left out");
+    let mut first: Vec<(String, String)> = runs[..committed.len()].iter().map(name_and_seed).collect();
+    first.sort();
+    assert_eq!(first, committed);
 }
 
-/// The committed seeds, by the scenario's name.
-fn scenarios_with_seeds() -> Vec<(String, Vec<String>)> {
-    let files = fs::read_dir(root().join("sim-tests/seeds")).expect("the folder is there");
-    let mut found: Vec<(String, Vec<String>)> = files
-        .map(|entry| {
-            let path = entry.expect("it can be read").path();
-            let text = fs::read_to_string(&path).expect("it can be read");
-            let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            (name, lines.map(str::to_owned).collect())
-        })
-        .collect();
+fn name_and_seed(run: &Value) -> (String, String) {
+    let text = |field: &str| run[field].as_str().map(str::to_owned);
+    let variant = text("variant").map(|name| format!(" {name}")).unwrap_or_default();
+    (text("scenario").expect("a run has a scenario"), format!("{}{variant}", run["seed"]))
+}
+
+/// The committed seeds with their variants, each with its scenario's name.
+fn committed_seeds() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join("sim-tests/seeds")).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        let text = fs::read_to_string(&path).expect("it can be read");
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        found.extend(lines.map(|line| (name.to_owned(), line.to_owned())));
+    }
     found.sort();
     found
 }

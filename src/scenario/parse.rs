@@ -58,7 +58,7 @@ const STEP: Keys = Keys { table: "[[step]]", keys: &["when", "on", "after", "at"
 const EXPECT: Keys = Keys { table: "[[expect]]", keys: &["claim", "value", "lost"] };
 const LOST: Keys = Keys { table: "`lost`", keys: &["count", "cause"] };
 const VARIANT: Keys = Keys { table: "[[variant]]", keys: &["name", "note", "set", "steps", "expect", "must_reach"] };
-const VARIANT_STEP: Keys = Keys { table: "a variant's step", keys: &["off", "when", "on", "do", "within"] };
+const VARIANT_STEP: Keys = Keys { table: "a variant's step", keys: &["off", "when", "on", "do", "within", "note"] };
 const VARIANT_EXPECT: Keys = Keys { table: "a variant's expectation", keys: &["value", "lost"] };
 const PREDICT: Keys = Keys { table: "[[predict]]", keys: &["before", "ask", "options", "answer", "why"] };
 
