@@ -5,7 +5,7 @@
 //! | registering | none | the controller accepts the registration |
 //! | starting | soon, fenced | the metadata is read up to the registration: unfenced |
 //! | running | every `broker.heartbeat.interval.ms` | shutdown is asked for |
-//! | leaving | soon, wants to shut down | the controller lets it go, or does not answer for too long |
+//! | leaving | soon, wants to shut down | the controller lets it go, or has not for too long |
 
 use std::{
     sync::{
@@ -37,8 +37,8 @@ const REGISTRATION_VERSION: i16 = 4;
 const HEARTBEAT_VERSION: i16 = 1;
 const SOON: Duration = Duration::from_millis(20);
 const RETRY_BACKOFF: Duration = Duration::from_millis(200);
-/// How long a leaving broker waits for a controller that does not answer.
-const LEAVING_MAX: Duration = Duration::from_secs(30);
+/// How long a leaving broker waits for its controller: less than what process supervisors allow before they kill.
+const LEAVING_MAX: Duration = Duration::from_secs(8);
 
 /// What the broker knows of its own registration.
 pub struct Registration {
