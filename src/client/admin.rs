@@ -7,7 +7,7 @@ use super::{ClientError, Cluster, cluster::topic_name};
 use crate::{
     base::{NodeId, TopicPartition},
     protocol::{
-        StrBytes,
+        ErrorCode, StrBytes,
         messages::{
             ApiKey, CreateTopicsRequest, DeleteTopicsRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest,
             RequestKind, ResponseKind,
@@ -183,7 +183,8 @@ impl Admin {
             };
             let may_pass = match &outcome {
                 Ok(()) => false,
-                // An election that is not needed has its outcome already.
+                // An election that is not needed has its outcome already, and so has a change of what is not there.
+                Err(ClientError::Kafka { code: ErrorCode::UnknownTopicOrPartition, .. }) => false,
                 Err(ClientError::Kafka { code, .. }) => code.is_retriable() && api != ApiKey::ElectLeaders,
                 Err(_) => true,
             };
