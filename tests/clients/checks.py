@@ -11,6 +11,8 @@ An adapter is made from a list of addresses and offers
     offset_at(topic, partition, timestamp_ms) -> offset or None; ends(topic, partition) -> (first, next)
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
 import subprocess
