@@ -8,7 +8,7 @@ use crate::{
     controller::{configs::topic, image::MetadataImage},
     protocol::{
         metadata::ConfigResource,
-        records::{Limits, TimestampType},
+        records::{Codec, Limits, TimestampType},
     },
     storage::LogConfig,
 };
@@ -108,6 +108,12 @@ pub fn of_topic(name: &str, image: &MetadataImage, node: &NodeConfig, switches: 
         },
         limits: Limits {
             message_bytes_max: number("max.message.bytes").max(0) as usize,
+            segment_bytes: number("segment.bytes").max(1) as usize,
+            codec: match value("compression.type").as_str() {
+                "uncompressed" => Some(Codec::None),
+                // Not found is `producer`: the codec is the producer's.
+                name => Codec::by_name(name),
+            },
             compacted: value("cleanup.policy").split(',').any(|policy| policy.trim() == "compact"),
             timestamp_type: match value("message.timestamp.type").as_str() {
                 "LogAppendTime" => TimestampType::LogAppendTime,

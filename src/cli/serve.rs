@@ -114,6 +114,9 @@ fn properties(options: &ServeOptions) -> Result<(Properties, Option<tempfile::Te
          controller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://{listen},CONTROLLER://{controller}\n\
          advertised.listeners=PLAINTEXT://{listen}\ninter.broker.listener.name=PLAINTEXT\n\
          listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={data}\n\
+         offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
+         share.coordinator.state.topic.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n\
          auto.create.topics.enable=true\n",
         data = folder.display(),
     );

@@ -1,4 +1,7 @@
-//! Which APIs and versions each listener serves: one coherent release of Kafka, 4.1, as `kafka-protocol` encodes it.
+//! Which APIs and versions each listener serves: of the APIs that Highwater has, those of Kafka 4.3.
+//!
+//! Clients guess the release from the versions (kafka-python) and use the highest that both sides know, so a mix of
+//! releases would be one that nobody has tried. `kafka-protocol` knows the schemas of 4.1; see [`layout`] for the rest.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +40,7 @@ const fn api(key: ApiKey, min: i16, max: i16) -> ApiRange {
 pub const BROKER: &[ApiRange] = &[
     ApiRange { key: ApiKey::Produce, min: 0, max: 13, served_min: 3 },
     api(ApiKey::Fetch, 4, 18),
-    api(ApiKey::ListOffsets, 1, 10),
+    api(ApiKey::ListOffsets, 1, 11),
     api(ApiKey::Metadata, 0, 13),
     api(ApiKey::ApiVersions, 0, 4),
     api(ApiKey::CreateTopics, 2, 7),
@@ -67,6 +70,15 @@ pub const CONTROLLER: &[ApiRange] = &[
     api(ApiKey::BrokerHeartbeat, 0, 1),
     api(ApiKey::AllocateProducerIds, 0, 0),
 ];
+
+/// The version whose layout `version` has, where they differ in meaning alone: ListOffsets 11 knows one more special
+/// timestamp than 10 (KIP-1023).
+pub const fn layout(key: ApiKey, version: i16) -> i16 {
+    match (key, version) {
+        (ApiKey::ListOffsets, 11) => 10,
+        _ => version,
+    }
+}
 
 /// The row of `key` in `table`.
 pub fn range(table: &[ApiRange], key: ApiKey) -> Option<&ApiRange> {
@@ -156,7 +168,8 @@ mod tests {
             let valid = row.key.valid_versions();
             let name = name(row.key);
             assert_eq!(by_name(name), Some(row.key));
-            assert!(row.served_min >= valid.min && row.max <= valid.max, "{name}: {row:?}, decodable {valid:?}");
+            let highest = layout(row.key, row.max);
+            assert!(row.served_min >= valid.min && highest <= valid.max, "{name}: {row:?}, decodable {valid:?}");
             assert!(row.min <= row.max, "{name}");
         }
     }

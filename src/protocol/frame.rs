@@ -82,10 +82,10 @@ pub fn decode_request(mut frame: Bytes, served: &[ApiRange]) -> Result<Request, 
     if version < range.served_min || version > range.max {
         return Err(unsupported);
     }
-    let header_version = api.request_header_version(version);
-    let header = RequestHeader::decode(&mut frame, header_version).map_err(malformed)?;
-    skim::request(api, version, &frame).map_err(malformed)?;
-    let body = RequestKind::decode(api, &mut frame, version).map_err(malformed)?;
+    let layout = api::layout(api, version);
+    let header = RequestHeader::decode(&mut frame, api.request_header_version(layout)).map_err(malformed)?;
+    skim::request(api, layout, &frame).map_err(malformed)?;
+    let body = RequestKind::decode(api, &mut frame, layout).map_err(malformed)?;
     if frame.has_remaining() && !matches!(api, ApiKey::ApiVersions) {
         tracing::debug!(api = api::name(api), version, extra = frame.remaining(), "bytes after a complete request");
     }
@@ -103,6 +103,7 @@ pub fn encode_request(
     client_id: &str,
 ) -> Result<Vec<Bytes>, EncodeError> {
     let api = key_of(body);
+    let layout = api::layout(api, version);
     let mut out = BytesMut::with_capacity(256);
     out.put_i32(0);
     let header = RequestHeader::default()
@@ -111,8 +112,8 @@ pub fn encode_request(
         .with_correlation_id(correlation)
         .with_client_id(Some(client_id.to_owned().into()));
     let failed = |error: String| EncodeError { api: api::name(api), version, problem: error };
-    header.encode(&mut out, api.request_header_version(version)).map_err(|error| failed(error.to_string()))?;
-    body.encode(&mut out, version).map_err(|error| failed(error.to_string()))?;
+    header.encode(&mut out, api.request_header_version(layout)).map_err(|error| failed(error.to_string()))?;
+    body.encode(&mut out, layout).map_err(|error| failed(error.to_string()))?;
     Ok(finish(out))
 }
 
@@ -138,14 +139,15 @@ pub fn encode_response(
     correlation: i32,
     body: &ResponseKind,
 ) -> Result<Vec<Bytes>, EncodeError> {
+    let layout = api::layout(api, version);
     let mut out = BytesMut::with_capacity(256);
     out.put_i32(0);
     let failed = |error: String| EncodeError { api: api::name(api), version, problem: error };
     ResponseHeader::default()
         .with_correlation_id(correlation)
-        .encode(&mut out, api.response_header_version(version))
+        .encode(&mut out, api.response_header_version(layout))
         .map_err(|error| failed(error.to_string()))?;
-    body.encode(&mut out, version).map_err(|error| failed(error.to_string()))?;
+    body.encode(&mut out, layout).map_err(|error| failed(error.to_string()))?;
     Ok(finish(out))
 }
 
@@ -167,10 +169,11 @@ pub fn newer_api_versions_response(correlation: i32, served: &[ApiRange]) -> Vec
 /// # Errors
 /// What is wrong with the bytes.
 pub fn decode_response(api: ApiKey, version: i16, mut frame: Bytes) -> Result<(i32, ResponseKind), String> {
-    let header_version = api.response_header_version(version);
+    let layout = api::layout(api, version);
+    let header_version = api.response_header_version(layout);
     let header = ResponseHeader::decode(&mut frame, header_version).map_err(|error| error.to_string())?;
-    skim::response(api, version, &frame)?;
-    let body = ResponseKind::decode(api, &mut frame, version).map_err(|error| error.to_string())?;
+    skim::response(api, layout, &frame)?;
+    let body = ResponseKind::decode(api, &mut frame, layout).map_err(|error| error.to_string())?;
     Ok((header.correlation_id, body))
 }
 

@@ -70,8 +70,8 @@ pub struct Appended {
     pub base_offset: Offset,
     /// Offset after its last record.
     pub end_offset: Offset,
-    /// It had been appended before: nothing was written.
-    pub duplicate: bool,
+    /// It had been appended before and nothing was written: the greatest timestamp of the batch that is there.
+    pub retry_of: Option<Timestamp>,
 }
 
 /// A record's timestamp and offset.
@@ -180,7 +180,7 @@ impl Log {
         {
             mark::reach("duplicate_batch");
             let (base_offset, end_offset) = (known.base_offset(), known.last_offset.next());
-            return Ok(Appended { base_offset, end_offset, duplicate: true });
+            return Ok(Appended { base_offset, end_offset, retry_of: Some(known.timestamp) });
         }
         self.check_online()?;
         let header = BatchHeader { base_offset: self.end, leader_epoch, ..*header };
@@ -188,7 +188,7 @@ impl Log {
         self.note_failure(appended)?;
         self.report_appended(Role::Leader, leader_epoch, || vec![header.info()]);
         self.flush_if_due().await?;
-        Ok(Appended { base_offset: header.base_offset, end_offset: header.end_offset(), duplicate: false })
+        Ok(Appended { base_offset: header.base_offset, end_offset: header.end_offset(), retry_of: None })
     }
 
     /// Appends what a leader sent: whole batches with their offsets and epochs.
@@ -219,7 +219,7 @@ impl Log {
         }
         match failed {
             Some(error) => Err(error),
-            None => Ok(Appended { base_offset, end_offset: self.end, duplicate: false }),
+            None => Ok(Appended { base_offset, end_offset: self.end, retry_of: None }),
         }
     }
 

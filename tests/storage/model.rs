@@ -126,7 +126,7 @@ impl Session {
         let epoch = LeaderEpoch(self.model.latest_epoch().max(0));
         let (header, bytes) = self.new_batch(0, -1);
         let appended = self.log.append_as_leader(&header, &bytes, epoch, self.now_ms).await.expect("in sequence");
-        assert_eq!((appended.base_offset.0, appended.duplicate), (self.model.end, false));
+        assert_eq!((appended.base_offset.0, appended.retry_of), (self.model.end, None));
         let patched = patched_header(&header, appended.base_offset, epoch);
         let standing = Bytes::from([&patched[..], &bytes[HEADER_BYTES..]].concat());
         self.model.push(BatchHeader::parse(&standing).expect("patched"), standing);
@@ -140,7 +140,7 @@ impl Session {
     async fn check_sequence(&mut self, header: BatchHeader, bytes: Bytes, epoch: LeaderEpoch) {
         let again = self.log.append_as_leader(&header, &bytes, epoch, self.now_ms).await.expect("a duplicate");
         let (standing, _) = self.model.batches.last().expect("just appended");
-        assert_eq!((again.base_offset, again.duplicate), (standing.base_offset, true));
+        assert_eq!((again.base_offset, again.retry_of), (standing.base_offset, Some(standing.max_timestamp)));
         let beyond = BatchHeader { base_sequence: header.last_sequence() + 2, ..header };
         let expected = header.last_sequence() + 1;
         match self.log.append_as_leader(&beyond, &bytes, epoch, self.now_ms).await {
@@ -220,7 +220,7 @@ impl Session {
         for producer in (0..3).map(ProducerId) {
             let Some((header, bytes)) = self.model.last_of(producer) else { continue };
             let again = self.log.append_as_leader(header, bytes, epoch, self.now_ms).await.expect("a duplicate");
-            assert_eq!((again.base_offset, again.duplicate), (header.base_offset, true));
+            assert_eq!((again.base_offset, again.retry_of), (header.base_offset, Some(header.max_timestamp)));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     base::{Offset, Timestamp, mark},
     protocol::{
         ErrorCode,
-        records::{Refusal, TimestampType, validate_produce, with_append_time},
+        records::{Refusal, TimestampType, validate_produce},
     },
     replica::Ack,
     runtime::clock,
@@ -20,7 +20,7 @@ use crate::{
 pub struct Accepted {
     /// Offset of its first record.
     pub base_offset: Offset,
-    /// The broker's time, if the topic asks for it; else -1.
+    /// The broker's time, if the topic asks for it; else -1. Of a retry the greatest time of the batch that is there.
     pub append_time_ms: Timestamp,
     /// First offset of the log.
     pub log_start: Offset,
@@ -36,23 +36,21 @@ impl Partition {
     pub async fn append(&self, records: &Bytes, version: i16, acks: i16) -> Result<Accepted, Refusal> {
         let mut state = self.state.lock().await;
         let state = &mut *state;
-        let Standing::Leader(leader) = &mut state.role else { return Err(refusal(ErrorCode::NotLeaderOrFollower)) };
+        let Standing::Leader(leader) = &mut state.role else { return Err(ErrorCode::NotLeaderOrFollower.into()) };
         if acks == -1 && !leader.has_enough_replicas() {
             mark::reach("not_enough_replicas");
             let Standing::Leader(leader) = &state.role else { unreachable!("the role was looked at above") };
             let code = ErrorCode::NotEnoughReplicas;
             self.report_answer(state, leader, acks, code, (Offset::UNKNOWN, Offset::UNKNOWN));
-            return Err(refusal(code));
+            return Err(code.into());
         }
         let now_ms = clock::wall_ms();
-        let (mut header, mut batch) = validate_produce(records, version, &state.settings.limits, now_ms)?;
-        let by_broker = state.settings.limits.timestamp_type == TimestampType::LogAppendTime;
-        if by_broker {
-            (header, batch) = with_append_time(&header, &batch, now_ms);
-        }
+        let limits = &state.settings.limits;
+        let by_broker = limits.timestamp_type == TimestampType::LogAppendTime;
+        let (header, batch) = validate_produce(records, version, limits, now_ms)?;
         let appended = state.log.append_as_leader(&header, &batch, state.leader_epoch, now_ms).await;
         let appended = appended.map_err(|error| self.append_refusal(&error))?;
-        if !appended.duplicate {
+        if appended.retry_of.is_none() {
             leader.appended(appended.end_offset, clock::now());
         }
         let range = (appended.base_offset, appended.end_offset);
@@ -72,7 +70,7 @@ impl Partition {
         {
             self.report_answer(state, leader, acks, ErrorCode::None, range);
         }
-        let append_time_ms = if by_broker { now_ms } else { -1 };
+        let append_time_ms = appended.retry_of.unwrap_or(if by_broker { now_ms } else { -1 });
         Ok(Accepted { base_offset: range.0, append_time_ms, log_start: state.log.start_offset(), committed })
     }
 
@@ -91,10 +89,6 @@ impl Partition {
                 unreachable!("a leader's append gives offsets and was validated: {error}")
             }
         };
-        Refusal { code, message: error.to_string(), records: Vec::new() }
+        Refusal::new(code, error.to_string())
     }
-}
-
-fn refusal(code: ErrorCode) -> Refusal {
-    Refusal { code, message: code.name().to_owned(), records: Vec::new() }
 }

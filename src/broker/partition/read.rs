@@ -105,6 +105,9 @@ impl Partition {
             diverging: None,
             leader,
         };
+        if params.offset < start {
+            return Fetched { leader, ..Fetched::error(ErrorCode::OffsetOutOfRange) };
+        }
         if params.last_fetched_epoch != LeaderEpoch::UNKNOWN {
             let own = state.log.end_offset_for_epoch(params.last_fetched_epoch);
             if own.1 == Offset::UNKNOWN {
@@ -116,7 +119,7 @@ impl Partition {
                 return fetched;
             }
         }
-        if params.offset < start || params.offset > end {
+        if params.offset > end {
             return Fetched { leader, ..Fetched::error(ErrorCode::OffsetOutOfRange) };
         }
         let up_to = if matches!(params.fetcher, Fetcher::Consumer) { fetched.high_watermark } else { end };

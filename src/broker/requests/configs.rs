@@ -34,7 +34,8 @@ struct Setting {
     values: Vec<Sourced>,
 }
 
-type Refusal = (ErrorCode, String);
+/// A code, and what the client is told beside it.
+type Refusal = (ErrorCode, Option<String>);
 
 impl Broker {
     pub(super) fn describe_configs(&self, request: &DescribeConfigsRequest, version: i16) -> DescribeConfigsResponse {
@@ -52,7 +53,7 @@ impl Broker {
                     let configs = settings.iter().filter(wanted).map(|setting| describe(setting, request, version));
                     result.with_configs(configs.collect())
                 }
-                Err((code, message)) => result.with_error_code(code.code()).with_error_message(Some(message.into())),
+                Err((code, message)) => result.with_error_code(code.code()).with_error_message(message.map(Into::into)),
             }
         });
         DescribeConfigsResponse::default().with_results(results.collect())
@@ -60,13 +61,12 @@ impl Broker {
 
     fn settings_of(&self, resource: &DescribeConfigsResource, image: &MetadataImage) -> Result<Vec<Setting>, Refusal> {
         let name = resource.resource_name.as_str();
-        let invalid = |message: String| Err((ErrorCode::InvalidRequest, message));
+        let invalid = |message: String| Err((ErrorCode::InvalidRequest, Some(message)));
         match resource.resource_type {
             TOPIC => {
-                check_topic_name(name)?;
+                check_topic_name(name).map_err(|(code, message)| (code, Some(message)))?;
                 if image.topic(name).is_none() {
-                    let message = "This server does not host this topic-partition.".to_owned();
-                    return Err((ErrorCode::UnknownTopicOrPartition, message));
+                    return Err((ErrorCode::UnknownTopicOrPartition, None));
                 }
                 Ok(topic::TOPIC.iter().map(|config| self.topic_setting(config, name, image)).collect())
             }

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::{
     super::partition::{FetchParams, Fetched, Fetcher, Partition},
-    Broker,
+    Broker, READ_COMMITTED, READ_UNCOMMITTED,
     fetch_session::{Answering, Named, Partitions, Wanted},
     find_partition, find_topic, topic_name, uuid_of,
 };
@@ -50,6 +50,9 @@ impl Broker {
     }
 
     fn resolve(&self, request: &FetchRequest, version: i16) -> Result<Fetch, ErrorCode> {
+        if !matches!(request.isolation_level, READ_UNCOMMITTED..=READ_COMMITTED) {
+            return Err(ErrorCode::UnknownServerError);
+        }
         let by_id = version >= 13;
         let mut given = Partitions::new();
         for topic in &request.topics {
@@ -115,10 +118,11 @@ impl Broker {
             let waiting = self.register(&fetch, notify.as_ref()).await;
             let results = self.read(&fetch).await;
             let bytes: usize = results.iter().map(|(_, fetched)| fetched.records.len()).sum();
-            let urgent =
-                results.iter().any(|(_, fetched)| fetched.code != ErrorCode::None || fetched.diverging.is_some());
+            // An unknown partition does not cut short the wait for the others.
+            let urgent = results.iter().any(|(_, fetched)| is_urgent(fetched))
+                || results.iter().all(|(_, fetched)| is_unknown(fetched.code));
             let left = fetch.deadline.since(clock::now());
-            if bytes >= fetch.min_bytes || urgent || left.is_zero() || results.is_empty() {
+            if bytes >= fetch.min_bytes || urgent || left.is_zero() {
                 if let Some((notify, partitions)) = waiting {
                     for partition in partitions {
                         partition.forget(&notify).await;
@@ -245,6 +249,14 @@ impl Broker {
             endpoints.insert(fetched.leader.0, node);
         }
     }
+}
+
+fn is_urgent(fetched: &Fetched) -> bool {
+    fetched.diverging.is_some() || fetched.code != ErrorCode::None && !is_unknown(fetched.code)
+}
+
+fn is_unknown(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)
 }
 
 fn named(topic: &str, topic_id: [u8; 16], partition: i32) -> Named {

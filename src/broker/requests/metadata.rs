@@ -1,6 +1,6 @@
 //! Metadata and DescribeTopicPartitions: brokers, topics, leaders.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Broker, cluster::CLUSTER_OPERATIONS, topic_name, uuid_of};
 use crate::{
@@ -32,6 +32,9 @@ const CREATE_TOPICS_VERSION: i16 = 7;
 
 impl Broker {
     pub(super) async fn metadata(self: Arc<Self>, request: MetadataRequest, version: i16) -> Reply {
+        if is_null_too_early(&request, version) {
+            return Reply::Close;
+        }
         let image = self.cache.image();
         let all = match &request.topics {
             None => true,
@@ -42,14 +45,13 @@ impl Broker {
         if all {
             topics.extend(image.topics().map(|topic| self.topic(&image, topic, version)));
         }
-        let mut seen = Vec::new();
+        let mut seen = BTreeSet::new();
         for asked in request.topics.iter().flatten() {
             let id = TopicId(*asked.topic_id.as_bytes());
             let name = asked.name.as_ref().map(|name| name.as_str().to_owned());
-            if seen.contains(&(id, name.clone())) {
+            if !seen.insert((id, name.clone())) {
                 continue;
             }
-            seen.push((id, name.clone()));
             if id != TopicId::ZERO && version < 12 {
                 let code = ErrorCode::InvalidRequest;
                 return Reply::now(self.metadata_error(&request, code, version));
@@ -228,6 +230,12 @@ impl Broker {
         }
         DescribeTopicPartitionsResponse::default().with_topics(topics).with_next_cursor(next_cursor)
     }
+}
+
+/// Whether something is null that only newer versions may leave out: no list of topics, a topic without name.
+fn is_null_too_early(request: &MetadataRequest, version: i16) -> bool {
+    let mut topics = request.topics.iter().flatten();
+    request.topics.is_none() && version == 0 || version < 10 && topics.any(|topic| topic.name.is_none())
 }
 
 fn refuse_cursor(names: &[String]) -> DescribeTopicPartitionsResponse {

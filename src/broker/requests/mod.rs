@@ -34,6 +34,11 @@ use crate::{
     rpc::{Peer, Reply, Service},
 };
 
+/// Levels of isolation: all up to the high watermark, or all of transactions that have ended. Highwater has no
+/// transactions, so that both see the same.
+const READ_UNCOMMITTED: i8 = 0;
+const READ_COMMITTED: i8 = 1;
+
 /// Everything that requests need.
 pub struct Broker {
     /// Settings.

@@ -1,8 +1,8 @@
 //! ListOffsets and OffsetForLeaderEpoch.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::{Broker, find_partition};
+use super::{Broker, READ_COMMITTED, READ_UNCOMMITTED, find_partition};
 use crate::{
     base::LeaderEpoch,
     protocol::{
@@ -10,43 +10,35 @@ use crate::{
         messages::{
             ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
             ResponseKind, TopicName,
+            list_offsets_request::ListOffsetsPartition,
             list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
             offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
         },
     },
+    storage::TimestampedOffset,
 };
 
-/// The oldest version that knows each special timestamp: greatest, local start, tiered, pending upload.
-const SPECIAL: [(i64, i16); 3] = [(-3, 7), (-4, 8), (-5, 9)];
+/// The oldest version that knows each special timestamp: greatest, local start, last tiered, first to be tiered.
+const SPECIAL: [(i64, i16); 4] = [(-3, 7), (-4, 8), (-5, 9), (-6, 11)];
 
 impl Broker {
     pub(super) async fn list_offsets(&self, request: ListOffsetsRequest, version: i16) -> ResponseKind {
-        let mut seen = BTreeSet::new();
-        let mut topics = Vec::new();
+        // By topic and partition: one that is named twice has one answer, a refusal.
+        let mut asked: BTreeMap<&TopicName, BTreeMap<i32, Vec<&ListOffsetsPartition>>> = BTreeMap::new();
         for topic in &request.topics {
+            let partitions = asked.entry(&topic.name).or_default();
+            for partition in &topic.partitions {
+                partitions.entry(partition.partition_index).or_default().push(partition);
+            }
+        }
+        let mut topics = Vec::new();
+        for (name, of_topic) in asked {
             let mut partitions = Vec::new();
-            for asked in &topic.partitions {
-                let answer = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
-                let key = (topic.name.as_str().to_owned(), asked.partition_index);
-                let twice =
-                    topic.partitions.iter().filter(|other| other.partition_index == asked.partition_index).count() > 1;
-                if !seen.insert(key) {
-                    continue;
-                }
-                let epoch = LeaderEpoch(asked.current_leader_epoch);
-                let found = match twice {
-                    true => Err(ErrorCode::InvalidRequest),
-                    false => {
-                        self.list_offset(
-                            &topic.name,
-                            asked.partition_index,
-                            asked.timestamp,
-                            epoch,
-                            version,
-                            request.replica_id.0,
-                        )
-                        .await
-                    }
+            for (index, asked) in of_topic {
+                let answer = ListOffsetsPartitionResponse::default().with_partition_index(index);
+                let found = match asked[..] {
+                    [one] => self.list_offset(name, one, &request, version).await,
+                    _ => Err(ErrorCode::InvalidRequest),
                 };
                 partitions.push(match found {
                     Ok(Some(found)) => {
@@ -57,7 +49,7 @@ impl Broker {
                     Err(code) => answer.with_error_code(code.code()).with_timestamp(-1).with_offset(-1),
                 });
             }
-            topics.push(ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions));
+            topics.push(ListOffsetsTopicResponse::default().with_name(name.clone()).with_partitions(partitions));
         }
         ListOffsetsResponse::default().with_topics(topics).into()
     }
@@ -65,23 +57,26 @@ impl Broker {
     async fn list_offset(
         &self,
         topic: &TopicName,
-        partition: i32,
-        timestamp: i64,
-        epoch: LeaderEpoch,
+        asked: &ListOffsetsPartition,
+        request: &ListOffsetsRequest,
         version: i16,
-        replica: i32,
-    ) -> Result<Option<crate::storage::TimestampedOffset>, ErrorCode> {
+    ) -> Result<Option<TimestampedOffset>, ErrorCode> {
+        let (timestamp, epoch) = (asked.timestamp, LeaderEpoch(asked.current_leader_epoch));
         let too_old = SPECIAL.iter().any(|(special, since)| *special == timestamp && version < *since);
-        if too_old || timestamp < -5 {
+        if too_old || timestamp < -6 {
             return Err(ErrorCode::UnsupportedVersion);
         }
         let image = self.cache.image();
         let known = image.topic(topic.as_str()).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let partition = find_partition(&self.replicas, known, partition)?;
-        if timestamp == -5 {
+        let partition = find_partition(&self.replicas, known, asked.partition_index)?;
+        if version >= 2 && !matches!(request.isolation_level, READ_UNCOMMITTED..=READ_COMMITTED) {
+            return Err(ErrorCode::UnknownServerError);
+        }
+        if matches!(timestamp, -5 | -6) {
             // Nothing is tiered.
             return partition.list_offset(-1, false, epoch).await.map(|_| None);
         }
+        let replica = request.replica_id.0;
         let from_replica = replica >= 0 || replica == -2;
         partition.list_offset(timestamp, from_replica, epoch).await.map_err(|code| match code {
             ErrorCode::OffsetNotAvailable if version < 5 => ErrorCode::LeaderNotAvailable,

@@ -39,17 +39,20 @@ impl Broker {
         for topic in &request.topic_data {
             let mut partitions = Vec::new();
             let found = find_topic(&image, &topic.name, topic.topic_id, version >= 13);
-            for data in &topic.partition_data {
+            // Of a partition that is named twice the last counts, as in Kafka's map.
+            let data: BTreeMap<i32, &PartitionProduceData> =
+                topic.partition_data.iter().map(|data| (data.index, data)).collect();
+            for data in data.into_values() {
                 let pending = match &found {
                     Ok(found) => {
                         let registration = found.partitions.get(&data.index).cloned();
                         let pending = match find_partition(&self.replicas, found, data.index) {
                             Ok(partition) => append(&partition, data, version, request.acks).await,
-                            Err(code) => Err(refusal(code)),
+                            Err(code) => Err(code.into()),
                         };
                         (pending, registration)
                     }
-                    Err(code) => (Err(refusal(*code)), None),
+                    Err(code) => (Err((*code).into()), None),
                 };
                 partitions.push(pending_answer(data.index, pending.0, pending.1, version));
             }
@@ -125,12 +128,12 @@ async fn append(
     acks: i16,
 ) -> Result<super::super::partition::Accepted, Refusal> {
     if !matches!(acks, -1..=1) {
-        return Err(refusal(ErrorCode::InvalidRequiredAcks));
+        return Err(ErrorCode::InvalidRequiredAcks.into());
     }
     let records = data.records.clone().unwrap_or_default();
     if BatchHeader::parse(&records).is_ok_and(|header| header.is_transactional()) {
         // No transaction can have been begun here: as Kafka answers for an id that may not be used.
-        return Err(refusal(ErrorCode::TransactionalIdAuthorizationFailed));
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
     }
     partition.append(&records, version, acks).await
 }
@@ -148,10 +151,6 @@ async fn wait(mut committed: oneshot::Receiver<ErrorCode>, left: Duration) -> Er
     }
 }
 
-fn refusal(code: ErrorCode) -> Refusal {
-    Refusal { code, message: String::new(), records: Vec::new() }
-}
-
 fn pending_answer(
     index: i32,
     outcome: Result<super::super::partition::Accepted, Refusal>,
@@ -167,6 +166,7 @@ fn pending_answer(
             Pending { answer, committed: accepted.committed, leader }
         }
         Err(refusal) => {
+            tracing::debug!(partition = index, code = %refusal.code, refusal.message, "records are refused");
             let answer = answer.with_error_code(refusal.code.code()).with_base_offset(-1).with_log_append_time_ms(-1);
             let mut answer = if version >= 5 { answer.with_log_start_offset(-1) } else { answer };
             if version >= 8 {
@@ -175,9 +175,7 @@ fn pending_answer(
                     error.with_batch_index_error_message(Some(message.clone().into()))
                 };
                 answer.record_errors = refusal.records.iter().map(record).collect();
-                let tell = !refusal.message.is_empty() && !refusal.records.is_empty()
-                    || refusal.code == ErrorCode::CorruptMessage && refusal.message.contains("bytes");
-                answer.error_message = tell.then(|| refusal.message.clone().into());
+                answer.error_message = refusal.told.then(|| refusal.message.into());
             }
             Pending { answer, committed: None, leader }
         }

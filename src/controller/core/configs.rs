@@ -1,10 +1,12 @@
 //! Settings: IncrementalAlterConfigs, and what a changed setting entails. A resource changes as a whole or not at all.
 
+use std::collections::BTreeMap;
+
 use super::{
     Controller, Decided, Decision,
     brokers::note_election,
     elections::{self, Kind},
-    topics::{Refusal, check_topic_name},
+    topics::{Refusal, check_topic_name, counts, topic_name},
 };
 use crate::{
     base::{NodeId, TopicPartition},
@@ -38,11 +40,10 @@ impl Controller {
         request: &IncrementalAlterConfigsRequest,
     ) -> Decision<IncrementalAlterConfigsResponse> {
         let (mut responses, mut records) = (Vec::new(), Vec::new());
+        let named = |resource: &AlterConfigsResource| (resource.resource_type, resource.resource_name.clone());
+        let counts = counts(request.resources.iter().map(named));
         for resource in &request.resources {
-            let same = |other: &&AlterConfigsResource| {
-                other.resource_type == resource.resource_type && other.resource_name == resource.resource_name
-            };
-            let altered = match request.resources.iter().filter(same).count() {
+            let altered = match counts[&named(resource)] {
                 1 => self.alter(resource),
                 _ => Err((ErrorCode::InvalidRequest, "Each resource must appear at most once.".to_owned())),
             };
@@ -56,7 +57,11 @@ impl Controller {
                     }
                     response
                 }
-                Err((code, message)) => response.with_error_code(code.code()).with_error_message(Some(message.into())),
+                Err((code, message)) => {
+                    // An operation that does not exist ends in an exception without words in Kafka.
+                    let told = code != ErrorCode::UnknownServerError;
+                    response.with_error_code(code.code()).with_error_message(told.then(|| message.into()))
+                }
             });
         }
         Decision { response: IncrementalAlterConfigsResponse::default().with_responses(responses), records }
@@ -84,12 +89,12 @@ impl Controller {
             }
             _ => return invalid("Settings of this type of resource are not supported."),
         };
+        if counts(resource.configs.iter().map(|config| &config.name)).into_values().any(|count| count > 1) {
+            return invalid("Error due to duplicate config keys");
+        }
         let mut records = Vec::new();
         for config in &resource.configs {
             let key = config.name.as_str();
-            if resource.configs.iter().filter(|other| other.name == config.name).count() > 1 {
-                return invalid("Error due to duplicate config keys");
-            }
             let value = self.altered_value(kind, name, config)?;
             let record = MetadataRecord::Config { resource: kind, name: name.to_owned(), key: key.to_owned(), value };
             records.push(Decided::new(record, "it was altered"));
@@ -167,9 +172,11 @@ impl Controller {
             1 => Some(Kind::Unclean),
             _ => None,
         };
-        let (mut results, mut records) = (Vec::<ReplicaElectionResult>::new(), Vec::new());
+        let (mut results, mut records) = (BTreeMap::<_, Vec<PartitionResult>>::new(), Vec::new());
         let all = request.topic_partitions.is_none();
         for partition in self.partitions_asked(request) {
+            // Of all partitions those are left out that need no election, but not their topics.
+            let of_topic = results.entry(partition.topic.clone()).or_default();
             let found = match kind {
                 None => Err((ErrorCode::InvalidRequest, "unknown election type".to_owned())),
                 Some(kind) => self.elect_one(&partition, kind),
@@ -182,22 +189,15 @@ impl Controller {
                 Err((ErrorCode::ElectionNotNeeded, _)) if all => continue,
                 Err((code, message)) => (code, Some(message.into())),
             };
-            let result = PartitionResult::default()
-                .with_partition_id(partition.partition)
-                .with_error_code(code.code())
-                .with_error_message(message);
-            let topic = &*partition.topic;
-            match results.iter_mut().find(|known| known.topic.as_str() == topic) {
-                Some(known) => known.partition_result.push(result),
-                None => {
-                    let name = crate::protocol::messages::TopicName(topic.to_owned().into());
-                    results.push(ReplicaElectionResult::default().with_topic(name).with_partition_result(vec![result]));
-                }
-            }
+            let result = PartitionResult::default().with_partition_id(partition.partition);
+            of_topic.push(result.with_error_code(code.code()).with_error_message(message));
         }
+        let results = results.into_iter().map(|(topic, partitions)| {
+            ReplicaElectionResult::default().with_topic(topic_name(&topic)).with_partition_result(partitions)
+        });
         let code = if kind.is_none() && version >= 1 { ErrorCode::InvalidRequest } else { ErrorCode::None };
         let response = ElectLeadersResponse::default().with_error_code(code.code());
-        Decision { response: response.with_replica_election_results(results), records }
+        Decision { response: response.with_replica_election_results(results.collect()), records }
     }
 
     fn partitions_asked(&self, request: &ElectLeadersRequest) -> Vec<TopicPartition> {

@@ -1,6 +1,6 @@
 //! Topics: CreateTopics, DeleteTopics, CreatePartitions. Each entry of a request succeeds or fails for itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
 
@@ -26,6 +26,9 @@ use crate::{
 
 /// Longest name of a topic.
 const NAME_LENGTH_MAX: usize = 249;
+
+/// Most partitions that one request creates: each costs memory here and in every broker, and a number is quickly sent.
+const PARTITIONS_MAX: usize = 10_000;
 
 /// A protocol outcome with its text.
 pub(super) type Refusal = (ErrorCode, String);
@@ -60,14 +63,18 @@ impl Controller {
         version: i16,
         random: &mut Random,
     ) -> Decision<CreateTopicsResponse> {
-        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut by_name: BTreeMap<&str, Vec<&CreatableTopic>> = BTreeMap::new();
         for topic in &request.topics {
-            *seen.entry(topic.name.as_str()).or_default() += 1;
+            by_name.entry(topic.name.as_str()).or_default().push(topic);
         }
+        let too_many = request.topics.iter().map(|topic| self.partitions_of(topic)).sum::<usize>() > PARTITIONS_MAX;
         let (mut results, mut records) = (Vec::new(), Vec::new());
-        for (name, count) in seen {
-            let topic = request.topics.iter().find(|topic| topic.name.as_str() == name).expect("it was counted");
-            let created = match count {
+        for topics in by_name.into_values() {
+            let topic = topics[0];
+            let created = match topics.len() {
+                _ if too_many => {
+                    refuse(ErrorCode::PolicyViolation, "Excessively large number of partitions per request.")
+                }
                 1 => self.create_topic(topic, random),
                 _ => refuse(ErrorCode::InvalidRequest, "Duplicate topic name."),
             };
@@ -78,7 +85,7 @@ impl Controller {
                     if !request.validate_only {
                         records.extend(made);
                     }
-                    if request.validate_only { result.with_topic_id(uuid(TopicId::ZERO)) } else { result }
+                    result
                 }
                 Err((code, message)) => result
                     .with_error_code(code.code())
@@ -89,6 +96,15 @@ impl Controller {
             });
         }
         Decision { response: CreateTopicsResponse::default().with_topics(results), records }
+    }
+
+    /// Number of partitions asked for; nonsense counts as none and is refused for itself.
+    fn partitions_of(&self, topic: &CreatableTopic) -> usize {
+        match (topic.assignments.len(), topic.num_partitions) {
+            (0, -1) => self.settings.num_partitions.max(0) as usize,
+            (0, asked) => asked.max(0) as usize,
+            (assigned, _) => assigned,
+        }
     }
 
     fn create_topic(&self, topic: &CreatableTopic, random: &mut Random) -> Result<(TopicId, Vec<Decided>), Refusal> {
@@ -294,21 +310,18 @@ impl Controller {
             .map(|topic| (topic.name.as_ref().map(|name| name.to_string()), TopicId(*topic.topic_id.as_bytes())));
         let asked: Vec<(Option<String>, TopicId)> = by_name.chain(by_state).collect();
         let (mut results, mut records) = (Vec::new(), Vec::new());
-        let mut seen: Vec<&(Option<String>, TopicId)> = Vec::new();
-        for entry in &asked {
-            if seen.contains(&entry) {
+        let counts = counts(&asked);
+        let mut seen = BTreeSet::new();
+        for entry @ (name, id) in &asked {
+            if !seen.insert(entry) {
                 continue;
             }
-            seen.push(entry);
-            let (name, id) = entry;
             let found = match (name, *id) {
                 (Some(_), id) if id != TopicId::ZERO => {
                     refuse(ErrorCode::InvalidRequest, "You may not specify both topic name and topic id.")
                 }
                 (None, TopicId::ZERO) => refuse(ErrorCode::InvalidRequest, "Neither topic name nor id were specified."),
-                _ if asked.iter().filter(|other| *other == entry).count() > 1 => {
-                    refuse(ErrorCode::InvalidRequest, "Duplicate topic name or topic id.")
-                }
+                _ if counts[entry] > 1 => refuse(ErrorCode::InvalidRequest, "Duplicate topic name or topic id."),
                 (Some(name), _) => {
                     self.image.topic(name).ok_or_else(|| unknown_topic(ErrorCode::UnknownTopicOrPartition))
                 }
@@ -342,15 +355,13 @@ impl Controller {
         random: &mut Random,
     ) -> Decision<CreatePartitionsResponse> {
         let (mut results, mut records) = (Vec::new(), Vec::new());
-        let mut seen: Vec<&str> = Vec::new();
+        let counts = counts(request.topics.iter().map(|topic| &topic.name));
+        let mut seen = BTreeSet::new();
         for asked in &request.topics {
-            let name = asked.name.as_str();
-            if seen.contains(&name) {
+            if !seen.insert(&asked.name) {
                 continue;
             }
-            seen.push(name);
-            let twice = request.topics.iter().filter(|other| other.name == asked.name).count() > 1;
-            let grown = match twice {
+            let grown = match counts[&asked.name] > 1 {
                 true => refuse(ErrorCode::InvalidRequest, "Duplicate topic name."),
                 false => self.grow(asked, random),
             };
@@ -362,7 +373,11 @@ impl Controller {
                     }
                     result
                 }
-                Err((code, message)) => result.with_error_code(code.code()).with_error_message(Some(message.into())),
+                Err((code, message)) => {
+                    // Kafka has no words for these two.
+                    let told = !matches!(code, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownServerError);
+                    result.with_error_code(code.code()).with_error_message(told.then(|| message.into()))
+                }
             });
         }
         Decision { response: CreatePartitionsResponse::default().with_results(results), records }
@@ -380,6 +395,9 @@ impl Controller {
             return refuse(ErrorCode::InvalidPartitions, message);
         }
         let added = (asked.count - existing) as usize;
+        if added > PARTITIONS_MAX {
+            return refuse(ErrorCode::UnknownServerError, format!("{added} partitions are too many to add"));
+        }
         let replication = topic.partitions.values().next().map_or(1, |first| first.replicas.len());
         let assignments = match &asked.assignments {
             Some(given) => {
@@ -405,6 +423,15 @@ impl Controller {
     }
 }
 
+/// How often each is there.
+pub(super) fn counts<T: Ord>(asked: impl IntoIterator<Item = T>) -> BTreeMap<T, usize> {
+    let mut counts = BTreeMap::new();
+    for one in asked {
+        *counts.entry(one).or_default() += 1;
+    }
+    counts
+}
+
 fn unknown_topic(code: ErrorCode) -> Refusal {
     let message = match code {
         ErrorCode::UnknownTopicId => "This server does not host this topic ID.",
@@ -413,6 +440,6 @@ fn unknown_topic(code: ErrorCode) -> Refusal {
     (code, message.to_owned())
 }
 
-fn topic_name(name: &str) -> crate::protocol::messages::TopicName {
+pub(super) fn topic_name(name: &str) -> crate::protocol::messages::TopicName {
     crate::protocol::messages::TopicName(name.to_owned().into())
 }

@@ -7,7 +7,7 @@
 //! | lz4 | frame format with independent 64 KiB blocks and no checksums |
 //! | zstd | frame without a content size |
 
-use std::io::{Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use bytes::Bytes;
 
@@ -29,6 +29,8 @@ pub enum Codec {
     Zstd = 4,
 }
 
+const GZIP_MAGIC: &[u8; 2] = b"\x1f\x8b";
+const GZIP_HEADER_BYTES: usize = 10;
 const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER_BYTES: usize = 16;
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
@@ -45,7 +47,7 @@ impl Codec {
             2 => Ok(Self::Snappy),
             3 => Ok(Self::Lz4),
             4 => Ok(Self::Zstd),
-            bits => Err(BatchError::Malformed(format!("compression {bits} is not known"))),
+            bits => Err(BatchError::Compression(format!("codec {bits} is not known"))),
         }
     }
 
@@ -107,52 +109,87 @@ impl Codec {
     /// # Errors
     /// Bytes that this codec did not write, or more than the limit.
     pub fn decompress(self, records: &Bytes, limit_bytes: usize) -> Result<Bytes, BatchError> {
-        match self {
-            Self::None => Ok(records.clone()),
-            Self::Gzip => read_all(flate2::read::MultiGzDecoder::new(&records[..]), limit_bytes),
-            Self::Snappy => unsnap(records, limit_bytes),
-            Self::Lz4 => read_all(lz4_flex::frame::FrameDecoder::new(&records[..]), limit_bytes),
-            Self::Zstd => {
-                let decoder = zstd::stream::Decoder::new(&records[..]).map_err(malformed)?;
-                read_all(decoder, limit_bytes)
+        if self == Self::None {
+            return Ok(records.clone());
+        }
+        let mut out = Vec::new();
+        let limited = self.reader(records)?.take(limit_bytes as u64 + 1).read_to_end(&mut out);
+        limited.map_err(|error| unreadable(&error))?;
+        if out.len() > limit_bytes { Err(BatchError::TooLarge(limit_bytes)) } else { Ok(out.into()) }
+    }
+
+    /// Reads records as they are decompressed: memory is needed for a window, however much comes out.
+    ///
+    /// # Errors
+    /// The codec does not begin.
+    pub(super) fn reader(self, records: &[u8]) -> Result<Box<dyn BufRead + '_>, BatchError> {
+        Ok(match self {
+            Self::None => Box::new(records),
+            Self::Gzip if records.len() < GZIP_HEADER_BYTES || !records.starts_with(GZIP_MAGIC) => {
+                return Err(BatchError::Compression("no gzip header".to_owned()));
             }
-        }
+            Self::Gzip => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(records))),
+            Self::Snappy => Box::new(BufReader::new(SnappyReader::new(records))),
+            Self::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(records)),
+            Self::Zstd => {
+                let decoder = zstd::stream::Decoder::with_buffer(records);
+                Box::new(BufReader::new(decoder.map_err(|error| unreadable(&error))?))
+            }
+        })
     }
 }
 
-fn malformed(problem: impl ToString) -> BatchError {
-    BatchError::Malformed(problem.to_string())
+/// What a decoder's error says of the batch: bytes that end too early are cut, all else is no such compression.
+pub(super) fn unreadable(error: &io::Error) -> BatchError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => BatchError::Malformed(error.to_string()),
+        _ => BatchError::Compression(error.to_string()),
+    }
 }
 
-fn read_all(decoder: impl Read, limit_bytes: usize) -> Result<Bytes, BatchError> {
-    let mut out = Vec::new();
-    decoder.take(limit_bytes as u64 + 1).read_to_end(&mut out).map_err(malformed)?;
-    if out.len() > limit_bytes { Err(BatchError::TooLarge(limit_bytes)) } else { Ok(out.into()) }
+/// Decompresses snappy block by block.
+struct SnappyReader<'a> {
+    /// Blocks, each with its length before it; or one bare block.
+    rest: &'a [u8],
+    is_bare: bool,
+    block: Vec<u8>,
+    position: usize,
 }
 
-fn unsnap(records: &[u8], limit_bytes: usize) -> Result<Bytes, BatchError> {
-    let mut out = Vec::new();
-    let mut block = |compressed: &[u8]| {
-        let length = snap::raw::decompress_len(compressed).map_err(malformed)?;
-        // Snappy never makes more than about 21 bytes of one.
-        if out.len() + length > limit_bytes || length / 32 > compressed.len() {
-            return Err(BatchError::TooLarge(limit_bytes));
+impl<'a> SnappyReader<'a> {
+    fn new(records: &'a [u8]) -> Self {
+        let blocks = records.starts_with(XERIAL_MAGIC).then(|| records.get(XERIAL_HEADER_BYTES..).unwrap_or_default());
+        Self { rest: blocks.unwrap_or(records), is_bare: blocks.is_none(), block: Vec::new(), position: 0 }
+    }
+
+    fn next_block(&mut self) -> io::Result<()> {
+        let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let compressed;
+        if self.is_bare {
+            (compressed, self.rest) = (self.rest, &[]);
+        } else {
+            let (length, after) = self.rest.split_first_chunk().ok_or_else(cut)?;
+            (compressed, self.rest) = after.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or_else(cut)?;
         }
-        let begin = out.len();
-        out.resize(begin + length, 0);
-        snap::raw::Decoder::new().decompress(compressed, &mut out[begin..]).map_err(malformed)?;
+        let length = snap::raw::decompress_len(compressed)?;
+        // Snappy never makes more than about 21 bytes of one: a greater length is a lie, and no room is made for it.
+        if length / 32 > compressed.len() {
+            return Err(io::Error::other(format!("{length} bytes out of a snappy block of {}", compressed.len())));
+        }
+        self.block.resize(length, 0);
+        self.position = 0;
+        snap::raw::Decoder::new().decompress(compressed, &mut self.block)?;
         Ok(())
-    };
-    if !records.starts_with(XERIAL_MAGIC) {
-        block(records)?;
-        return Ok(out.into());
     }
-    let mut rest = records.get(XERIAL_HEADER_BYTES..).ok_or_else(|| malformed("a snappy header that is cut"))?;
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let length = u32::from_be_bytes(*length) as usize;
-        let compressed = after.get(..length).ok_or_else(|| malformed("a snappy block that is cut"))?;
-        block(compressed)?;
-        rest = &after[length..];
+}
+
+impl Read for SnappyReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.position == self.block.len() && !self.rest.is_empty() {
+            self.next_block()?;
+        }
+        let count = (&self.block[self.position..]).read(into)?;
+        self.position += count;
+        Ok(count)
     }
-    if rest.is_empty() { Ok(out.into()) } else { Err(malformed("bytes after the last snappy block")) }
 }

@@ -42,6 +42,9 @@ pub enum BatchError {
     /// A field or a record that cannot be.
     #[error("{0}")]
     Malformed(String),
+    /// Records that no codec reads.
+    #[error("compressed records: {0}")]
+    Compression(String),
     /// Records that would be longer than allowed once decompressed.
     #[error("more than {0} bytes when decompressed")]
     TooLarge(usize),
@@ -105,7 +108,8 @@ impl BatchHeader {
         Ok(parsed)
     }
 
-    fn read(header: &[u8; HEADER_BYTES]) -> Self {
+    /// The fields as they are, checked or not.
+    pub(super) fn read(header: &[u8; HEADER_BYTES]) -> Self {
         let i16_at = |at: usize| i16::from_be_bytes([header[at], header[at + 1]]);
         let i32_at = |at: usize| i32::from_be_bytes(*header[at..].first_chunk().expect("the field lies in the header"));
         let i64_at = |at: usize| i64::from_be_bytes(*header[at..].first_chunk().expect("the field lies in the header"));
@@ -184,7 +188,7 @@ impl BatchHeader {
 
     /// Whether an idempotent producer sent it.
     pub fn has_producer(&self) -> bool {
-        self.producer_id != ProducerId::NONE
+        self.producer_id > ProducerId::NONE
     }
 
     /// What a checker needs to know of it.

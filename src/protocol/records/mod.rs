@@ -1,8 +1,9 @@
 //! Record batches of magic 2: header, CRC-32C, records, codecs, control batches.
 //!
 //! A broker keeps batches opaque: it reads the [`BatchHeader`], checks the CRC, patches base offset and leader epoch
-//! (which the CRC leaves out) and appends the producer's bytes. Records are decoded only where Kafka must, and every
-//! length is checked before anything is reserved. Not here: message formats 0 and 1.
+//! (which the CRC leaves out) and appends the producer's bytes. A leader walks over the records once, so that nothing
+//! gets into a log that its readers choke on, and changes them only where the topic's settings ask for it. Every length
+//! is checked before anything is reserved. Not here: message formats 0 and 1.
 //!
 //! | at | field | | at | field |
 //! |---|---|---|---|---|
@@ -23,10 +24,12 @@ mod record;
 mod tests;
 mod validate;
 mod varint;
+mod walk;
 
 pub use builder::{BatchBuilder, estimated_size_bytes};
 pub use codec::Codec;
 pub use control::leader_change_batch;
 pub use header::{BatchError, BatchHeader, HEADER_BYTES, batches, check_crc, patched_header};
 pub use record::{Record, decode_records};
-pub use validate::{Limits, Refusal, TimestampType, validate_produce, with_append_time};
+pub use validate::{Limits, Refusal, TimestampType, validate_produce};
+pub use walk::{RecordHead, walk_records};

@@ -9,6 +9,8 @@ use crate::base::{ProducerEpoch, ProducerId};
 const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 const LIMITS: Limits = Limits {
     message_bytes_max: 1 << 20,
+    segment_bytes: 1 << 30,
+    codec: None,
     compacted: false,
     timestamp_type: TimestampType::CreateTime,
     timestamp_before_max_ms: i64::MAX,
@@ -108,19 +110,23 @@ fn a_leader_refuses_what_kafka_refuses_with_its_code() {
     let good = small_batch(Codec::None);
     let twice = Bytes::from([&good[..], &good[..]].concat());
     check_refused(twice, 9, &LIMITS, InvalidRecord);
-    check_refused(good.slice(..good.len() - 1), 9, &LIMITS, CorruptMessage);
+    check_refused(good.slice(..good.len() - 1), 9, &LIMITS, InvalidRecord);
+    let mut damaged = BytesMut::from(&good[..]);
+    damaged[HEADER_BYTES] ^= 1;
+    check_refused(damaged.freeze(), 9, &LIMITS, CorruptMessage);
     check_refused(Bytes::new(), 9, &LIMITS, InvalidRecord);
     check_refused(small_batch(Codec::Zstd), 6, &LIMITS, UnsupportedCompressionType);
     check_refused(good.clone(), 9, &Limits { message_bytes_max: 20, ..LIMITS }, MessageTooLarge);
     check_refused(good.clone(), 9, &Limits { compacted: true, ..LIMITS }, InvalidRecord);
-    check_refused(good, 9, &Limits { timestamp_before_max_ms: 5, ..LIMITS }, InvalidTimestamp);
+    check_refused(good.clone(), 9, &Limits { timestamp_before_max_ms: 5, ..LIMITS }, InvalidTimestamp);
+    check_refused(good, 9, &Limits { segment_bytes: 100, ..LIMITS }, RecordListTooLarge);
 }
 
 #[test]
 fn append_time_is_written_with_a_new_checksum() {
     let batch = small_batch(Codec::Gzip);
-    let header = BatchHeader::parse(&batch).unwrap();
-    let (stamped, bytes) = with_append_time(&header, &batch, 77);
+    let limits = Limits { timestamp_type: TimestampType::LogAppendTime, ..LIMITS };
+    let (stamped, bytes) = validate_produce(&batch, 9, &limits, 77).unwrap();
     assert_eq!(BatchHeader::parse(&bytes), Ok(stamped));
     check_crc(&stamped, &bytes).unwrap();
     let records = decode_records(&stamped, &bytes, 1000).unwrap();

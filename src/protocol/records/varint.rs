@@ -2,6 +2,9 @@
 
 use bytes::BufMut;
 
+/// Bytes of the longest number.
+pub const BYTES_MAX: usize = 10;
+
 /// Reads a number at the begin of `bytes` and moves it on.
 pub fn read(bytes: &mut &[u8]) -> Option<i64> {
     let mut value = 0u64;
