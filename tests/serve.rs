@@ -4,15 +4,17 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::TcpListener,
-    path::Path,
-    process::{Command, Output, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use highwater::{
-    client::{Cluster, Producer, ProducerConfig, ProducerRecord},
+    client::{Admin, Cluster, Producer, ProducerConfig, ProducerRecord, admin::NewTopic},
     trace::Tracer,
 };
+use rustix::process::{Pid, Signal};
 
 use crate::{block_on_threads, temporary_folder};
 
@@ -90,41 +92,87 @@ fn a_mistake_of_the_operator_is_told_with_what_to_do() {
     check_refused(&["serve", "--config", &unformatted], &[], 1, &["meta.properties", "line 1"]);
 }
 
-#[test]
-fn a_development_node_serves_within_moments_and_leaves_nothing_behind() {
-    let command = ["serve", "--dev", "--listen", "127.0.0.1:0", "--log-format", "json"];
-    let mut process =
-        highwater(&command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("highwater runs");
-    let mut output = BufReader::new(process.stdout.take().expect("it is a pipe"));
-    let mut said = String::new();
-    output.read_line(&mut said).expect("the node says where it serves");
-    let (address, data) = said
-        .trim()
-        .strip_prefix("serving Kafka clients on ")
-        .and_then(|rest| rest.split_once(", data in "))
-        .unwrap_or_else(|| panic!("expected an address and a folder in `{said}`"));
-    assert!(Path::new(data).join("meta.properties").exists(), "{data} is a log directory");
+/// A development node that has said where it serves; ended when it is dropped.
+struct Serving {
+    process: Child,
+    address: String,
+    data: PathBuf,
+}
 
+impl Serving {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = highwater(&["serve", "--dev", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("highwater runs");
+        let mut output = BufReader::new(process.stdout.take().expect("it is a pipe"));
+        let mut said = String::new();
+        output.read_line(&mut said).expect("the node says where it serves");
+        let (address, data) = said
+            .trim()
+            .strip_prefix("serving Kafka clients on ")
+            .and_then(|rest| rest.split_once(", data in "))
+            .unwrap_or_else(|| panic!("expected an address and a folder in `{said}`"));
+        Self { process, address: address.to_owned(), data: data.into() }
+    }
+
+    fn cluster(&self) -> Arc<Cluster> {
+        Cluster::new(ProducerConfig::default().cluster, vec![self.address.clone()])
+    }
+
+    /// Sends `signal`, expects a clean end, and returns the log.
+    fn end(mut self, signal: Signal) -> String {
+        rustix::process::kill_process(Pid::from_child(&self.process), signal).expect("a process of ours");
+        assert_eq!(self.process.wait().expect("a process of ours").code(), Some(0));
+        let mut log = String::new();
+        self.process.stderr.take().expect("it is a pipe").read_to_string(&mut log).expect("the log is text");
+        log
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_development_node_serves_at_once_and_leaves_nothing_behind() {
+    let node = Serving::start(&["--set", "num.partition=3"]);
+    let data = node.data.clone();
+    assert!(data.join("meta.properties").exists(), "{} is a log directory", data.display());
     block_on_threads(async {
-        let cluster = Cluster::new(ProducerConfig::default().cluster, vec![address.to_owned()]);
-        let producer = Producer::new(ProducerConfig::default(), cluster, Tracer::off());
+        let producer = Producer::new(ProducerConfig::default(), node.cluster(), Tracer::off());
         let value = Some(Bytes::from_static(b"hello"));
         let record = ProducerRecord { topic: "greetings".into(), value, ..ProducerRecord::default() };
         let receipt = producer.send(record).await.expect("the topic is made at once");
         let (_, offset) = receipt.await.expect("the producer lives").expect("the record is stored");
         assert_eq!(offset.0, 0);
     });
-
-    let id = rustix::process::Pid::from_child(&process);
-    rustix::process::kill_process(id, rustix::process::Signal::INT).expect("a process of ours");
-    assert_eq!(process.wait().expect("a process of ours").code(), Some(0));
-    assert!(!Path::new(data).exists(), "{data} is temporary");
-    let mut log = String::new();
-    process.stderr.take().expect("it is a pipe").read_to_string(&mut log).expect("the log is text");
-    assert!(log.lines().count() >= 3, "expected a log, found `{log}`");
+    let log = node.end(Signal::INT);
+    assert!(!data.exists(), "{} is temporary", data.display());
+    assert!(log.contains("property num.partition is not known; did you mean num.partitions?"), "{log}");
     for line in log.lines() {
         let entry: serde_json::Value =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in a line of {log}"));
         assert!(entry["level"].is_string() && entry["fields"]["message"].is_string(), "{line} of {log}");
     }
+}
+
+#[test]
+fn a_data_folder_has_one_owner_and_outlives_it() {
+    let folder = temporary_folder();
+    let data = folder.path().join("data").display().to_string();
+    let node = Serving::start(&["--data", &data]);
+    let again = ["serve", "--dev", "--listen", "127.0.0.1:0", "--data", &data];
+    check_refused(&again, &[], 1, &[&data, "in use by another process"]);
+    let topic = NewTopic { name: "kept".to_owned(), partitions: 1, replication_factor: 1, ..NewTopic::default() };
+    block_on_threads(async { Admin::new(node.cluster()).create_topic(&topic).await }).expect("the topic is created");
+    node.end(Signal::TERM);
+    let node = Serving::start(&["--data", &data]);
+    let topics = block_on_threads(async { Admin::new(node.cluster()).describe_topics(None).await });
+    let names: Vec<String> =
+        topics.expect("the node answers").into_iter().filter_map(|topic| Some(topic.name?.to_string())).collect();
+    assert_eq!(names, ["kept"]);
+    assert!(node.end(Signal::TERM).contains("after a clean stop"));
 }
