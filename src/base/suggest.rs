@@ -1,14 +1,18 @@
 //! "Did you mean": the known word nearest to one that is not known.
 
-/// The candidate with the fewest edits to `word`, if it is near enough to be meant; the first of equals.
+/// The candidate with the fewest edits to `word`, if it is near enough to be meant, else one that begins with it; the
+/// first of equals.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(2);
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let begun = candidates.iter().copied().find(|candidate| word.len() > 3 && candidate.starts_with(word));
     candidates
         .into_iter()
         .map(|candidate| (edits(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+        .or(begun)
 }
 
 /// Levenshtein's distance: insertions, deletions and replacements of one character.
@@ -36,6 +40,7 @@ mod tests {
         let words = ["seed", "sweep", "deadline"];
         assert_eq!(nearest("sed", words), Some("seed"));
         assert_eq!(nearest("sweeps", words), Some("sweep"));
+        assert_eq!(nearest("dead", words), Some("deadline"));
         assert_eq!(nearest("colour", words), None);
     }
 }

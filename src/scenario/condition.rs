@@ -187,32 +187,61 @@ fn check_comparison(left: &Term, comparison: Comparison, right: &Term, cast: &Ca
     Err(Problem::at(left.at(), format!("`{left}` is {l} and `{right}` is {r}: `{sign}` cannot compare them")))
 }
 
-/// Refuses a count that no run reaches: more records than the client sends.
+/// Refuses what no run brings about: more records than the client sends, a broker that is no replica, more nodes than
+/// there are replicas.
 fn check_possible(left: &Term, comparison: Comparison, right: &Term, cast: &Cast) -> Result<(), Problem> {
-    let (Term::Call(function, arguments), Term::Number(number)) = (left, right) else { return Ok(()) };
-    if !matches!(function.name, "sent" | "acked" | "failed") {
-        return Ok(());
-    }
-    let client = arguments[0].name();
-    let count = cast.clients.iter().find(|(name, _)| name == client).and_then(|(_, count)| *count);
-    let Some(count) = count else {
-        return Err(Problem::at(left.at(), format!("`{client}` sends nothing, so `{left}` stays 0")));
+    let Term::Call(at, function, arguments) = left else { return Ok(()) };
+    let refuse = |why: String| {
+        let sign = comparison.sign();
+        Err(Problem::at(*at, format!("{why}, so `{left} {sign} {right}` never comes true")))
     };
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let impossible = match comparison {
-        Comparison::Equal | Comparison::AtLeast => *number > count,
-        Comparison::More => *number >= count,
-        _ => false,
+    let is_more_than = |most: usize| {
+        let Term::Number(number) = right else { return false };
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        match comparison {
+            Comparison::Equal | Comparison::AtLeast => *number > most,
+            Comparison::More => *number >= most,
+            _ => false,
+        }
     };
-    match impossible {
-        true => Err(Problem::at(
-            left.at(),
-            format!(
-                "`{client}` sends {count} records, so `{self}` never comes true",
-                self = format_args!("{left} {} {right}", comparison.sign())
-            ),
-        )),
-        false => Ok(()),
+    let replicas = |partition: &Term| &cast.replicas[&partition.partition()];
+    match function.name {
+        "sent" | "acked" | "failed" => {
+            let client = arguments[0].name();
+            match cast.clients.iter().find(|(name, _)| name == client).and_then(|(_, count)| *count) {
+                None => Err(Problem::at(*at, format!("`{client}` sends nothing, so `{left}` stays 0"))),
+                Some(count) if is_more_than(usize::try_from(count).unwrap_or(usize::MAX)) => {
+                    refuse(format!("`{client}` sends {count} records"))
+                }
+                Some(_) => Ok(()),
+            }
+        }
+        "size" => match &arguments[0] {
+            Term::Call(_, of, inner) if ["isr", "followers", "replicas"].contains(&of.name) => {
+                let most = replicas(&inner[0]).len() - usize::from(of.name == "followers");
+                if is_more_than(most) { refuse(format!("`{}` has at most {most} nodes", arguments[0])) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        },
+        "leader" | "leader_known" | "isr" | "followers" => {
+            let (partition, known) = (&arguments[0], replicas(&arguments[0]));
+            // Only names of brokers are known to be no replica: `none` is nobody, symbols are resolved later.
+            let stranger = |term: &&Term| match term {
+                Term::Name(_, name) => cast.nodes().any(|node| node == name) && !known.contains(name),
+                _ => false,
+            };
+            let strange = match (comparison, right) {
+                (Comparison::Equal, Term::List(terms)) => terms.iter().find(stranger),
+                (Comparison::In, Term::List(terms)) if terms.iter().all(|term| stranger(&term)) => terms.first(),
+                (Comparison::Equal, name) => Some(name).filter(stranger),
+                _ => None,
+            };
+            match strange {
+                Some(name) => refuse(format!("`{name}` is no replica of {partition}")),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
     }
 }
 

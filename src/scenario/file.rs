@@ -218,12 +218,15 @@ pub struct Prediction {
 
 impl fmt::Display for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_toml().fmt(f)
+    }
+}
+
+impl Given {
+    fn as_toml(&self) -> toml::Value {
         match self {
-            Self::Text(text) => f.write_str(&quoted(text)),
-            Self::List(list) => {
-                let inner: Vec<String> = list.iter().map(|given| given.value.to_string()).collect();
-                write!(f, "[{}]", inner.join(", "))
-            }
+            Self::Text(text) => toml::Value::String(text.clone()),
+            Self::List(list) => toml::Value::Array(list.iter().map(|given| given.value.as_toml()).collect()),
         }
     }
 }
@@ -231,6 +234,11 @@ impl fmt::Display for Given {
 /// A text as TOML writes it.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A line with a key that may be any text.
+fn named(out: &mut String, name: &str, value: toml::Value) {
+    out.push_str(&toml::Table::from_iter([(name.to_owned(), value)]).to_string());
 }
 
 fn line(out: &mut String, key: &str, value: impl fmt::Display) {
@@ -257,7 +265,7 @@ fn settings(out: &mut String, head: &str, settings: &Settings) {
     }
     writeln!(out, "[{head}]").expect("writing to a string does not fail");
     for (name, value) in settings {
-        line(out, &quoted(name), quoted(&value.value));
+        named(out, name, toml::Value::String(value.value.clone()));
     }
 }
 
@@ -380,7 +388,7 @@ impl Variant {
         }
         if !self.set.is_empty() {
             out.push_str("[variant.set]\n");
-            self.set.iter().for_each(|(key, given)| line(out, &quoted(key), &given.value));
+            self.set.iter().for_each(|(key, given)| named(out, key, given.value.as_toml()));
         }
         for (number, change) in &self.steps {
             match change.value.off {

@@ -26,3 +26,6 @@ pub use file::Scenario;
 pub use parse::{TABLES, parse};
 pub use resolve::{Resolved, resolve};
 pub use source::{Fault, Problem, Spot};
+
+#[cfg(test)]
+mod tests;

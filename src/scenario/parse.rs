@@ -190,7 +190,12 @@ fn cluster(mut table: Table<'_>) -> Result<Cluster, Problem> {
 fn topic(table: &mut Table<'_>) -> Result<Topic, Problem> {
     let name = table.need("name").and_then(source::text)?;
     let replicas = table.need("replicas")?;
-    let partition = |value| source::list(value)?.into_iter().map(source::text).collect();
+    let partition = |value: Value<'_>| match value.get_ref() {
+        DeValue::Array(_) => source::list(value)?.into_iter().map(source::text).collect(),
+        other => {
+            Err(expected("a list of brokers for each partition, as [[\"b1\", \"b2\"]]", other, value.span().start))
+        }
+    };
     let replicas = source::list(replicas)?.into_iter().map(partition).collect::<Result<_, _>>()?;
     Ok(Topic { name, replicas, config: settings(table.take("config"))? })
 }
@@ -316,6 +321,10 @@ fn cause(name: &Spot<String>) -> Result<Cause, Problem> {
 fn expectation_of(claim: Claim, table: &mut Table<'_>) -> Result<Expectation, Problem> {
     let value = expected_value(&table.need("value").and_then(source::text)?)?;
     let lost = match table.take("lost") {
+        Some(lost) if claim != Claim::AckedRecordsSurvive || value == Expected::Held => {
+            let message = "`lost` goes with the claim `acked-records-survive` and another value than `held`";
+            return Err(Problem::at(lost.span().start, message));
+        }
         Some(lost) => Some(expected_loss(Table::from_value(&LOST, lost)?)?),
         None => None,
     };

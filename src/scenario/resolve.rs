@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     action::check_topic_setting,
     file::{Reading, Scenario, Sending, Settings, Work},
-    source::{Problem, Spot, unknown},
-    term::Cast,
+    source::{Problem, Spot, show_duration, unknown},
+    term::{Cast, NAMES},
     variant::{Change, overlay},
 };
 use crate::{
@@ -31,6 +31,9 @@ const RESERVED: &[&str] = &[
     "log.dir",
     "broker.rack",
 ];
+
+/// Words of conditions that are no names.
+const RESERVED_WORDS: &[&str] = &["and", "or", "not", "in"];
 
 /// A scenario, with a variant applied, ready to run.
 #[derive(Clone, Debug)]
@@ -102,6 +105,7 @@ pub fn resolve(scenario: &Scenario, variant: Option<&Spot<String>>) -> Result<Re
             overlay(scenario, found)?
         }
     };
+    check_variants(&scenario)?;
     let cast = cast(&scenario)?;
     let switches = behaviour(&scenario)?;
     check_marks(&scenario)?;
@@ -115,7 +119,10 @@ pub fn resolve(scenario: &Scenario, variant: Option<&Spot<String>>) -> Result<Re
         given.entry("client.id".to_owned()).or_insert_with(|| name.clone());
         let faulty = |error: ConfigError| {
             let at = client.config.get(&error.name).map_or(client.name.at, |value| value.at);
-            Problem::at(at, error.to_string())
+            match error.problem.starts_with("is not") {
+                true => Problem::at(at, format!("`{}` {}", error.name, error.problem)),
+                false => Problem::at(at, error.to_string()),
+            }
         };
         match &client.work {
             Work::Send(sending) => {
@@ -142,6 +149,15 @@ pub fn resolve(scenario: &Scenario, variant: Option<&Spot<String>>) -> Result<Re
     })
 }
 
+fn check_variants(scenario: &Scenario) -> Result<(), Problem> {
+    for (index, variant) in scenario.variants.iter().enumerate() {
+        if scenario.variants[..index].iter().any(|other| other.name == variant.name) {
+            return Err(Problem::at(variant.name.at, format!("there are two variants `{}`", variant.name)));
+        }
+    }
+    Ok(())
+}
+
 fn cast(scenario: &Scenario) -> Result<Cast, Problem> {
     let racks = &scenario.cluster.racks;
     let broker = |index: usize| (format!("b{}", index + 1), racks.get(index).cloned());
@@ -151,12 +167,12 @@ fn cast(scenario: &Scenario) -> Result<Cast, Problem> {
         ..Cast::default()
     };
     let brokers: Vec<String> = cast.brokers.iter().map(|(name, _)| name.clone()).collect();
+    let word = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
     for topic in &scenario.topics {
         let name = &topic.name;
         if cast.partitions.iter().any(|partition| *partition.topic == *name.value) {
             return Err(Problem::at(name.at, format!("there are two topics `{name}`")));
         }
-        let word = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
         if name.value.is_empty() || !name.value.chars().all(word) {
             return Err(Problem::at(
                 name.at,
@@ -182,7 +198,10 @@ fn cast(scenario: &Scenario) -> Result<Cast, Problem> {
             if replicas.is_empty() {
                 return Err(Problem::at(name.at, format!("partition {index} of `{name}` has no replica")));
             }
-            cast.partitions.push(TopicPartition::new(name.value.as_str(), index));
+            let partition = TopicPartition::new(name.value.as_str(), index);
+            let names = replicas.iter().map(|replica| replica.value.clone()).collect();
+            cast.replicas.insert(partition.clone(), names);
+            cast.partitions.push(partition);
         }
         for (setting, value) in &topic.config {
             check_topic_setting(setting, &value.value).map_err(|message| Problem::at(value.at, message))?;
@@ -194,6 +213,13 @@ fn cast(scenario: &Scenario) -> Result<Cast, Problem> {
             || ["admin", "audit", "scenario"].contains(&name.value.as_str())
         {
             return Err(Problem::at(name.at, format!("the name `{name}` is taken")));
+        }
+        let is_taken = NAMES.iter().any(|(word, ..)| *word == name.value) || RESERVED_WORDS.contains(&&*name.value);
+        let is_word = name.value.chars().all(word) && name.value.starts_with(|char: char| char.is_ascii_alphabetic());
+        if is_taken || !is_word {
+            let message = format!("`{name}` is not a client's name: a letter, then letters, digits, `.`, `_`, `-`");
+            let taken = format!("`{name}` means something in triggers and actions; choose another name");
+            return Err(Problem::at(name.at, if is_taken { taken } else { message }));
         }
         let (topic, count) = match &client.work {
             Work::Send(sending) => (&sending.topic, Some(sending.count)),
@@ -208,7 +234,8 @@ fn cast(scenario: &Scenario) -> Result<Cast, Problem> {
             Work::Read(_) => None,
         };
         if partition.is_some_and(|partition| partition >= found.replicas.len() as u64) {
-            let message = format!("`{topic}` has {} partition(s), from 0", found.replicas.len());
+            let last = found.replicas.len() - 1;
+            let message = format!("`{topic}` has no partition {}; it has 0 to {last}", partition.unwrap_or_default());
             return Err(Problem::at(topic.at, message));
         }
         cast.clients.push((name.value.clone(), count));
@@ -250,6 +277,11 @@ fn check_marks(scenario: &Scenario) -> Result<(), Problem> {
 
 fn check_steps(scenario: &Scenario, cast: &Cast) -> Result<(), Problem> {
     for step in &scenario.steps {
+        if let Some(late) = [step.at, step.after].into_iter().flatten().find(|time| *time >= scenario.deadline) {
+            let (late, deadline) = (show_duration(late), show_duration(scenario.deadline));
+            let message = format!("this step waits for {late}, and the run is given up after {deadline} (`deadline`)");
+            return Err(Problem::at(step.place.at, message));
+        }
         if let Some(condition) = &step.when {
             condition.value.check(cast).map_err(|problem| at_least(problem, condition.at))?;
         }
@@ -264,11 +296,6 @@ fn check_steps(scenario: &Scenario, cast: &Cast) -> Result<(), Problem> {
         if !(1..=scenario.steps.len() as u64).contains(&prediction.before.value) {
             let message = format!("there is no step {}; the scenario has {}", prediction.before, scenario.steps.len());
             return Err(Problem::at(prediction.before.at, message));
-        }
-    }
-    for (index, expectation) in scenario.expect.iter().enumerate() {
-        if scenario.expect[..index].iter().any(|other| other.claim == expectation.claim) {
-            return Err(Problem::at(0, format!("the claim `{}` is expected twice", expectation.claim)));
         }
     }
     Ok(())
@@ -323,7 +350,7 @@ fn nodes(scenario: &Scenario, cast: &Cast) -> Result<BTreeMap<String, NodeConfig
         let resolved = NodeConfig::resolve(properties).map_err(|error| {
             let at =
                 given.iter().find(|(name, _)| error.origin.contains(name.as_str())).map_or(0, |(_, value)| value.at);
-            Problem::at(at, error.to_string())
+            Problem::at(at, error.message)
         })?;
         nodes.insert(name.clone(), resolved);
     }

@@ -134,8 +134,15 @@ impl<'a> Table<'a> {
             return Err(Problem::at(at, format!("expected at most {DOTS_MAX} dots in a line without quotes")));
         }
         let parsed = DeTable::parse(text).map_err(|error| {
-            let message = error.message().trim().replace('\n', ", ");
-            Problem::at(error.span().map_or(0, |span| span.start), message)
+            let span = error.span().unwrap_or_default();
+            let message = match (error.message().trim(), text.get(span.clone())) {
+                ("duplicate key", Some(key)) if text[..span.start].ends_with('[') => {
+                    format!("the table `{key}` is here twice; where there may be several, write [[step]]")
+                }
+                ("duplicate key", Some(key)) => format!("`{key}` is here twice"),
+                (other, _) => other.replace('\n', ", "),
+            };
+            Problem::at(span.start, message)
         })?;
         Self::of(known, 0, parsed.into_inner())
     }
@@ -218,7 +225,11 @@ impl<'a> Table<'a> {
     /// # Errors
     /// It is something else.
     pub fn duration(&mut self, key: &'static str) -> Result<Option<Spot<Duration>>, Problem> {
-        let Some(text) = self.text(key)? else { return Ok(None) };
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let text = match value.get_ref() {
+            DeValue::String(_) => text(value)?,
+            other => return Err(expected("a time as \"300ms\", \"5s\" or \"2m\"", other, value.span().start)),
+        };
         let parsed = duration(&text.value).map_err(|message| Problem::at(text.at, message))?;
         Ok(Some(Spot::new(parsed, text.at)))
     }
@@ -236,7 +247,15 @@ impl<'a> Table<'a> {
     /// # Errors
     /// It is something else, or one has a key that is not `known`.
     pub fn tables(&mut self, key: &'static str, known: &'static Keys) -> Result<Vec<Self>, Problem> {
-        self.list(key)?.into_iter().map(|value| Self::from_value(known, value)).collect()
+        let value = match self.take(key) {
+            Some(value) if value.get_ref().is_table() => {
+                let message = format!("`{key}` may be there several times: write [[{key}]]");
+                return Err(Problem::at(value.span().start, message));
+            }
+            Some(value) => list(value)?,
+            None => Vec::new(),
+        };
+        value.into_iter().map(|value| Self::from_value(known, value)).collect()
     }
 }
 
@@ -277,7 +296,15 @@ pub fn expected(what: &str, found: &DeValue<'_>, at: usize) -> Problem {
 pub fn text(value: Value<'_>) -> Result<Spot<String>, Problem> {
     let at = value.span().start;
     match value.get_ref() {
-        DeValue::String(text) => Ok(Spot::new(text.to_string(), at + 1)),
+        DeValue::String(text) => {
+            // Three quotes, with or without an end of line that does not count; else one.
+            let opening = match value.span().len().saturating_sub(text.len()) {
+                6 => 3,
+                7 => 4,
+                _ => 1,
+            };
+            Ok(Spot::new(text.to_string(), at + opening))
+        }
         other => Err(expected("a text in quotes", other, at)),
     }
 }

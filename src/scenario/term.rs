@@ -3,7 +3,7 @@
 //! A symbol is resolved when it is needed: `leader(orders-0)` is who leads then. What a symbol takes and gives is in
 //! [`FUNCTIONS`] and [`NAMES`]; a term that cannot mean anything in its scenario is refused before the run.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use super::{
     source::{Problem, unknown},
@@ -124,14 +124,14 @@ pub const FUNCTIONS: &[Function] = &[
     function("rack", &[Rack], Kind::Nodes, "the brokers of a rack", "size(rack(r1)) == 3"),
 ];
 
-/// Names with a fixed meaning: name, type, meaning.
-pub const NAMES: &[(&str, Kind, &str)] = &[
-    ("none", Kind::Node, "no node: nobody leads"),
-    ("controller", Kind::Node, "the active controller"),
-    ("brokers", Kind::Nodes, "every broker"),
-    ("clients", Kind::Nodes, "every client's host"),
-    ("all", Kind::Nodes, "every node"),
-    ("stopped", Kind::Nodes, "the nodes whose process does not run"),
+/// Names with a fixed meaning: name, type, meaning, a line that uses it.
+pub const NAMES: &[(&str, Kind, &str, &str)] = &[
+    ("none", Kind::Node, "no node: nobody leads", "leader(orders-0) == none"),
+    ("controller", Kind::Node, "the active controller", "cut b1 | controller"),
+    ("brokers", Kind::Nodes, "every broker", "crash brokers power"),
+    ("clients", Kind::Nodes, "every client's host", "slow clients > b1 300ms"),
+    ("all", Kind::Nodes, "every node", "slow all | all 50ms"),
+    ("stopped", Kind::Nodes, "the nodes whose process does not run", "restart stopped"),
 ];
 
 /// A value, written.
@@ -144,7 +144,7 @@ pub enum Term {
     /// A set, written out.
     List(Vec<Term>),
     /// A function's value.
-    Call(&'static Function, Vec<Term>),
+    Call(usize, &'static Function, Vec<Term>),
 }
 
 /// Terms are equal when they read the same, wherever they stand.
@@ -154,7 +154,7 @@ impl PartialEq for Term {
             (Self::Number(a), Self::Number(b)) => a == b,
             (Self::Name(_, a), Self::Name(_, b)) => a == b,
             (Self::List(a), Self::List(b)) => a == b,
-            (Self::Call(f, a), Self::Call(g, b)) => f.name == g.name && a == b,
+            (Self::Call(_, f, a), Self::Call(_, g, b)) => f.name == g.name && a == b,
             _ => false,
         }
     }
@@ -166,7 +166,7 @@ impl fmt::Display for Term {
             Self::Number(number) => write!(f, "{number}"),
             Self::Name(_, name) => f.write_str(name),
             Self::List(terms) => write!(f, "[{}]", join(terms)),
-            Self::Call(function, terms) => write!(f, "{}({})", function.name, join(terms)),
+            Self::Call(_, function, terms) => write!(f, "{}({})", function.name, join(terms)),
         }
     }
 }
@@ -197,11 +197,16 @@ impl Term {
         let arguments = read_list(words, ")")?;
         let least = function.takes.iter().filter(|argument| **argument != NodeOrLeader).count();
         if arguments.len() < least || arguments.len() > function.takes.len() {
-            let message =
-                format!("`{word}` takes {least} argument(s), found {}; as in `{}`", arguments.len(), function.example);
+            let (most, found) = (function.takes.len(), arguments.len());
+            let takes = match (least, most) {
+                (1, 1) => "1 argument".to_owned(),
+                (least, most) if least == most => format!("{most} arguments"),
+                (least, most) => format!("{least} or {most} arguments"),
+            };
+            let message = format!("`{word}` takes {takes}, found {found}; as in `{}`", function.example);
             return Err(Problem::at(at, message));
         }
-        Ok(Self::Call(function, arguments))
+        Ok(Self::Call(at, function, arguments))
     }
 
     /// Its type among `cast`.
@@ -216,7 +221,7 @@ impl Term {
                 terms.iter().try_for_each(|term| term.expect(Kind::Node, cast))?;
                 Ok(Kind::Nodes)
             }
-            Self::Call(function, terms) => {
+            Self::Call(_, function, terms) => {
                 for (argument, term) in function.takes.iter().zip(terms) {
                     cast.argument(*argument, term)?;
                 }
@@ -249,9 +254,9 @@ impl Term {
     /// Where it stands, as far as is known.
     pub fn at(&self) -> usize {
         match self {
-            Self::Name(at, _) => *at,
+            Self::Name(at, _) | Self::Call(at, ..) => *at,
             Self::Number(_) => 0,
-            Self::List(terms) | Self::Call(_, terms) => terms.first().map_or(0, Self::at),
+            Self::List(terms) => terms.first().map_or(0, Self::at),
         }
     }
 
@@ -303,6 +308,8 @@ pub struct Cast {
     pub clients: Vec<(String, Option<u64>)>,
     /// Partitions.
     pub partitions: Vec<TopicPartition>,
+    /// The replicas of each.
+    pub replicas: BTreeMap<TopicPartition, Vec<String>>,
 }
 
 impl Cast {
@@ -317,13 +324,13 @@ impl Cast {
         if self.nodes().any(|node| node == name) {
             return Ok(Kind::Node);
         }
-        if let Some((_, kind, _)) = NAMES.iter().find(|(known, _, _)| *known == name) {
+        if let Some((_, kind, ..)) = NAMES.iter().find(|(known, ..)| *known == name) {
             return Ok(*kind);
         }
         if FUNCTIONS.iter().any(|function| function.name == name) {
             return Err(Problem::at(at, format!("`{name}` needs parentheses, as `{name}(...)`")));
         }
-        let known = self.nodes().chain(NAMES.iter().map(|(name, _, _)| *name));
+        let known = self.nodes().chain(NAMES.iter().map(|(name, ..)| *name));
         Err(Problem::at(at, unknown("a node", name, known)))
     }
 

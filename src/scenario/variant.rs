@@ -2,6 +2,7 @@
 
 use super::{
     file::{Given, Scenario, Settings, Variant, Work},
+    parse::check_count,
     source::{Problem, Spot, duration, unknown},
 };
 
@@ -88,6 +89,12 @@ fn set(scenario: &mut Scenario, key: &str, given: &Spot<Given>) -> Result<Option
         let old = std::mem::replace(&mut scenario.cluster.racks, racks);
         return Ok((!old.is_empty()).then(|| old.join(", ")));
     }
+    if let Some(name @ ("brokers" | "controllers")) = key.strip_prefix("cluster.") {
+        return Err(Problem::at(
+            at,
+            format!("a variant cannot change the number of {name}; it may set `cluster.racks`"),
+        ));
+    }
     if let Some(name) = key.strip_prefix("cluster.") {
         return put(&mut scenario.cluster.config, name, given);
     }
@@ -124,11 +131,15 @@ fn set(scenario: &mut Scenario, key: &str, given: &Spot<Given>) -> Result<Option
             return Err(Problem::at(at, unknown("a client", word, names.iter().map(String::as_str))));
         };
         return match (name.strip_prefix("send."), &mut client.work) {
+            (None, _) if name.is_empty() => {
+                Err(Problem::at(at, format!("expected a setting of `{word}`, as `client.{word}.client.id`")))
+            }
             (None, _) => put(&mut client.config, name, given),
             (Some("count"), Work::Send(sending)) => {
                 let count = text(given)?;
-                let parsed = count.value.parse().ok().filter(|count| *count > 0);
-                let parsed = parsed.ok_or_else(|| Problem::at(at, "expected 1 record or more"))?;
+                let wrong = || Problem::at(at, format!("expected a number of records, found `{count}`"));
+                let parsed = count.value.parse().map_err(|_| wrong())?;
+                check_count(parsed).map_err(|message| Problem::at(at, message))?;
                 Ok(Some(std::mem::replace(&mut sending.count, parsed).to_string()))
             }
             (Some("every"), Work::Send(sending)) => {

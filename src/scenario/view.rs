@@ -190,7 +190,7 @@ impl View {
             Term::Number(number) => Value::Number(Some(*number)),
             Term::Name(_, name) => self.named(name),
             Term::List(terms) => Value::Nodes(terms.iter().map(|term| self.value(term).to_string()).collect()),
-            Term::Call(function, arguments) => self.call(function.name, arguments),
+            Term::Call(_, function, arguments) => self.call(function.name, arguments),
         }
     }
 

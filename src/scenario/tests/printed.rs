@@ -1,0 +1,300 @@
+//! What was read prints back to a text that reads the same.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proptest::{collection, option, prelude::*, sample};
+
+use crate::{
+    base::mark,
+    check::{Cause, Claim, Expectation, Expected, ExpectedLoss},
+    client::admin::ElectionType,
+    scenario::{
+        Scenario, Spot,
+        action::{self, Action, Crash, Link},
+        condition::{Comparison, Condition, EVENTS, EventTrigger},
+        file::{
+            Client, Cluster, Given, Prediction, Reading, Sending, Settings, Step, StepChange, Topic, Variant, Work,
+        },
+        parse,
+        term::{FUNCTIONS, Term},
+    },
+};
+
+/// A word that is neither a number nor a word of the language.
+fn word() -> impl Strategy<Value = String> {
+    let taken = |word: &String| {
+        !["and", "or", "not", "in", "all", "kill", "power", "api", "preferred", "unclean"].contains(&word.as_str())
+    };
+    "[a-z][a-z0-9_.-]{0,8}".prop_filter("a word of the language", taken)
+}
+
+/// A row of a table.
+fn one_of<T: std::fmt::Debug>(table: &'static [T]) -> impl Strategy<Value = &'static T> {
+    (0..table.len()).prop_map(|index| &table[index])
+}
+
+fn term() -> impl Strategy<Value = Term> {
+    let leaf = prop_oneof![any::<i64>().prop_map(Term::Number), word().prop_map(|name| Term::Name(0, name))];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let call = (one_of(FUNCTIONS), collection::vec(inner.clone(), 2));
+        let call = call.prop_map(|(function, mut terms)| {
+            terms.truncate(function.takes.len());
+            Term::Call(0, function, terms)
+        });
+        prop_oneof![collection::vec(inner, 0..3).prop_map(Term::List), call]
+    })
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    let compare = (term(), sample::select(Comparison::ALL), term());
+    let compare = compare.prop_map(|(left, (_, comparison), right)| Condition::Compare(left, comparison, right));
+    prop_oneof![compare, term().prop_map(Condition::Is)].prop_recursive(4, 12, 2, |inner| {
+        let two = || (inner.clone(), inner.clone()).prop_map(|(left, right)| (Box::new(left), Box::new(right)));
+        prop_oneof![
+            two().prop_map(|(left, right)| Condition::And(left, right)),
+            two().prop_map(|(left, right)| Condition::Or(left, right)),
+            inner.prop_map(|inner| Condition::Not(Box::new(inner))),
+        ]
+    })
+}
+
+fn event() -> impl Strategy<Value = EventTrigger> {
+    (one_of(EVENTS), collection::vec(term(), 2)).prop_map(|(kind, mut arguments)| {
+        arguments.truncate(kind.takes.len());
+        EventTrigger { kind, arguments }
+    })
+}
+
+fn link() -> impl Strategy<Value = Link> {
+    (term(), term(), any::<bool>()).prop_map(|(from, to, two_way)| Link { from, to, two_way })
+}
+
+fn time() -> impl Strategy<Value = Duration> {
+    (0..86_400_000u64).prop_map(Duration::from_millis)
+}
+
+fn one_action() -> impl Strategy<Value = Action> {
+    let election = prop_oneof![Just(ElectionType::Preferred), Just(ElectionType::Unclean)];
+    prop_oneof![
+        (term(), any::<bool>()).prop_map(|(on, power)| Action::Crash(on, [Crash::Kill, Crash::Power][power as usize])),
+        term().prop_map(Action::Stop),
+        term().prop_map(Action::Restart),
+        term().prop_map(Action::Pause),
+        term().prop_map(Action::Resume),
+        link().prop_map(Action::Cut),
+        (link(), time()).prop_map(|(link, delay)| Action::Slow(link, delay)),
+        (link(), term()).prop_map(|(link, api)| Action::Hold(link, api)),
+        (link(), term()).prop_map(|(link, api)| Action::Release(link, api)),
+        link().prop_map(Action::Heal),
+        Just(Action::HealAll),
+        (term(), -86_400_000..86_400_000i64).prop_map(|(on, step_ms)| Action::Clock(on, step_ms)),
+        ("[a-z0-9_-]{1,5}", word(), word()).prop_map(|(topic, name, value)| Action::Set(topic, name, value)),
+        (election, term()).prop_map(|(kind, partition)| Action::Elect(kind, partition)),
+        Just(Action::Nothing),
+    ]
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    collection::vec(one_action(), 1..4)
+}
+
+fn spot<T: std::fmt::Debug>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Spot<T>> {
+    of.prop_map(|value| Spot::new(value, 0))
+}
+
+/// Any text, with what TOML has to escape.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[ -~]{0,12}", "[\"'\\\\\\n\\r\\t\u{0}\u{7f}\u{e9}#=]{0,6}"]
+}
+
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    collection::vec(text(), 0..3)
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    collection::btree_map(text(), spot(text()), 0..3)
+}
+
+fn marks() -> impl Strategy<Value = Vec<Spot<String>>> {
+    let names: Vec<String> = mark::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
+    collection::vec(spot(sample::select(names)), 0..3)
+}
+
+fn cluster() -> impl Strategy<Value = Cluster> {
+    let brokers = (1..=9u64).prop_flat_map(|brokers| {
+        let racks = prop_oneof![Just(Vec::new()), collection::vec(text(), brokers as usize)];
+        (Just(brokers), racks)
+    });
+    let cluster = |((brokers, racks), config)| Cluster { brokers, controllers: 1, racks, config };
+    (brokers, settings()).prop_map(cluster)
+}
+
+fn topic() -> impl Strategy<Value = Topic> {
+    let replicas = collection::vec(collection::vec(spot(text()), 0..3), 0..3);
+    (spot(text()), replicas, settings()).prop_map(|(name, replicas, config)| Topic { name, replicas, config })
+}
+
+fn client() -> impl Strategy<Value = Client> {
+    let value = text().prop_map(|text| text + "{n}");
+    let partition = option::of(0..10u64);
+    let send = (spot(text()), partition, 1..=1_000_000u64, time(), option::of(text()), value, 0..=1_000_000u64);
+    let send = send.prop_map(|(topic, partition, count, every, key, value, padding_bytes)| {
+        Work::Send(Sending { topic, partition, count, every, key, value, padding_bytes })
+    });
+    let read = (spot(text()), any::<bool>()).prop_map(|(topic, from_end)| Work::Read(Reading { topic, from_end }));
+    (spot(text()), prop_oneof![send, read], settings()).prop_map(|(name, work, config)| Client { name, work, config })
+}
+
+/// `at`, `after`, `on` and `when`: one trigger.
+type Trigger = (Option<Duration>, Option<Duration>, Option<Spot<EventTrigger>>, Option<Spot<Condition>>);
+
+fn trigger() -> impl Strategy<Value = Trigger> {
+    prop_oneof![
+        time().prop_map(|at| (Some(at), None, None, None)),
+        time().prop_map(|after| (None, Some(after), None, None)),
+        (spot(event()), option::of(spot(condition()))).prop_map(|(on, when)| (None, None, Some(on), when)),
+        spot(condition()).prop_map(|when| (None, None, None, Some(when))),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let step = |((at, after, on, when), within, actions, note)| Step {
+        place: Spot::default(),
+        at,
+        after,
+        on,
+        when,
+        within,
+        actions,
+        note,
+    };
+    (trigger(), time(), spot(actions()), option::of(text())).prop_map(step)
+}
+
+fn expectation(claim: Claim) -> impl Strategy<Value = Expectation> {
+    let count = option::of((0..9u64, 0..9u64).prop_map(|(first, more)| first..=first + more));
+    let lost = (count, option::of(sample::select(Cause::ALL))).prop_map(|(count, cause)| ExpectedLoss { count, cause });
+    let lossy = (prop_oneof![Just(Expected::Violated), Just(Expected::Any)], option::of(lost));
+    let lossy = lossy.prop_map(move |(value, lost)| Expectation { claim, value, lost });
+    let other = prop_oneof![Just(Expected::Held), Just(Expected::Violated), Just(Expected::Any)];
+    let other = other.prop_map(move |value| Expectation { claim, value, lost: None });
+    match claim {
+        Claim::AckedRecordsSurvive => prop_oneof![lossy, other].boxed(),
+        _ => other.boxed(),
+    }
+}
+
+/// Expectations of different claims, in any order.
+fn expectations() -> impl Strategy<Value = Vec<Expectation>> {
+    sample::subsequence(Claim::ALL, 0..4)
+        .prop_shuffle()
+        .prop_flat_map(|claims| claims.into_iter().map(expectation).collect::<Vec<_>>())
+}
+
+fn given() -> impl Strategy<Value = Given> {
+    text()
+        .prop_map(Given::Text)
+        .prop_recursive(2, 6, 3, |inner| collection::vec(spot(inner), 0..3).prop_map(Given::List))
+}
+
+fn change() -> impl Strategy<Value = StepChange> {
+    let trigger = (option::of(spot(condition())), option::of(spot(event())));
+    let rest = (option::of(spot(actions())), option::of(time()), option::of(text()));
+    (any::<bool>(), trigger, rest).prop_map(|(off, (when, on), (actions, within, note))| StepChange {
+        off,
+        when,
+        on,
+        actions,
+        within,
+        note,
+    })
+}
+
+fn variant() -> impl Strategy<Value = Variant> {
+    let set = collection::btree_map(text(), spot(given()), 0..3);
+    let steps = collection::btree_map(1..9usize, spot(change()), 0..3);
+    let names = (spot(text()), option::of(text()));
+    (names, set, steps, expectations(), option::of(marks())).prop_map(
+        |((name, note), set, steps, expect, must_reach): (_, BTreeMap<_, _>, BTreeMap<_, _>, _, _)| Variant {
+            name,
+            note,
+            set,
+            steps,
+            expect,
+            must_reach,
+        },
+    )
+}
+
+fn prediction() -> impl Strategy<Value = Prediction> {
+    let options = collection::vec(text(), 1..4).prop_flat_map(|options| {
+        let answer = sample::select(options.clone());
+        (Just(options), spot(answer))
+    });
+    let made = |(before, ask, (options, answer), why)| Prediction { before, ask, options, answer, why };
+    (spot(1..9u64), text(), options, text()).prop_map(made)
+}
+
+fn scenario() -> impl Strategy<Value = Scenario> {
+    let deadline = (1..86_400_000u64).prop_map(Duration::from_millis);
+    let head = (text(), option::of(text()), option::of(text()), texts());
+    let numbers = (0..=i64::MAX as u64, 0..=i64::MAX as u64, deadline, any::<bool>());
+    let behaviour = (marks(), option::of(spot(text())), settings());
+    let cast = (cluster(), collection::vec(topic(), 0..3), collection::vec(client(), 0..3));
+    let story = (collection::vec(step(), 0..3), expectations());
+    let rest = (collection::vec(variant(), 0..3), collection::vec(prediction(), 0..2));
+    (head, numbers, behaviour, cast, story, rest).prop_map(
+        |(
+            (title, teaches, note, catalogue),
+            (seed, sweep, deadline, leave_broken),
+            (must_reach, era, switches),
+            (cluster, topics, clients),
+            (steps, expect),
+            (variants, predictions),
+        )| Scenario {
+            title,
+            teaches,
+            note,
+            catalogue,
+            seed,
+            sweep,
+            deadline,
+            must_reach,
+            era,
+            switches,
+            leave_broken,
+            cluster,
+            topics,
+            clients,
+            steps,
+            expect,
+            variants,
+            predictions,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_condition_prints_to_what_reads_the_same(condition in condition()) {
+        prop_assert_eq!(Condition::parse(&condition.to_string(), 0), Ok(condition));
+    }
+
+    #[test]
+    fn an_event_prints_to_what_reads_the_same(event in event()) {
+        prop_assert_eq!(EventTrigger::parse(&event.to_string(), 0), Ok(event));
+    }
+
+    #[test]
+    fn actions_print_to_what_reads_the_same(actions in actions()) {
+        prop_assert_eq!(action::parse(&action::show(&actions), 0), Ok(actions));
+    }
+
+    #[test]
+    fn a_scenario_prints_to_what_reads_the_same(scenario in scenario()) {
+        let printed = scenario.to_string();
+        prop_assert_eq!(parse(&printed), Ok(scenario), "{}", printed);
+    }
+}
