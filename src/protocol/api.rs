@@ -163,6 +163,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_document_on_compatibility_lists_what_is_served() {
+        let document = include_str!("../../docs/compatibility.md");
+        let table = |rows: &[ApiRange]| {
+            let line = |row: &ApiRange| format!("| {} | {} to {} |\n", name(row.key), row.min, row.max);
+            format!("| API | versions |\n| --- | --- |\n{}\n", rows.iter().map(line).collect::<String>())
+        };
+        for (listener, rows) in [("a broker", BROKER), ("the controller", CONTROLLER)] {
+            let table = table(rows);
+            assert!(document.contains(&table), "docs/compatibility.md needs this table for {listener}:\n\n{table}");
+        }
+    }
+
+    #[test]
     fn every_served_version_can_be_decoded_and_has_a_name() {
         for row in BROKER.iter().chain(CONTROLLER) {
             let valid = row.key.valid_versions();
