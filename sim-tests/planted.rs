@@ -25,7 +25,7 @@ const BREAKS: &[(&str, &[&str])] = &[
 /// The variant that plants each bug, by the name of its switch.
 fn planting_variants() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for path in scenarios("sim-tests/scenarios") {
+    for path in scenarios("sim-tests/scenarios/planted") {
         let text = fs::read_to_string(root().join(&path)).unwrap();
         let scenario = highwater::scenario::parse(&text).unwrap_or_else(|problem| panic!("{path:?}: {problem:?}"));
         for variant in scenario.variants {
@@ -46,7 +46,7 @@ fn a_sweep_finds_each_planted_bug_and_nothing_without_one() {
     assert_eq!(planted, in_table.collect(), "each planted bug of the table has a variant");
     assert_eq!(planted, BREAKS.iter().map(|(bug, _)| *bug).collect());
 
-    let (exit, runs) = sweep(&scenarios("sim-tests/scenarios"), SEEDS);
+    let (exit, runs) = sweep(&scenarios("sim-tests/scenarios/planted"), SEEDS);
     assert_eq!(exit, 1);
     let sound = runs.iter().filter(|run| run["variant"].is_null() && run["exit"] != 0);
     let sound: Vec<&Value> = sound.map(|run| &run["replay"]).collect();

@@ -90,6 +90,15 @@ fn every_variant_keeps_to_what_it_expects_and_committed_seeds_go_first() {
     assert_eq!(first, committed);
 }
 
+#[test]
+fn what_clusters_go_through_beyond_the_course_loses_nothing() {
+    let files = scenarios("sim-tests/scenarios");
+    let (exit, runs) = sweep(&files, SEEDS);
+    let unexpected: Vec<_> = runs.iter().filter(|run| run["exit"] != 0).map(|run| &run["replay"]).collect();
+    assert!(exit == 0 && unexpected.is_empty(), "{unexpected:#?}");
+    assert_eq!(runs.len(), 6 * files.len());
+}
+
 fn name_and_seed(run: &Value) -> (String, String) {
     let text = |field: &str| run[field].as_str().map(str::to_owned);
     let variant = text("variant").map(|name| format!(" {name}")).unwrap_or_default();

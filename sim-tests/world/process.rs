@@ -46,8 +46,9 @@ in_a_world! {
         });
         pass_ms(10).await;
         world.stop("a");
-        assert!(world.is_running("a"), "it is asked, not ended");
+        assert!(world.is_running("a") && world.is_stopping("a"), "it is asked, not ended");
         pass_ms(100).await;
+        assert!(!world.is_stopping("a"));
         assert_eq!(finished.load(Ordering::Relaxed), 1);
         assert!(!world.is_running("a"));
         let clean = |event: &Event| matches!(event, Event::NodeStopped { how: StopKind::Clean });

@@ -295,6 +295,19 @@ fn what_timed_out_may_be_there_or_not_and_what_the_audit_did_not_see_is_unknown(
 }
 
 #[test]
+fn what_is_acknowledged_behind_the_end_of_an_audit_that_goes_on_is_unknown() {
+    let end = AUDIT_V0.lines().filter(|line| line.contains("end")).collect::<String>();
+    let begin = AUDIT_V0.replace(&end, "");
+    let late = "
+        p1 send 1 t v-1 acks=-1
+        p1 acked 1 t-0 1
+        r1 read t-0 1 v-1\n";
+    check(&[BEGIN, COMMIT_0, &begin, late, &end], Claim::AckedRecordsSurvive, Status::Unknown, "1 records were");
+    check(&[BEGIN, COMMIT_0, &begin, late, &end], Claim::NoPhantomReads, Status::Held, "");
+    violated(&[BEGIN, COMMIT_0, late, &begin, &end], Claim::AckedRecordsSurvive, "t-0@1 (v-1)");
+}
+
+#[test]
 fn a_cluster_that_does_not_settle_is_told_with_what_it_lacks() {
     let ending = Ending { unsettled: Some("nobody leads t-0".into()), ..Ending::default() };
     let verdict = judge(&[BEGIN, COMMIT_0, "scenario heal", AUDIT_V0].concat(), plan(true), &ending);

@@ -153,9 +153,11 @@ impl Stage {
         for name in self.resolved.nodes.keys() {
             self.world.resume(name);
         }
-        for name in self.recorder.look(View::stopped) {
-            self.world.restart(&name);
-        }
+        self.restart_stopped();
+        // A clean stop takes its time: who is leaving still has to leave before it can be started again.
+        let leaving = |_: &View| self.resolved.nodes.keys().find(|name| self.world.is_stopping(name)).cloned();
+        let _ = self.wait_for(SETTLE, leaving).await;
+        self.restart_stopped();
         let unfinished = self.wait_for(SETTLE, View::unfinished_producer).await;
         let unsettled = self.wait_for(SETTLE, View::unsettled).await;
         if unsettled.is_none() {
@@ -170,6 +172,12 @@ impl Stage {
         // Whether consumers reached the end is a claim, judged from the history.
         let _ = self.wait_for(SETTLE, |view| view.unread(&consumers)).await;
         Missing { unfinished, unsettled }
+    }
+
+    fn restart_stopped(&self) {
+        for name in self.recorder.look(View::stopped) {
+            self.world.restart(&name);
+        }
     }
 
     fn bootstrap(&self) -> Vec<String> {

@@ -2,7 +2,8 @@
 //!
 //! Each record whose producer was told an offset is at that offset when the audit reads the partition. One that is not,
 //! but stands at another offset and was sent once only, has moved, which `offsets-agree` reports. acks=0 is told no
-//! offset and promises nothing. Where the audit did not reach the end, a record it has not seen is unknown.
+//! offset and promises nothing. Where the audit did not reach the end, a record it has not seen is unknown; and so is
+//! one that was acknowledged when the audit went on already, in a run that did not wait for its producers.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +18,14 @@ pub(super) fn check(history: &History) -> (Finding, u64, Vec<Lost>) {
     let mut score = Score::new(Claim::AckedRecordsSurvive);
     let mut unread: BTreeMap<&TopicPartition, u64> = BTreeMap::new();
     let mut lost = Vec::new();
-    let mut acked_count = 0;
+    let (mut acked_count, mut late) = (0_u64, 0_u64);
     for acked in history.acked() {
         acked_count += 1;
         let audit = history.audits.get(acked.partition);
         if acked.is_in_place(history) || moved_to(history, &acked).is_some() {
             score.checks += 1;
+        } else if history.is_after_audit(acked.partition, acked.offset, acked.event) {
+            late += 1;
         } else if audit.is_some_and(|audit| audit.end.is_some()) {
             score.checks += 1;
             lost.push(gone(&acked));
@@ -38,10 +41,12 @@ pub(super) fn check(history: &History) -> (Finding, u64, Vec<Lost>) {
             vec![*acked],
         );
     }
-    score.unknown = (!unread.is_empty()).then(|| {
-        let parts: Vec<String> = unread.iter().map(|(partition, count)| format!("{count} of {partition}")).collect();
-        format!("the audit did not reach the end, so nobody knows of {}", parts.join(", "))
-    });
+    let parts: Vec<String> = unread.iter().map(|(partition, count)| format!("{count} of {partition}")).collect();
+    score.unknown = match (parts.is_empty(), late) {
+        (false, _) => Some(format!("the audit did not reach the end, so nobody knows of {}", parts.join(", "))),
+        (true, 1..) => Some(format!("{late} records were acknowledged while the audit went on, behind its end")),
+        (true, 0) => None,
+    };
     (score.into_finding(), acked_count, lost)
 }
 

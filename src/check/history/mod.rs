@@ -43,6 +43,8 @@ pub struct History {
     positions: BTreeMap<(Arc<str>, TopicPartition), (Offset, EventId)>,
     /// The log as the audit read it.
     audits: BTreeMap<TopicPartition, Audit>,
+    /// The audit's first event: the ends of the logs, up to which it reads, were asked for after it.
+    audit_began: Option<EventId>,
     /// Everything was healed and restarted.
     settle_began: Option<EventId>,
     /// And the cluster has settled.
@@ -95,6 +97,9 @@ struct Audit {
 impl History {
     /// Takes the next event.
     pub fn observe(&mut self, entry: &Entry) {
+        if &*entry.node == AUDIT_NODE {
+            self.audit_began.get_or_insert(entry.id);
+        }
         match &entry.event {
             Event::RecordSent { record, topic, key, value, acks, .. } => {
                 let content = Content { key: key.clone(), value: value.clone() };
@@ -126,6 +131,13 @@ impl History {
             }
             _ => {}
         }
+    }
+
+    /// Whether the audit says nothing about what a client learnt by `event` of a record at `offset`: it came too late,
+    /// behind the end up to which the audit reads.
+    fn is_after_audit(&self, partition: &TopicPartition, offset: Offset, event: EventId) -> bool {
+        let end = self.audits.get(partition).and_then(|audit| audit.end);
+        self.audit_began.is_some_and(|began| began < event) && end.is_some_and(|end| offset >= end)
     }
 
     fn outcome(&mut self, entry: &Entry, record: u64, outcome: Outcome) {

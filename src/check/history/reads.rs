@@ -68,7 +68,7 @@ fn is_gone(case: &Case<'_>, read: &Read) -> bool {
     let Some(audit) = case.history.audits.get(&read.partition) else { return false };
     match audit.records.get(&read.offset) {
         Some((found, _)) => *found != read.content,
-        None => audit.end.is_some(),
+        None => audit.end.is_some() && !case.history.is_after_audit(&read.partition, read.offset, read.event),
     }
 }
 

@@ -208,6 +208,13 @@ impl World {
         self.lock().hosts.get(host).is_some_and(|known| known.running)
     }
 
+    /// Whether the process on `host` was asked to shut down and has not ended yet.
+    pub fn is_stopping(&self, host: &str) -> bool {
+        let state = self.lock();
+        let known = state.hosts.get(host);
+        known.is_some_and(|known| known.running && known.stop.asked.load(Ordering::Relaxed))
+    }
+
     /// Ends the process on `host` at once. Nothing happens where none runs, but that a killed process's host can lose
     /// its power afterwards.
     pub fn crash(&self, host: &str, how: StopKind) {
