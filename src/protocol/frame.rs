@@ -38,9 +38,10 @@ pub struct Request {
 /// Why a frame is not a request that can be served.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum RequestError {
-    /// An ApiVersions request newer than ours: answered in version 0 with error 35 (KIP-511), the connection stays.
+    /// An ApiVersions request in a version not served, mostly a newer one: answered in version 0 with error 35 (KIP-511),
+    /// the connection stays.
     #[error("ApiVersions in version {version} is not known")]
-    NewerApiVersions {
+    UnservedApiVersions {
         /// Correlation id to answer with.
         correlation: i32,
         /// The version asked for.
@@ -76,14 +77,15 @@ pub fn decode_request(mut frame: Bytes, served: &[ApiRange]) -> Result<Request, 
     let unsupported = RequestError::Unsupported { api_key, version };
     let api = ApiKey::try_from(api_key).map_err(|()| unsupported.clone())?;
     let range = api::range(served, api).ok_or_else(|| unsupported.clone())?;
-    if api == ApiKey::ApiVersions && version > range.max {
-        return Err(RequestError::NewerApiVersions { correlation, version });
-    }
-    if version < range.served_min || version > range.max {
+    let is_served = (range.served_min..=range.max).contains(&version);
+    if !is_served && api != ApiKey::ApiVersions {
         return Err(unsupported);
     }
     let layout = api::layout(api, version);
     let header = RequestHeader::decode(&mut frame, api.request_header_version(layout)).map_err(malformed)?;
+    if !is_served {
+        return Err(RequestError::UnservedApiVersions { correlation, version });
+    }
     skim::request(api, layout, &frame).map_err(malformed)?;
     let body = RequestKind::decode(api, &mut frame, layout).map_err(malformed)?;
     if frame.has_remaining() && !matches!(api, ApiKey::ApiVersions) {
@@ -151,8 +153,8 @@ pub fn encode_response(
     Ok(finish(out))
 }
 
-/// The answer to an ApiVersions request newer than ours: header 0, body 0, error 35 and the one range that matters.
-pub fn newer_api_versions_response(correlation: i32, served: &[ApiRange]) -> Vec<Bytes> {
+/// The answer to an ApiVersions request in a version not served: header 0, body 0, error 35 and the one range that matters.
+pub fn unserved_api_versions_response(correlation: i32, served: &[ApiRange]) -> Vec<Bytes> {
     let range = api::range(served, ApiKey::ApiVersions).expect("every listener serves ApiVersions");
     let key = ApiVersion::default()
         .with_api_key(ApiKey::ApiVersions as i16)

@@ -176,7 +176,7 @@ async fn read_requests<S: Service>(
                         let Some(reply) = open.close.or(trace::caused_by(cause, begin)).await else { break None };
                         Outgoing { api, version, correlation, reply, cause }
                     }
-                    Err(RequestError::NewerApiVersions { correlation, .. }) => {
+                    Err(RequestError::UnservedApiVersions { correlation, .. }) => {
                         // `version: -1` stands for the answer in version 0 that every client understands.
                         Outgoing { api: ApiKey::ApiVersions, version: -1, correlation, reply: Reply::Nothing, cause }
                     }
@@ -211,7 +211,7 @@ async fn write_replies(
     while let Some(Some(outgoing)) = open.close.or(waiting.recv()).await {
         let Outgoing { api, version, correlation, reply, cause } = outgoing;
         let chunks = match reply {
-            Reply::Nothing if version < 0 => Ok(frame::newer_api_versions_response(correlation, served)),
+            Reply::Nothing if version < 0 => Ok(frame::unserved_api_versions_response(correlation, served)),
             Reply::Nothing => continue,
             Reply::Close => break,
             Reply::Now(body) => frame::encode_response(api, version, correlation, &body),

@@ -123,14 +123,24 @@ fn a_leader_refuses_what_kafka_refuses_with_its_code() {
 }
 
 #[test]
-fn append_time_is_written_with_a_new_checksum() {
+fn a_batch_is_written_anew_where_the_topic_asks_for_it() {
     let batch = small_batch(Codec::Gzip);
-    let limits = Limits { timestamp_type: TimestampType::LogAppendTime, ..LIMITS };
-    let (stamped, bytes) = validate_produce(&batch, 9, &limits, 77).unwrap();
-    assert_eq!(BatchHeader::parse(&bytes), Ok(stamped));
-    check_crc(&stamped, &bytes).unwrap();
-    let records = decode_records(&stamped, &bytes, 1000).unwrap();
-    assert!(records.iter().all(|record| record.timestamp == 77));
+    let append_time = Limits { timestamp_type: TimestampType::LogAppendTime, ..LIMITS };
+    for (limits, codec, timestamps) in [
+        (LIMITS, Codec::Gzip, [1_000, 993]),
+        (append_time, Codec::Gzip, [77, 77]),
+        (Limits { codec: Some(Codec::Zstd), ..LIMITS }, Codec::Zstd, [1_000, 993]),
+        (Limits { codec: Some(Codec::None), ..append_time }, Codec::None, [77, 77]),
+    ] {
+        let (header, bytes) = validate_produce(&batch, 9, &limits, 77).unwrap();
+        assert_eq!(BatchHeader::parse(&bytes), Ok(header));
+        check_crc(&header, &bytes).unwrap();
+        assert_eq!(header.codec(), Ok(codec));
+        assert_eq!(header.is_append_time(), limits.timestamp_type == TimestampType::LogAppendTime);
+        let records = decode_records(&header, &bytes, 1000).unwrap();
+        assert_eq!(records.iter().map(|record| record.timestamp).collect::<Vec<_>>(), timestamps);
+        assert_eq!(bytes == batch, limits == LIMITS);
+    }
 }
 
 #[test]
