@@ -15,15 +15,21 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use highwater::{
-    base::{ProducerEpoch, ProducerId, random::Random, random::stream},
+    base::random::stream,
     protocol::{
         api::{self, ApiRange},
-        frame::{self, decode_request},
-        messages::{ApiKey, RequestKind, TopicName, *},
-        records::{BatchBuilder, BatchHeader, Codec, Limits, TimestampType, batches, decode_records, validate_produce},
+        frame::decode_request,
+        messages::ApiKey,
+        records::{
+            BatchBuilder, BatchHeader, Codec, HEADER_BYTES, Limits, TimestampType, batches, decode_records,
+            validate_produce,
+        },
     },
 };
+use honest::{batch, damage};
 use rand::Rng;
+
+mod honest;
 
 /// Counts what is allocated, so that a test can say how much one call needed at most.
 struct Counting;
@@ -62,112 +68,18 @@ fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
 
 const FRAMES: usize = 200_000;
 const BATCHES: usize = 100_000;
-/// An element of an array has at least one byte on the wire and a few hundred in memory, and a vector that grows has
-/// twice what it needs.
-const BYTES_FOR_EACH_BYTE: usize = 1024;
+/// An element of an array has at least one byte on the wire and a hundred or two in memory.
+const BYTES_FOR_EACH_BYTE: usize = 256;
 /// What a reader may need whatever it reads.
 const BASE_BYTES: usize = 1 << 20;
 const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 const DECOMPRESSED_BYTES_MAX: usize = 1 << 20;
 
-/// Changes some bytes, cuts, lengthens, or puts a piece of one message into another.
-fn damage(random: &mut Random, whole: &[u8], other: &[u8]) -> Bytes {
-    let mut bytes = BytesMut::from(whole);
-    for _ in 0..random.random_range(1..=3) {
-        if bytes.is_empty() {
-            break;
-        }
-        let at = random.random_range(0..bytes.len());
-        match random.random_range(0..6) {
-            0 => bytes[at] = random.random(),
-            1 => bytes[at] ^= 1 << random.random_range(0..8),
-            2 => bytes[at] = [0x00, 0x7f, 0x80, 0xff][random.random_range(0..4)],
-            3 => {
-                // A length or a count that is far too large, or negative.
-                let number: i32 = [i32::MAX, -1, -2, i32::MIN, 1 << 20][random.random_range(0..5)];
-                let end = bytes.len().min(at + 4);
-                bytes[at..end].copy_from_slice(&number.to_be_bytes()[..end - at]);
-            }
-            4 => bytes.truncate(at),
-            _ => {
-                let (from, tail) = (random.random_range(0..=other.len()), bytes.split_off(at));
-                bytes.extend_from_slice(&other[from..other.len().min(from + 64)]);
-                bytes.extend_from_slice(&tail);
-            }
-        }
-    }
-    bytes.freeze()
-}
-
-/// Requests as clients and brokers send them, with something in each of their arrays.
-fn honest_requests() -> Vec<RequestKind> {
-    let name = || TopicName("orders".to_owned().into());
-    let topic = |index| {
-        let partition = produce_request::PartitionProduceData::default().with_index(index);
-        let partition = partition.with_records(Some(batch(Codec::None)));
-        produce_request::TopicProduceData::default().with_name(name()).with_partition_data(vec![partition])
-    };
-    let fetched = fetch_request::FetchPartition::default().with_partition(1).with_partition_max_bytes(100);
-    let fetched = fetch_request::FetchTopic::default().with_topic(name()).with_partitions(vec![fetched]);
-    let listed = list_offsets_request::ListOffsetsPartition::default().with_timestamp(-1);
-    let listed = list_offsets_request::ListOffsetsTopic::default().with_name(name()).with_partitions(vec![listed]);
-    let config = create_topics_request::CreatableTopicConfig::default()
-        .with_name("min.insync.replicas".to_owned().into())
-        .with_value(Some("2".to_owned().into()));
-    let created = create_topics_request::CreatableTopic::default().with_name(name()).with_configs(vec![config]);
-    let described = describe_configs_request::DescribeConfigsResource::default()
-        .with_resource_name("orders".to_owned().into())
-        .with_configuration_keys(Some(vec!["segment.bytes".to_owned().into()]));
-    vec![
-        ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic(0), topic(1)]).into(),
-        FetchRequest::default().with_topics(vec![fetched.clone(), fetched]).into(),
-        ListOffsetsRequest::default().with_topics(vec![listed]).into(),
-        MetadataRequest::default()
-            .with_topics(Some(vec![metadata_request::MetadataRequestTopic::default().with_name(Some(name()))]))
-            .into(),
-        CreateTopicsRequest::default().with_topics(vec![created.clone(), created]).into(),
-        DescribeConfigsRequest::default().with_resources(vec![described]).into(),
-        ApiVersionsRequest::default().into(),
-        DeleteTopicsRequest::default().into(),
-        InitProducerIdRequest::default().into(),
-        OffsetForLeaderEpochRequest::default().into(),
-        CreatePartitionsRequest::default().into(),
-        ElectLeadersRequest::default().into(),
-        IncrementalAlterConfigsRequest::default().into(),
-        DescribeClusterRequest::default().into(),
-        DescribeTopicPartitionsRequest::default().into(),
-        AlterPartitionRequest::default().into(),
-        BrokerRegistrationRequest::default().into(),
-        BrokerHeartbeatRequest::default().into(),
-        AllocateProducerIdsRequest::default().into(),
-    ]
-}
-
-/// Every request in every version that a listener serves and that it can be written in, without the length prefix.
-fn honest_frames() -> Vec<(&'static [ApiRange], Bytes)> {
-    let mut frames = Vec::new();
-    for table in [api::BROKER, api::CONTROLLER] {
-        for body in honest_requests() {
-            let key = frame::key_of(&body);
-            let Some(range) = api::range(table, key) else { continue };
-            for version in range.served_min..=range.max {
-                if let Ok(chunks) = frame::encode_request(&body, version, 7, "honest") {
-                    frames.push((table, Bytes::from(chunks.concat()).slice(frame::PREFIX_BYTES..)));
-                }
-            }
-        }
-    }
-    frames
-}
-
 #[test]
 fn damaged_requests_are_refused_without_a_panic_and_without_room_for_a_lie() {
     let _alone = MEASURING.lock().unwrap();
-    let honest = honest_frames();
-    for row in api::BROKER.iter().chain(api::CONTROLLER) {
-        let key = (row.key as i16).to_be_bytes();
-        assert!(honest.iter().any(|(_, frame)| frame[..2] == key), "no honest request of {:?}", row.key);
-    }
+    let of = |table: &'static [ApiRange]| honest::frames(table).into_iter().map(move |frame| (table, frame));
+    let honest: Vec<(&[ApiRange], Bytes)> = of(api::BROKER).chain(of(api::CONTROLLER)).collect();
     for (table, frame) in &honest {
         decode_request(frame.clone(), table).unwrap_or_else(|error| panic!("{error}: {frame:?}"));
     }
@@ -200,16 +112,6 @@ fn a_request_of_random_bytes_is_refused_whatever_its_api() {
     }
 }
 
-fn batch(codec: Codec) -> Bytes {
-    let mut builder = BatchBuilder::new(codec).producer(ProducerId(7), ProducerEpoch(0), 0);
-    for number in 0..6 {
-        let value = vec![b'v'; number * 40];
-        let headers = [("name".to_owned(), Some(Bytes::from_static(b"header"))), ("none".to_owned(), None)];
-        builder.push(1_000 + number as i64, Some(b"key"), Some(&value), &headers[..number % 3]);
-    }
-    builder.build()
-}
-
 /// The batch with a length and a CRC that fit, as a liar who knows the format would send it.
 fn sealed(bytes: &[u8]) -> Bytes {
     let mut bytes = BytesMut::from(bytes);
@@ -222,30 +124,43 @@ fn sealed(bytes: &[u8]) -> Bytes {
     bytes.freeze()
 }
 
+/// The records with another length and count inside than outside, compressed as an honest client compresses.
+fn compressed(records: &[u8], codec: Codec) -> Bytes {
+    sealed(&[&batch(codec)[..HEADER_BYTES], &codec.compress(records)].concat())
+}
+
+const LIMITS: Limits = Limits {
+    message_bytes_max: 8 << 20,
+    segment_bytes: 1 << 30,
+    codec: None,
+    compacted: true,
+    timestamp_type: TimestampType::CreateTime,
+    timestamp_before_max_ms: i64::MAX,
+    timestamp_after_max_ms: 3_600_000,
+};
+
 #[test]
 fn damaged_batches_are_refused_without_a_panic_and_without_room_for_a_lie() {
     let _alone = MEASURING.lock().unwrap();
-    let limits = Limits {
-        message_bytes_max: 1 << 20,
-        segment_bytes: 1 << 30,
-        codec: None,
-        compacted: true,
-        timestamp_type: TimestampType::CreateTime,
-        timestamp_before_max_ms: i64::MAX,
-        timestamp_after_max_ms: 3_600_000,
-    };
+    let append_time = TimestampType::LogAppendTime;
+    let topics = [LIMITS, Limits { timestamp_type: append_time, codec: Some(Codec::Lz4), ..LIMITS }];
     let honest: Vec<Bytes> = CODECS.iter().map(|codec| batch(*codec)).collect();
-    for whole in &honest {
-        validate_produce(whole, 9, &limits, 2_000).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    for (whole, limits) in honest.iter().flat_map(|whole| topics.iter().map(move |limits| (whole, limits))) {
+        validate_produce(whole, 9, limits, 2_000).unwrap_or_else(|refusal| panic!("{refusal:?}"));
     }
     let (mut random, mut refused) = (stream(1, "hostile batches"), 0);
     for case in 0..BATCHES {
+        let codec = CODECS[case % CODECS.len()];
         let whole = &honest[case % honest.len()];
         let other = &honest[random.random_range(0..honest.len())];
-        let damaged = damage(&mut random, whole, other);
-        // Half of them with a true CRC: what lies behind it is read then.
-        let bytes = if case % 2 == 0 { damaged } else { sealed(&damaged) };
-        let (outcome, peak) = peak_bytes(|| read_as_everyone_does(&bytes, &limits));
+        // With a wrong CRC; with a true one, so that what lies behind is read; with the damage below the compression.
+        let bytes = match random.random_range(0..3) {
+            0 => damage(&mut random, whole, other),
+            1 => sealed(&damage(&mut random, whole, other)),
+            _ => compressed(&damage(&mut random, &honest[0][HEADER_BYTES..], other), codec),
+        };
+        let limits = &topics[random.random_range(0..topics.len())];
+        let (outcome, peak) = peak_bytes(|| read_as_everyone_does(&bytes, limits));
         refused += usize::from(outcome);
         let allowed = BASE_BYTES + 2 * DECOMPRESSED_BYTES_MAX + bytes.len() * BYTES_FOR_EACH_BYTE;
         assert!(peak <= allowed, "case {case}: {peak} bytes for a batch of {}: {bytes:?}", bytes.len());
@@ -265,7 +180,7 @@ fn read_as_everyone_does(bytes: &Bytes, limits: &Limits) -> bool {
 }
 
 #[test]
-fn a_small_batch_that_claims_to_be_large_is_refused_before_there_is_room_for_it() {
+fn a_small_batch_that_grows_large_costs_a_reader_no_more_than_its_limit_and_a_leader_a_window() {
     let _alone = MEASURING.lock().unwrap();
     for codec in CODECS.into_iter().filter(|codec| *codec != Codec::None) {
         let mut builder = BatchBuilder::new(codec);
@@ -275,5 +190,10 @@ fn a_small_batch_that_claims_to_be_large_is_refused_before_there_is_room_for_it(
         let (decoded, peak) = peak_bytes(|| decode_records(&header, &bomb, DECOMPRESSED_BYTES_MAX));
         assert!(decoded.is_err(), "{codec:?}: 64 MiB are more than was allowed");
         assert!(peak < 8 * DECOMPRESSED_BYTES_MAX, "{codec:?}: {peak} bytes were held");
+
+        // A sound batch all the same: only its compressed size is limited.
+        let (taken, peak) = peak_bytes(|| validate_produce(&bomb, 9, &LIMITS, 2_000));
+        assert_eq!(taken.map(|(_, bytes)| bytes.len()), Ok(bomb.len()), "{codec:?}");
+        assert!(peak < BASE_BYTES, "{codec:?}: {peak} bytes were held to look at one record");
     }
 }

@@ -2,6 +2,7 @@
 #![cfg(not(madsim))]
 
 mod cluster;
+mod honest;
 mod serve;
 mod storage;
 

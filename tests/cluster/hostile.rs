@@ -8,9 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use highwater::{
+    base::random::stream,
     client::{Producer, ProducerConfig, ProducerRecord},
     protocol::{
-        ErrorCode,
+        ErrorCode, api,
         frame::{PREFIX_BYTES, decode_response, encode_request},
         messages::{
             ApiKey, ProduceRequest, RequestKind, ResponseKind, TopicName,
@@ -20,15 +21,19 @@ use highwater::{
     },
     trace::Tracer,
 };
+use rand::Rng;
 
 use super::{Cluster, QUICK};
-use crate::block_on_threads;
+use crate::{block_on_threads, honest};
 
 /// Connections of each kind.
 const EACH: usize = 60;
 /// How long a node may take to answer or to close.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PRODUCE_VERSION: i16 = 9;
+
+/// Damaged requests to each listener.
+const DAMAGED: usize = 2_000;
 
 /// What a hostile client sends, and what becomes of its connection.
 enum Outcome {
@@ -105,6 +110,45 @@ fn check(what: &str, mut stream: TcpStream, expected: &Outcome) {
         }
         (read, _) => panic!("{what}: {read:?}, and {prefix:?}"),
     }
+}
+
+/// Sends a damaged request and waits until the node has answered it or closed. What it answers does not matter here.
+fn send_damaged(address: &str, case: usize, frame: &[u8]) {
+    let key = frame.get(..2).map_or(-1, |key| i16::from_be_bytes([key[0], key[1]]));
+    // A fetch may wait long, and a produce with acks=0 has no answer.
+    let may_be_silent = [ApiKey::Fetch as i16, ApiKey::Produce as i16].contains(&key);
+    let patience = if may_be_silent { Duration::from_millis(100) } else { PATIENCE };
+    let mut stream = TcpStream::connect(address).expect("the node accepts");
+    stream.set_read_timeout(Some(patience)).expect("a time-out can be set");
+    stream.write_all(&framed(frame)).expect("the node reads");
+    if let Err(error) = stream.read(&mut [0; 100]) {
+        let silent = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        let closed = error.kind() == ErrorKind::ConnectionReset;
+        assert!(closed || silent && may_be_silent, "case {case}: {error} instead of an answer to {frame:?}");
+    }
+}
+
+#[test]
+fn damaged_requests_are_answered_or_end_their_connection_and_no_task_panics() {
+    block_on_threads(async {
+        let mut cluster = Cluster::start(1, QUICK).await;
+        cluster.create_topic(honest::TOPIC, 2, &[]).await;
+        let node = cluster.node(1);
+        let mut random = stream(1, "damaged requests");
+        for (address, table) in [(node.address.clone(), api::BROKER), (node.controller_address(), api::CONTROLLER)] {
+            let honest = honest::frames(table);
+            for case in 0..DAMAGED {
+                let whole = &honest[case % honest.len()];
+                let other = &honest[random.random_range(0..honest.len())];
+                send_damaged(&address, case, &honest::damage(&mut random, whole, other));
+            }
+        }
+        let log = node.log();
+        let wrong: Vec<&str> = log.lines().filter(|line| line.contains("panicked") || line.contains("ERROR")).collect();
+        assert!(wrong.is_empty(), "no request may bring a node to this:\n{}", wrong.join("\n"));
+        cluster.create_topic("afterwards", 1, &[]).await;
+        assert!(cluster.node(1).terminate().await.success());
+    });
 }
 
 #[test]

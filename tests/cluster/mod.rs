@@ -182,6 +182,13 @@ impl Node {
         self.folder.join("server.properties")
     }
 
+    /// Where the controller listens, if this node is it.
+    fn controller_address(&self) -> String {
+        let text = fs::read_to_string(self.properties()).expect("the node is set up");
+        let listener = text.split_once(",CONTROLLER://").expect("the node is controller").1;
+        listener.lines().next().expect("a line has an end").to_owned()
+    }
+
     fn log_dir(&self) -> PathBuf {
         self.folder.join("data")
     }

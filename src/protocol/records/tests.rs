@@ -96,6 +96,8 @@ fn a_bomb_is_refused_at_the_limit() {
         let header = BatchHeader::parse(&batch).unwrap();
         let found = decode_records(&header, &batch, 50_000);
         assert_eq!(found.is_err(), codec != Codec::None, "{codec:?}: {found:?}");
+        let walked = walk_records(&header, &batch, 50_000, |_| {});
+        assert_eq!(walked, Err(BatchError::TooLarge(50_000)), "{codec:?}");
     }
 }
 
