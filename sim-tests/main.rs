@@ -3,6 +3,7 @@
 
 mod command;
 mod determinism;
+mod exit_codes;
 mod planted;
 mod stories;
 mod tidy;

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod honest;
+mod command_line;
 mod serve;
 mod storage;
 

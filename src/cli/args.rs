@@ -336,8 +336,6 @@ fn seconds(text: &str) -> Result<u64, String> {
         Some(minutes) => (minutes, 60),
         None => (text.strip_suffix('s').unwrap_or(text), 1),
     };
-    digits
-        .parse::<u64>()
-        .map(|number| number * factor)
-        .map_err(|_| format!("expected a time as 60s or 10m, found `{text}`"))
+    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    seconds.ok_or_else(|| format!("expected a time as 60s or 10m, found `{text}`"))
 }

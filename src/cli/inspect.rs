@@ -118,17 +118,15 @@ fn checked(path: &Path) -> Result<String, Failure> {
         })?;
     }
     let warnings = scenario::resolve::lint(&file.scenario);
-    let told = match warnings.len() {
-        0 => String::new(),
-        1 => ", 1 warning".to_owned(),
-        count => format!(", {count} warnings"),
-    };
-    for warning in warnings {
-        let fault = warning.in_file(&file.given, &file.text);
+    for warning in &warnings {
+        let fault = warning.clone().in_file(&file.given, &file.text);
         eprintln!("{}:{}:{}: warning: {}", fault.file, fault.line, fault.column, fault.message);
     }
-    let (steps, variants) = (file.scenario.steps.len(), file.scenario.variants.len());
-    Ok(format!("{}: ok ({steps} steps, {variants} variants{told})", file.given))
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let steps = counted(file.scenario.steps.len(), "step");
+    let told = if warnings.is_empty() { String::new() } else { format!(", {}", counted(warnings.len(), "warning")) };
+    let variants = counted(file.scenario.variants.len(), "variant");
+    Ok(format!("{}: ok ({steps}, {variants}{told})", file.given))
 }
 
 /// Tells the life of each lost record of a recorded run, or of the one record asked for.

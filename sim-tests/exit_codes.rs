@@ -1,0 +1,163 @@
+//! Exit codes and messages of the simulation build: what a mistake is answered with, and where results go.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::command::{Left, highwater, left, root, run};
+
+const SCENARIO: &str = "scenarios/01-acks-one-leader-crash.toml";
+
+/// Fails unless the command ends with `exit`, prints no result, and says all of `words` on standard error.
+fn check_refused(args: &[&str], exit: i32, words: &[&str]) {
+    let Left { exit: found, stdout, stderr } = run(args);
+    assert_eq!(found, exit, "{args:?} said {stderr}");
+    assert_eq!(stdout, "", "{args:?} has no result");
+    for word in words {
+        assert!(stderr.contains(word), "{args:?}: expected `{word}` in {stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{args:?} said {stderr}");
+}
+
+/// The scenario of this file with one change, in a file of this name. Its path.
+fn changed(folder: &TempDir, name: &str, from: &str, to: &str) -> String {
+    let text = fs::read_to_string(root().join(SCENARIO)).expect("the scenario is there");
+    assert!(text.contains(from), "`{from}` is in {SCENARIO}");
+    written(folder, name, text.replacen(from, to, 1).as_bytes())
+}
+
+fn written(folder: &TempDir, name: &str, bytes: &[u8]) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).expect("the file can be written");
+    path.display().to_string()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// Lines of JSON, each with a schema.
+fn json_lines(text: &str) -> Vec<Value> {
+    let lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    for line in &lines {
+        assert!(line["schema"].as_str().is_some_and(|schema| schema.starts_with("highwater/")), "no schema in {line}");
+    }
+    lines
+}
+
+#[test]
+fn a_faulty_scenario_is_refused_by_every_command_that_reads_it() {
+    let folder = folder();
+    let faulty = changed(&folder, "faulty.toml", "seed ", "sede ");
+    let fault = format!("{faulty}:6:1: `sede` is not a key of a scenario; did you mean `seed`?");
+    for command in ["run", "replay", "sweep", "check"] {
+        check_refused(&[command, &faulty], 64, &[&fault]);
+    }
+    let empty = written(&folder, "empty.toml", b"");
+    let bytes = written(&folder, "bytes.toml", b"kafka = \"4.1\"\ntitle = \"\xff\"\n");
+    let missing = folder.path().join("missing.toml").display().to_string();
+    check_refused(&["check", &empty], 64, &[&format!("{empty}:1:1: `kafka` is missing")]);
+    check_refused(&["check", &bytes], 64, &[&format!("{bytes}:2:10: expected UTF-8 text")]);
+    check_refused(&["check", &missing], 64, &[&missing, "No such file"]);
+    check_refused(&["check", "scenarios"], 64, &["scenarios", "directory"]);
+}
+
+#[test]
+fn check_goes_on_behind_a_faulty_file_and_looks_into_variants() {
+    let folder = folder();
+    let faulty = changed(&folder, "faulty.toml", "\"client.p1.acks\" = \"all\"", "\"client.p1.acks\" = \"al\"");
+    let Left { exit, stdout, stderr } = run(["check", &faulty, SCENARIO]);
+    assert_eq!(exit, 64);
+    assert!(stderr.contains("expected 0, 1 or all, found `al` (in variant `acks=all`)"), "{stderr}");
+    assert_eq!(stdout, format!("{SCENARIO}: ok (3 steps, 1 variant)\n"));
+}
+
+#[test]
+fn a_step_that_waits_for_a_time_is_legal_and_brittle() {
+    let folder = folder();
+    let brittle = changed(&folder, "brittle.toml", "when = \"hw(orders-0) >= 4\"", "at = \"2s\"");
+    let Left { exit, stdout, stderr } = run(["check", &brittle]);
+    assert_eq!((exit, stdout), (0, format!("{brittle}: ok (3 steps, 1 variant, 1 warning)\n")));
+    assert!(stderr.starts_with(&format!("{brittle}:27:1: warning: `at` is brittle")), "{stderr}");
+}
+
+#[test]
+fn wrong_usage_is_told_with_what_would_be_right() {
+    let folder = folder();
+    let empty = folder.path().display().to_string();
+    check_refused(&["run", SCENARIO, "--variant", "acks=al"], 64, &[SCENARIO, "`acks=al`", "did you mean `acks=all`?"]);
+    check_refused(&["replay", SCENARIO, "--variant", "acks=al"], 64, &["did you mean `acks=all`?"]);
+    check_refused(&["sweep", SCENARIO, "--seeds", "5..1"], 64, &["--seeds", "5..1"]);
+    check_refused(&["sweep", SCENARIO, "--seeds", "some"], 64, &["--seeds", "some"]);
+    check_refused(&["sweep", SCENARIO, "--seeds", "1..1", "--shard", "2/2"], 64, &["nothing to run", "--seeds 1..100"]);
+    check_refused(&["sweep", SCENARIO, "--shard", "3/2"], 64, &["--shard", "3/2"]);
+    check_refused(&["sweep", SCENARIO, "--for", "18446744073709551615m"], 64, &["expected a time as 60s or 10m"]);
+    check_refused(&["list", &empty], 64, &[&empty, "there is no scenario file (*.toml)"]);
+    check_refused(&["explain", &empty], 64, &["run.json", "expected a folder as `run` writes it"]);
+    check_refused(&["runn", SCENARIO], 64, &["runn", "run"]);
+    check_refused(&["run"], 64, &["SCENARIOS"]);
+    check_refused(&[], 64, &["Usage: highwater"]);
+}
+
+#[test]
+fn a_command_of_the_other_build_says_how_to_run_it() {
+    check_refused(
+        &["produce", "a topic", "--set", "acks=1"],
+        64,
+        &["`produce` belongs to the deployment build", "cargo run --release -- produce 'a topic' --set acks=1"],
+    );
+    check_refused(&["serve", "--dev"], 64, &["cargo run --release -- serve --dev"]);
+}
+
+#[test]
+fn what_cannot_be_written_is_told() {
+    let folder = folder();
+    let file = written(&folder, "file", b"");
+    let Left { exit, stdout, stderr } = run(["run", SCENARIO, "--out", &file]);
+    assert_eq!((exit, stdout.as_str()), (74, ""), "{stderr}");
+    assert!(stderr.contains(&file), "{stderr}");
+    let full = Path::new("/dev/full");
+    if full.exists() {
+        let out = fs::File::create(full).expect("the full device can be opened");
+        let output = highwater().args(["check", SCENARIO]).stdout(out).output().expect("the program can be started");
+        assert_eq!(output.status.code(), Some(74));
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(message.contains("standard output cannot be written"), "{message}");
+    }
+}
+
+#[test]
+fn the_path_of_a_report_is_told_when_there_is_one() {
+    let folder = folder();
+    let out = folder.path().join("out").display().to_string();
+    let without = run(["run", SCENARIO, "--no-report", "--out", &out]);
+    assert_eq!(without.exit, 0, "{}", without.stderr);
+    assert!(!without.stdout.contains("report:"), "{}", without.stdout);
+    assert!(!Path::new(&out).exists());
+    let with = run(["run", SCENARIO, "--out", &out]);
+    let line = with.stdout.lines().last().expect("a run prints lines");
+    let path = line.trim().strip_prefix("report: ").unwrap_or_else(|| panic!("no report in {}", with.stdout));
+    assert!(Path::new(path).exists(), "{path}");
+    assert!(with.stderr.starts_with(&format!("{SCENARIO}: seed 7\n")), "{}", with.stderr);
+}
+
+#[test]
+fn every_line_of_json_has_a_schema() {
+    let run_line = json_lines(&run(["run", SCENARIO, "--no-report", "--format", "json"]).stdout);
+    assert_eq!(run_line.len(), 1);
+    assert_eq!(run_line[0]["seed"], 7);
+    let swept = json_lines(&run(["sweep", SCENARIO, "--seeds", "1..2", "--format", "json", "--jobs", "1"]).stdout);
+    assert_eq!(swept.len(), 3, "two runs and their summary");
+    let listed = json_lines(&run(["list", "--format", "json"]).stdout);
+    assert_eq!(listed.len(), 6);
+    assert_eq!(listed[0]["id"], "01-acks-one-leader-crash");
+}
+
+#[test]
+fn the_version_names_the_build() {
+    let told = left(highwater().arg("--version"));
+    assert_eq!(told.exit, 0);
+    assert_eq!(told.stdout, concat!("highwater ", env!("CARGO_PKG_VERSION"), " (simulation build)\n"));
+}
