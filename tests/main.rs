@@ -1,6 +1,7 @@
 //! Tests of the deployment build: `cargo test --test deployment`.
 #![cfg(not(madsim))]
 
+mod client_commands;
 mod cluster;
 mod honest;
 mod command_line;

@@ -93,14 +93,15 @@ fn a_mistake_of_the_operator_is_told_with_what_to_do() {
 }
 
 /// A development node that has said where it serves; ended when it is dropped.
-struct Serving {
+pub struct Serving {
     process: Child,
-    address: String,
+    pub address: String,
     data: PathBuf,
 }
 
 impl Serving {
-    fn start(arguments: &[&str]) -> Self {
+    /// Starts it with these options, on a free port.
+    pub fn start(arguments: &[&str]) -> Self {
         let mut command = highwater(&["serve", "--dev", "--listen", "127.0.0.1:0", "--log-format", "json"]);
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("highwater runs");

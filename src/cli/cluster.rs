@@ -18,6 +18,8 @@ use crate::{
 const REACH: Duration = Duration::from_secs(5);
 /// Longest wait for a new topic to be known and led.
 const TOPIC_READY: Duration = Duration::from_secs(10);
+/// Time between two looks for what the brokers learn from the controller.
+const NEWS: Duration = Duration::from_millis(20);
 
 /// Runs a command to its end.
 pub fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
@@ -105,6 +107,24 @@ pub async fn topic(
             _ => clock::sleep(cluster.config().retry_backoff).await,
         }
     }
+}
+
+/// Waits until the brokers tell of a topic that was created, or no more of one that was deleted: they learn it from the
+/// controller a moment after it has decided. Gives up after a while: it is decided all the same.
+///
+/// # Errors
+/// No broker answers.
+pub async fn is_told(admin: &Admin, name: &str, there: bool) -> Result<(), Failure> {
+    let deadline = clock::now() + TOPIC_READY;
+    while clock::now() < deadline {
+        let found = admin.describe_topics(Some(&[name])).await.map_err(failed)?.pop();
+        let code = found.map_or(ErrorCode::UnknownTopicOrPartition, |topic| ErrorCode::from_i16(topic.error_code));
+        if there != (code == ErrorCode::UnknownTopicOrPartition) {
+            return Ok(());
+        }
+        clock::sleep(NEWS).await;
+    }
+    Ok(())
 }
 
 /// What to say of a topic that is not there: a name that is nearly the same, and how to make it.

@@ -71,6 +71,11 @@ pub fn replay(options: &ReplayOptions) -> Outcome {
     let is_manifest = options.run.extension().is_some_and(|extension| extension == "json");
     let (scenario, seed, variant, recorded) = match is_manifest {
         true => {
+            if options.seed.is_some() || options.variant.is_some() {
+                let message =
+                    "it names seed and variant itself; leave --seed and --variant out, or name the scenario file";
+                return Err(Failure::usage(format!("{}: {message}", options.run.display())));
+            }
             let manifest = read_manifest(&options.run)?;
             let scenario = scenario_of(&manifest, &options.run)?;
             (scenario, manifest.seed, manifest.variant.clone(), Some(manifest))

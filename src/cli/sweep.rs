@@ -50,7 +50,8 @@ pub fn sweep(options: &SweepOptions) -> Outcome {
     else {
         return Err(Failure::usage("there is nothing to run: no seed of this share; try `--seeds 1..100`"));
     };
-    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into)).max(1);
+    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
+    let jobs = jobs.clamp(1, runs.len());
     eprintln!("{} runs, seeds {first}..{last}, {jobs} at a time", runs.len());
     let begun = Instant::now();
     let (summary, failed) = run_all(runs, jobs, options, begun)?;

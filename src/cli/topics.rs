@@ -30,6 +30,7 @@ pub fn topics(options: &TopicsOptions) -> Outcome {
                     configs: cluster::properties("--config", configs)?,
                 };
                 admin.create_topic(&wanted).await.map_err(failed)?;
+                cluster::is_told(&admin, topic, true).await?;
                 print_line(&format!("created {topic}"))?;
             }
             TopicsCommand::List => {
@@ -47,7 +48,10 @@ pub fn topics(options: &TopicsOptions) -> Outcome {
                 all.iter().try_for_each(|topic| print(&description(topic)))?;
             }
             TopicsCommand::Delete { topic } => match admin.delete_topic(topic).await {
-                Ok(()) => print_line(&format!("deleted {topic}"))?,
+                Ok(()) => {
+                    cluster::is_told(&admin, topic, false).await?;
+                    print_line(&format!("deleted {topic}"))?;
+                }
                 Err(ClientError::Kafka { code: ErrorCode::UnknownTopicOrPartition, .. }) => {
                     return Err(cluster::missing(&admin, &options.cluster, topic).await);
                 }

@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+/// Most seeds of one sweep: every run of it is held in memory until it is done.
+pub const SEEDS_MAX: u64 = 1_000_000;
+
 /// A closed range of seeds, written `1..100`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeedRange {
@@ -21,7 +24,11 @@ impl FromStr for SeedRange {
             None => (text, text),
         };
         let range = Self { first: first.parse().map_err(|_| wrong())?, last: last.parse().map_err(|_| wrong())? };
-        if range.first <= range.last { Ok(range) } else { Err(wrong()) }
+        match range.last.checked_sub(range.first) {
+            None => Err(wrong()),
+            Some(more) if more >= SEEDS_MAX => Err(format!("expected at most {SEEDS_MAX} seeds, found `{text}`")),
+            Some(_) => Ok(range),
+        }
     }
 }
 
@@ -125,6 +132,11 @@ mod tests {
     fn wrong_ranges_are_refused_with_the_form_expected() {
         for text in ["5..1", "a..b", "..", ""] {
             assert!(text.parse::<SeedRange>().unwrap_err().contains("1..100"), "{text}");
+        }
+        let most = format!("5..{}", 4 + SEEDS_MAX);
+        assert_eq!(most.parse(), Ok(SeedRange { first: 5, last: 4 + SEEDS_MAX }));
+        for text in ["5..1000005", "0..18446744073709551615"] {
+            assert!(text.parse::<SeedRange>().unwrap_err().contains("at most 1000000 seeds"), "{text}");
         }
         for text in ["0/3", "4/3", "1", "1/0"] {
             assert!(text.parse::<Shard>().unwrap_err().contains("1/4"), "{text}");

@@ -20,6 +20,8 @@ use crate::check::{Cause, Claim, Expectation, Expected, ExpectedLoss};
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Seeds of a sweep, if the file does not say.
 const SWEEP: u64 = 100;
+/// Most seeds of a sweep.
+const SWEEP_MAX: u64 = 1_000_000;
 
 /// Most records that a producer may send.
 const COUNT_MAX: u64 = 1_000_000;
@@ -96,7 +98,7 @@ pub fn parse(text: &str) -> Result<Scenario, Problem> {
         note: plain(table.text("note")?),
         catalogue: texts(&mut table, "catalogue")?.into_iter().map(|text| text.value).collect(),
         seed: table.number("seed")?.map_or(1, |seed| seed.value),
-        sweep: table.number("sweep")?.map_or(SWEEP, |sweep| sweep.value),
+        sweep: sweep(table.number("sweep")?)?,
         deadline: deadline(table.duration("deadline")?)?,
         must_reach: texts(&mut table, "must_reach")?,
         era: table.text("era")?,
@@ -128,6 +130,15 @@ fn each<'a, T>(
     read: impl Fn(&mut Table<'a>) -> Result<T, Problem>,
 ) -> Result<Vec<T>, Problem> {
     table.tables(key, known)?.into_iter().map(|mut table| read(&mut table)).collect()
+}
+
+fn sweep(given: Option<Spot<u64>>) -> Result<u64, Problem> {
+    match given {
+        Some(given) if !(1..=SWEEP_MAX).contains(&given.value) => {
+            Err(Problem::at(given.at, format!("expected 1 to {SWEEP_MAX} seeds, found `{given}`")))
+        }
+        given => Ok(given.map_or(SWEEP, |given| given.value)),
+    }
 }
 
 fn deadline(given: Option<Spot<Duration>>) -> Result<Duration, Problem> {

@@ -94,6 +94,8 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("\"4.1\"", "\"4.0\"", r#"1:15: expected `kafka = "4.1"`, found `4.0`"#),
     ("\"60s\"", "\"60 sec\"", "4:15: expected a time as 300ms, 5s or 2m, found `60 sec`"),
     ("\"60s\"", "\"0s\"", "4:15: expected a time above 0"),
+    ("seed       = 7", "sweep = 0", "3:9: expected 1 to 1000000 seeds, found `0`"),
+    ("seed       = 7", "sweep = 2_000_000", "3:9: expected 1 to 1000000 seeds, found `2000000`"),
     ("\"20ms\"", "\"20us\"", "21:66: expected a time as 300ms, 5s or 2m, found `20us`"),
     ("\"20s\"", "\"2000m\"", "34:11: expected at most a day (1440m), found `2000m`"),
     ("count = 12", "count = 0", "21:53: expected 1 to 1000000 records, found `0`"),

@@ -238,7 +238,7 @@ fn prediction() -> impl Strategy<Value = Prediction> {
 fn scenario() -> impl Strategy<Value = Scenario> {
     let deadline = (1..86_400_000u64).prop_map(Duration::from_millis);
     let head = (text(), option::of(text()), option::of(text()), texts());
-    let numbers = (0..=i64::MAX as u64, 0..=i64::MAX as u64, deadline, any::<bool>());
+    let numbers = (0..=i64::MAX as u64, 1..=1_000_000u64, deadline, any::<bool>());
     let behaviour = (marks(), option::of(spot(text())), settings());
     let cast = (cluster(), collection::vec(topic(), 0..3), collection::vec(client(), 0..3));
     let story = (collection::vec(step(), 0..3), expectations());
