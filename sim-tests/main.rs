@@ -5,6 +5,7 @@ mod command;
 mod determinism;
 mod exit_codes;
 mod planted;
+mod readme;
 mod stories;
 mod tidy;
 mod world;

@@ -1,0 +1,38 @@
+//! The README tells the truth: what it shows of the first scenario is what the command prints and writes, and its list
+//! of scenarios is the folder's.
+
+use std::fs;
+
+use super::command::{root, run, scenarios};
+
+const SCENARIO: &str = "scenarios/01-acks-one-leader-crash.toml";
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("there is a README")
+}
+
+#[test]
+fn the_readme_shows_what_its_first_command_prints() {
+    let out = tempfile::tempdir().expect("there is room for a report");
+    let command = format!("cargo sim run {SCENARIO} --seed 7");
+    assert!(readme().contains(&format!("    {command}\n")), "README.md does not give `{command}`");
+    let left = run(["run", SCENARIO, "--seed", "7", "--out", &out.path().display().to_string()]);
+    assert_eq!(left.exit, 0, "{left:?}");
+    let printed = left.stdout.replace(&out.path().display().to_string(), "reports");
+    assert!(readme().contains(&printed), "README.md does not show what is printed now:\n{printed}");
+    let story = fs::read_to_string(out.path().join("01-acks-one-leader-crash/seed-7/story.txt")).expect("a story");
+    let readme = readme();
+    let block = readme.split("```text\n").find(|block| block.starts_with("LOST")).expect("README.md shows a life");
+    let shown = block.split("```").next().expect("the block ends").lines();
+    for line in shown.filter(|line| line.trim() != "...") {
+        assert!(story.lines().any(|told| told == line), "README.md shows `{line}`, which the story does not tell");
+    }
+}
+
+#[test]
+fn the_readme_lists_every_scenario() {
+    for path in scenarios("scenarios") {
+        let link = format!("]({})", path.display());
+        assert!(readme().contains(&link), "README.md does not list {}", path.display());
+    }
+}
