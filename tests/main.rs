@@ -3,8 +3,8 @@
 
 mod client_commands;
 mod cluster;
-mod honest;
 mod command_line;
+mod honest;
 mod serve;
 mod storage;
 
