@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use highwater::{
     base::random::stream,
     protocol::{
+        ErrorCode,
         api::{self, ApiRange},
         frame::decode_request,
         messages::ApiKey,
@@ -195,5 +196,17 @@ fn a_small_batch_that_grows_large_costs_a_reader_no_more_than_its_limit_and_a_le
         let (taken, peak) = peak_bytes(|| validate_produce(&bomb, 9, &LIMITS, 2_000));
         assert_eq!(taken.map(|(_, bytes)| bytes.len()), Ok(bomb.len()), "{codec:?}");
         assert!(peak < BASE_BYTES, "{codec:?}: {peak} bytes were held to look at one record");
+
+        // Nor is there room for all of it while it is compressed anew as the topic wants it.
+        let wanted = if codec == Codec::Lz4 { Codec::Zstd } else { Codec::Lz4 };
+        let other = Limits { codec: Some(wanted), ..LIMITS };
+        let (taken, peak) = peak_bytes(|| validate_produce(&bomb, 9, &other, 2_000));
+        let made = taken.unwrap_or_else(|refusal| panic!("{codec:?}: {refusal:?}")).1.len();
+        assert!(peak < 2 * made + 2 * BASE_BYTES, "{codec:?}: {peak} bytes were held to make {made}");
+
+        let plain = Limits { codec: Some(Codec::None), ..LIMITS };
+        let (refused, peak) = peak_bytes(|| validate_produce(&bomb, 9, &plain, 2_000).map_err(|refusal| refusal.code));
+        assert_eq!(refused.err(), Some(ErrorCode::MessageTooLarge), "{codec:?}");
+        assert!(peak < 4 * LIMITS.message_bytes_max, "{codec:?}: {peak} bytes were held to refuse it");
     }
 }

@@ -70,38 +70,58 @@ impl Codec {
 
     /// Compresses records.
     pub fn compress(self, records: &[u8]) -> Vec<u8> {
-        let to_memory = "writing to memory does not fail";
+        self.compress_from(records).expect("reading from memory and writing to it does not fail")
+    }
+
+    /// Compresses records as they are read: memory is needed for what comes out and a window, however much goes in.
+    fn compress_from(self, mut records: impl Read) -> io::Result<Vec<u8>> {
         match self {
-            Self::None => records.to_vec(),
+            Self::None => {
+                let mut out = Vec::new();
+                records.read_to_end(&mut out)?;
+                Ok(out)
+            }
             Self::Gzip => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-                encoder.write_all(records).expect(to_memory);
-                encoder.finish().expect(to_memory)
+                io::copy(&mut records, &mut encoder)?;
+                encoder.finish()
             }
             Self::Snappy => {
                 let mut out = XERIAL_MAGIC.to_vec();
                 out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
-                for block in records.chunks(XERIAL_BLOCK_BYTES) {
-                    let compressed = snap::raw::Encoder::new().compress_vec(block).expect("a block is below 4 GiB");
+                let mut block = Vec::with_capacity(XERIAL_BLOCK_BYTES);
+                while records.by_ref().take(XERIAL_BLOCK_BYTES as u64).read_to_end(&mut block)? > 0 {
+                    let compressed = snap::raw::Encoder::new().compress_vec(&block)?;
                     out.extend_from_slice(&(compressed.len() as u32).to_be_bytes());
                     out.extend_from_slice(&compressed);
+                    block.clear();
                 }
-                out
+                Ok(out)
             }
             Self::Lz4 => {
                 let info = lz4_flex::frame::FrameInfo::new()
                     .block_mode(lz4_flex::frame::BlockMode::Independent)
                     .block_size(lz4_flex::frame::BlockSize::Max64KB);
                 let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
-                encoder.write_all(records).expect(to_memory);
-                encoder.finish().expect(to_memory)
+                io::copy(&mut records, &mut encoder)?;
+                Ok(encoder.finish()?)
             }
             Self::Zstd => {
-                let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).expect("level 3 exists");
-                encoder.write_all(records).expect(to_memory);
-                encoder.finish().expect(to_memory)
+                let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3)?;
+                io::copy(&mut records, &mut encoder)?;
+                encoder.finish()
             }
         }
+    }
+
+    /// Records that this codec compressed, compressed by `other`, without room for all of them between the two.
+    ///
+    /// # Errors
+    /// Bytes that this codec did not write, or more than `limit_bytes` of records.
+    pub fn recompress(self, records: &[u8], other: Self, limit_bytes: usize) -> Result<Bytes, BatchError> {
+        let mut limited = self.reader(records)?.take(limit_bytes as u64 + 1);
+        let compressed = other.compress_from(&mut limited).map_err(|error| unreadable(&error))?;
+        if limited.limit() == 0 { Err(BatchError::TooLarge(limit_bytes)) } else { Ok(compressed.into()) }
     }
 
     /// Decompresses records, at most to `limit_bytes`.

@@ -246,7 +246,8 @@ fn as_the_topic_wants(
     let codec = limits.codec.unwrap_or(source);
     let mut records = batch.slice(HEADER_BYTES..);
     if codec != source {
-        records = codec.compress(&source.decompress(&records, DECOMPRESSED_BYTES_MAX)?).into();
+        let limit_bytes = if codec == Codec::None { limits.message_bytes_max } else { DECOMPRESSED_BYTES_MAX };
+        records = source.recompress(&records, codec, limit_bytes)?;
     }
     let (append_time, max_timestamp) = match limits.timestamp_type {
         TimestampType::LogAppendTime => (0x08, now_ms),
