@@ -120,28 +120,30 @@ impl Stage {
 
     /// Waits until `missing` names nothing, at most for `limit`; returns what it names at last.
     async fn wait_for(&self, limit: Duration, missing: impl Fn(&View) -> Option<String>) -> Option<String> {
-        let deadline = clock::now() + limit;
+        let late = clock::sleep(limit);
+        tokio::pin!(late);
         loop {
             let happened = self.recorder.happened.notified();
             let now_missing = self.recorder.look(&missing)?;
-            if clock::now() >= deadline {
-                return Some(now_missing);
+            tokio::select! {
+                biased;
+                () = happened => {}
+                () = &mut late => return Some(now_missing),
             }
-            let _ = clock::timeout(deadline.since(clock::now()), happened).await;
         }
     }
 
     /// Lets the steps fire that wait for a time, and gives up those that wait too long.
     async fn tell(&self) {
         while !self.recorder.story_is_over() {
-            let happened = self.recorder.happened.notified();
+            let turned = self.recorder.turned.notified();
             match self.recorder.tick() {
                 Some(next) if next > clock::now() => {
-                    let _ = clock::timeout(next.since(clock::now()), happened).await;
+                    let _ = clock::timeout(next.since(clock::now()), turned).await;
                 }
                 Some(_) => {}
                 None if self.recorder.story_is_over() => {}
-                None => happened.await,
+                None => turned.await,
             }
         }
     }

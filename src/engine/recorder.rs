@@ -43,8 +43,10 @@ pub struct Recorder {
     state: Mutex<State>,
     world: OnceLock<World>,
     orders: mpsc::UnboundedSender<Order>,
-    /// Rung at every event.
+    /// Rung at every event that the view may show.
     pub happened: Notify,
+    /// Rung when another step is next, or none any more.
+    pub turned: Notify,
 }
 
 struct State {
@@ -69,7 +71,13 @@ impl Recorder {
             faults: 0,
             open_faults: BTreeMap::new(),
         };
-        let recorder = Self { state: Mutex::new(state), world: OnceLock::new(), orders, happened: Notify::new() };
+        let recorder = Self {
+            state: Mutex::new(state),
+            world: OnceLock::new(),
+            orders,
+            happened: Notify::new(),
+            turned: Notify::new(),
+        };
         (Arc::new(recorder), inbox)
     }
 
@@ -133,6 +141,7 @@ impl Recorder {
                 }
                 Err(problem) => self.lock().script.fail(problem),
             }
+            self.turned.notify_waiters();
         }
     }
 
@@ -282,7 +291,9 @@ impl Sink for Recorder {
             oracle.observe(&entry);
             entry
         };
-        self.happened.notify_waiters();
+        if !matches!(entry.event, Event::MessageSent { .. } | Event::MessageDelivered { .. }) {
+            self.happened.notify_waiters();
+        }
         self.fire(Some(&entry));
         Some(entry.id)
     }

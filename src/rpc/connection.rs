@@ -279,32 +279,38 @@ impl Shared {
 }
 
 async fn write_all(shared: Arc<Shared>, mut writer: net::Writer, mut messages: mpsc::UnboundedReceiver<Message>) {
-    while let Some(Some(message)) = shared.closed.or(messages.recv()).await {
-        if !matches!(shared.closed.or(writer.write(message)).await, Some(Ok(()))) {
-            break;
+    let writing = async {
+        while let Some(message) = messages.recv().await {
+            if writer.write(message).await.is_err() {
+                break;
+            }
         }
-    }
+    };
+    shared.closed.or(writing).await;
     shared.fail_all(&shared.disconnected());
 }
 
 async fn read_all(shared: Arc<Shared>, mut reader: net::Reader) {
     let mut buffer = BytesMut::new();
-    let error = loop {
-        match next_frame(&mut buffer, RESPONSE_BYTES_MAX) {
-            Ok(Some(frame)) => {
-                if let Err(error) = answer(&shared, frame, reader.cause()) {
-                    break error;
+    let reading = async {
+        loop {
+            match next_frame(&mut buffer, RESPONSE_BYTES_MAX) {
+                Ok(Some(frame)) => {
+                    if let Err(error) = answer(&shared, frame, reader.cause()) {
+                        break error;
+                    }
+                    continue;
                 }
-                continue;
+                Ok(None) => {}
+                Err(_) => break shared.disconnected(),
             }
-            Ok(None) => {}
-            Err(_) => break shared.disconnected(),
-        }
-        match shared.closed.or(reader.read(&mut buffer)).await {
-            Some(Ok(count)) if count > 0 => {}
-            _ => break shared.disconnected(),
+            match reader.read(&mut buffer).await {
+                Ok(count) if count > 0 => {}
+                _ => break shared.disconnected(),
+            }
         }
     };
+    let error = shared.closed.or(reading).await.unwrap_or_else(|| shared.disconnected());
     shared.fail_all(&error);
 }
 

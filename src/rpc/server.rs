@@ -165,37 +165,45 @@ async fn read_requests<S: Service>(
     let (replies, waiting) = mpsc::channel(OUTSTANDING_MAX);
     task::spawn(write_replies(service.served(), writer, waiting, open.clone()));
     let mut buffer = BytesMut::new();
-    let problem = loop {
-        match next_frame(&mut buffer, options.request_bytes_max) {
-            Ok(Some(frame)) => {
-                let cause = reader.cause();
-                let outgoing = match frame::decode_request(frame, service.served()) {
-                    Ok(request) => {
-                        let (api, version, correlation) = (request.api, request.version, request.correlation);
-                        let begin = service.clone().begin(&peer, request);
-                        let Some(reply) = open.close.or(trace::caused_by(cause, begin)).await else { break None };
-                        Outgoing { api, version, correlation, reply, cause }
+    let reading = async {
+        loop {
+            match next_frame(&mut buffer, options.request_bytes_max) {
+                Ok(Some(frame)) => {
+                    let cause = reader.cause();
+                    let outgoing = match frame::decode_request(frame, service.served()) {
+                        Ok(request) => {
+                            let (api, version, correlation) = (request.api, request.version, request.correlation);
+                            let begin = service.clone().begin(&peer, request);
+                            let reply = trace::caused_by(cause, begin).await;
+                            Outgoing { api, version, correlation, reply, cause }
+                        }
+                        Err(RequestError::UnservedApiVersions { correlation, .. }) => {
+                            // `version: -1` stands for the answer in version 0 that every client understands.
+                            Outgoing {
+                                api: ApiKey::ApiVersions,
+                                version: -1,
+                                correlation,
+                                reply: Reply::Nothing,
+                                cause,
+                            }
+                        }
+                        Err(error) => break Some(error.to_string()),
+                    };
+                    if replies.send(outgoing).await.is_err() {
+                        break None;
                     }
-                    Err(RequestError::UnservedApiVersions { correlation, .. }) => {
-                        // `version: -1` stands for the answer in version 0 that every client understands.
-                        Outgoing { api: ApiKey::ApiVersions, version: -1, correlation, reply: Reply::Nothing, cause }
-                    }
-                    Err(error) => break Some(error.to_string()),
-                };
-                if !matches!(open.close.or(replies.send(outgoing)).await, Some(Ok(()))) {
-                    break None;
+                    continue;
                 }
-                continue;
+                Ok(None) => {}
+                Err(problem) => break Some(problem),
             }
-            Ok(None) => {}
-            Err(problem) => break Some(problem),
-        }
-        match open.close.or(reader.read(&mut buffer)).await {
-            Some(Ok(count)) if count > 0 => open.last_active_ns.store(clock::now().0, Ordering::Relaxed),
-            _ => break None,
+            match reader.read(&mut buffer).await {
+                Ok(count) if count > 0 => open.last_active_ns.store(clock::now().0, Ordering::Relaxed),
+                _ => break None,
+            }
         }
     };
-    if let Some(problem) = problem {
+    if let Some(problem) = open.close.or(reading).await.flatten() {
         tracing::warn!(peer = %peer.address, problem, "closed a connection");
     }
     open.close.trigger();
@@ -208,31 +216,33 @@ async fn write_replies(
     mut waiting: mpsc::Receiver<Outgoing>,
     open: Arc<Open>,
 ) {
-    while let Some(Some(outgoing)) = open.close.or(waiting.recv()).await {
-        let Outgoing { api, version, correlation, reply, cause } = outgoing;
-        let chunks = match reply {
-            Reply::Nothing if version < 0 => Ok(frame::unserved_api_versions_response(correlation, served)),
-            Reply::Nothing => continue,
-            Reply::Close => break,
-            Reply::Now(body) => frame::encode_response(api, version, correlation, &body),
-            Reply::Later(future) => match open.close.or(trace::caused_by(cause, future)).await {
-                Some(body) => frame::encode_response(api, version, correlation, &body),
-                None => break,
-            },
-        };
-        let chunks = match chunks {
-            Ok(chunks) => chunks,
-            Err(error) => {
-                tracing::error!(%error, "a response could not be written; closing the connection");
+    let writing = async {
+        while let Some(outgoing) = waiting.recv().await {
+            let Outgoing { api, version, correlation, reply, cause } = outgoing;
+            let chunks = match reply {
+                Reply::Nothing if version < 0 => Ok(frame::unserved_api_versions_response(correlation, served)),
+                Reply::Nothing => continue,
+                Reply::Close => break,
+                Reply::Now(body) => frame::encode_response(api, version, correlation, &body),
+                Reply::Later(future) => {
+                    let body = trace::caused_by(cause, future).await;
+                    frame::encode_response(api, version, correlation, &body)
+                }
+            };
+            let chunks = match chunks {
+                Ok(chunks) => chunks,
+                Err(error) => {
+                    tracing::error!(%error, "a response could not be written; closing the connection");
+                    break;
+                }
+            };
+            let label = Label { api: api::name(api), request: false, correlation, cause };
+            if writer.write(Message { chunks, label }).await.is_err() {
                 break;
             }
-        };
-        let label = Label { api: api::name(api), request: false, correlation, cause };
-        let written = open.close.or(writer.write(Message { chunks, label })).await;
-        if !matches!(written, Some(Ok(()))) {
-            break;
+            open.last_active_ns.store(clock::now().0, Ordering::Relaxed);
         }
-        open.last_active_ns.store(clock::now().0, Ordering::Relaxed);
-    }
+    };
+    open.close.or(writing).await;
     open.close.trigger();
 }

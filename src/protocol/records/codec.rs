@@ -7,7 +7,7 @@
 //! | lz4 | frame format with independent 64 KiB blocks and no checksums |
 //! | zstd | frame without a content size |
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 
 use bytes::Bytes;
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use madsim::time::TimeHandle;
-
 use super::World;
 use crate::base::{Time, Timestamp};
 
@@ -14,7 +12,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// Monotonic time since the world began.
 pub fn now() -> Time {
-    Time(u64::try_from(TimeHandle::current().elapsed().as_nanos()).expect("a run is shorter than 500 years"))
+    Time(u64::try_from(World::time().elapsed().as_nanos()).expect("a run is shorter than 500 years"))
 }
 
 /// Wall-clock milliseconds since 1970, as the host of the running task has them.

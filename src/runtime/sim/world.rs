@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use madsim::{runtime::Handle, task::NodeId};
+use madsim::{runtime::Handle, task::NodeId, time::TimeHandle};
 use tokio::sync::Notify;
 
 use super::{disk::Images, net::Network};
@@ -43,6 +43,7 @@ pub(super) struct Inner {
     pub seed: u64,
     sink: Arc<dyn Sink>,
     state: Mutex<State>,
+    clock: TimeHandle,
     /// Rung at every change of links and hosts: those who wait for one look again.
     pub changed: Notify,
 }
@@ -59,9 +60,8 @@ pub(super) struct State {
 /// A host and the process on it.
 pub(super) struct Host {
     node: NodeId,
-    pub incarnation: u32,
-    /// The process runs (it may be paused).
-    pub running: bool,
+    /// Its process: the one that runs (it may be paused), or the last that did.
+    pub incarnation: Incarnation,
     /// The host answers: it has power.
     pub powered: bool,
     paused: bool,
@@ -86,10 +86,28 @@ impl Stop {
 }
 
 /// One incarnation of the process on one host.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub(super) struct Incarnation {
     pub host: Arc<str>,
     pub number: u32,
+    /// It is the one that runs: shared by all copies.
+    alive: Arc<AtomicBool>,
+}
+
+impl Incarnation {
+    fn begin(host: &Arc<str>, number: u32) -> Self {
+        Self { host: host.clone(), number, alive: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// It runs no more. Whether it did until now.
+    fn end(&self) -> bool {
+        self.alive.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether it is the one that runs.
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
 }
 
 static WORLD: OnceLock<World> = OnceLock::new();
@@ -112,10 +130,11 @@ impl World {
             disks: BTreeMap::new(),
             streams: BTreeMap::new(),
         };
-        let inner = Inner { seed: config.seed, sink, state: Mutex::new(state), changed: Notify::new() };
-        let world = Self(Arc::new(inner));
-        assert!(WORLD.set(world.clone()).is_ok(), "one process runs one world");
+        let (seed, state) = (config.seed, Mutex::new(state));
         runtime.block_on(async {
+            let inner = Inner { seed, sink, state, clock: TimeHandle::current(), changed: Notify::new() };
+            let world = Self(Arc::new(inner));
+            assert!(WORLD.set(world.clone()).is_ok(), "one process runs one world");
             madsim::task::spawn(super::net::pump(world.clone()));
             body(world).await
         })
@@ -127,6 +146,11 @@ impl World {
     /// Outside of [`World::run`].
     pub fn current() -> Self {
         WORLD.get().expect("the simulation runs inside a world").clone()
+    }
+
+    /// The executor's clock.
+    pub(super) fn time() -> &'static TimeHandle {
+        &WORLD.get().expect("the simulation runs inside a world").0.clock
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -157,8 +181,7 @@ impl World {
         let node = Handle::current().create_node().name(&*name).init(process).build().id();
         let fresh = Host {
             node,
-            incarnation: 1,
-            running: true,
+            incarnation: Incarnation::begin(&name, 1),
             powered: true,
             paused: false,
             wall_offset_ms: 0,
@@ -174,45 +197,38 @@ impl World {
 
     /// A tracer of the process that runs on `host` now; once it is dead its events are dropped.
     pub fn tracer(&self, host: &str) -> Tracer {
-        let incarnation = self.incarnation(&host.into());
+        let incarnation = self.incarnation(host);
         Tracer::new(host, Arc::new(LiveSink { world: self.clone(), incarnation }))
     }
 
-    fn incarnation(&self, host: &Arc<str>) -> Incarnation {
-        let number = self.lock().hosts.get(host).map_or(0, |known| known.incarnation);
-        Incarnation { host: host.clone(), number }
+    fn incarnation(&self, host: &str) -> Incarnation {
+        self.lock().hosts.get(host).expect("the host exists").incarnation.clone()
     }
 
     /// The incarnation in which the running task is; `None` outside of hosts.
     pub(super) fn here(&self) -> Option<Incarnation> {
         let state = self.lock();
-        let host = state.names.get(&madsim::plugin::node())?.clone();
-        let number = state.hosts[&host].incarnation;
-        Some(Incarnation { host, number })
-    }
-
-    /// Whether this incarnation is the one that runs.
-    pub(super) fn is_alive(&self, incarnation: &Incarnation) -> bool {
-        self.lock().is_alive(incarnation)
+        let host = state.names.get(&madsim::plugin::node())?;
+        Some(state.hosts[host].incarnation.clone())
     }
 
     /// Waits for ever if this incarnation is dead: nothing that it asks for happens any more.
     pub(super) async fn only_alive(&self, incarnation: &Incarnation) {
-        if !self.is_alive(incarnation) {
+        if !incarnation.is_alive() {
             std::future::pending::<()>().await;
         }
     }
 
     /// Whether the process on `host` runs.
     pub fn is_running(&self, host: &str) -> bool {
-        self.lock().hosts.get(host).is_some_and(|known| known.running)
+        self.lock().hosts.get(host).is_some_and(|known| known.incarnation.is_alive())
     }
 
     /// Whether the process on `host` was asked to shut down and has not ended yet.
     pub fn is_stopping(&self, host: &str) -> bool {
         let state = self.lock();
         let known = state.hosts.get(host);
-        known.is_some_and(|known| known.running && known.stop.asked.load(Ordering::Relaxed))
+        known.is_some_and(|known| known.incarnation.is_alive() && known.stop.asked.load(Ordering::Relaxed))
     }
 
     /// Ends the process on `host` at once. Nothing happens where none runs, but that a killed process's host can lose
@@ -221,8 +237,8 @@ impl World {
         let name: Arc<str> = host.into();
         let mut state = self.lock();
         let known = state.hosts.get_mut(&name).expect("the host exists");
-        let (node, was_running) = (known.node, known.running);
-        known.running = false;
+        let node = known.node;
+        let was_running = known.incarnation.end();
         known.paused = false;
         if how == StopKind::Power {
             known.powered = false;
@@ -241,12 +257,9 @@ impl World {
 
     /// The process returned by itself.
     fn ended(&self, incarnation: &Incarnation) {
-        let mut state = self.lock();
-        if !state.is_alive(incarnation) {
+        if !incarnation.end() {
             return;
         }
-        state.hosts.get_mut(&incarnation.host).expect("the host exists").running = false;
-        drop(state);
         self.report(&incarnation.host, None, Event::NodeStopped { how: StopKind::Clean });
         self.reset_connections_of(&incarnation.host);
         self.0.changed.notify_waiters();
@@ -264,12 +277,12 @@ impl World {
         let name: Arc<str> = host.into();
         let mut state = self.lock();
         let known = state.hosts.get_mut(&name).expect("the host exists");
-        if known.running {
+        if known.incarnation.is_alive() {
             return;
         }
-        known.incarnation += 1;
-        (known.running, known.powered, known.paused, known.stop) = (true, true, false, Arc::default());
-        let (node, incarnation) = (known.node, known.incarnation);
+        let (node, incarnation) = (known.node, known.incarnation.number + 1);
+        known.incarnation = Incarnation::begin(&name, incarnation);
+        (known.powered, known.paused, known.stop) = (true, false, Arc::default());
         drop(state);
         self.report(&name, None, Event::NodeStarted { incarnation });
         // Peers that still wait for the process before learn now that it is gone.
@@ -293,7 +306,7 @@ impl World {
         let name: Arc<str> = host.into();
         let mut state = self.lock();
         let known = state.hosts.get_mut(&name).expect("the host exists");
-        if !known.running || known.paused == paused {
+        if !known.incarnation.is_alive() || known.paused == paused {
             return;
         }
         known.paused = paused;
@@ -324,13 +337,6 @@ impl World {
     }
 }
 
-impl State {
-    pub fn is_alive(&self, incarnation: &Incarnation) -> bool {
-        let known = self.hosts.get(&incarnation.host);
-        known.is_some_and(|known| known.running && known.incarnation == incarnation.number)
-    }
-}
-
 /// Passes on the events of one incarnation for as long as it lives.
 struct LiveSink {
     world: World,
@@ -339,7 +345,7 @@ struct LiveSink {
 
 impl Sink for LiveSink {
     fn record(&self, node: &Arc<str>, cause: Option<EventId>, event: Event) -> Option<EventId> {
-        if self.world.is_alive(&self.incarnation) { self.world.report(node, cause, event) } else { None }
+        if self.incarnation.is_alive() { self.world.report(node, cause, event) } else { None }
     }
 
     fn wants_detail(&self) -> bool {

@@ -63,7 +63,7 @@ impl Drop for Locked {
     fn drop(&mut self) {
         let world = World::current();
         let mut state = world.lock();
-        if state.is_alive(&self.here) {
+        if self.here.is_alive() {
             state.disks.get_mut(&self.here.host).expect("a host has a disk").unlock(self.inode);
         }
     }

@@ -80,7 +80,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         let world = World::current();
         let mut state = world.lock();
-        if state.is_alive(&self.here) {
+        if self.here.is_alive() {
             state.network.unlisten(&self.address);
         }
     }
@@ -124,8 +124,7 @@ fn attempt(world: &World, address: &str, here: &Incarnation, peer: &Arc<str>) ->
     let mut guard = world.lock();
     let state = &mut *guard;
     let host = &state.hosts[peer];
-    let there = Incarnation { host: peer.clone(), number: host.incarnation };
-    host.powered.then(|| state.network.open(address, here, &there))
+    host.powered.then(|| state.network.open(address, here, &host.incarnation))
 }
 
 /// Waits until a packet has gone from `from` to `to`.
@@ -162,7 +161,7 @@ impl Reader {
         world.only_alive(&self.here).await;
         let polled = std::future::poll_fn(|context| {
             let mut state = world.lock();
-            if !state.is_alive(&self.here) {
+            if !self.here.is_alive() {
                 return Poll::Pending;
             }
             state.network.poll_read(self.connection, self.side, context)
@@ -184,7 +183,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let world = World::current();
         let mut state = world.lock();
-        if state.is_alive(&self.here) {
+        if self.here.is_alive() {
             state.network.stop_reading(self.connection, self.side);
         }
     }
@@ -232,7 +231,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let world = World::current();
         let mut state = world.lock();
-        if state.is_alive(&self.here) {
+        if self.here.is_alive() {
             let due = state.network.send(self.connection, self.side, network::Segment::end(), clock::now());
             drop(state);
             report(&world, due);
@@ -289,11 +288,8 @@ fn deliver(world: &World, due: &Due) {
         let mut guard = world.lock();
         let state = &mut *guard;
         let hosts = &state.hosts;
-        let alive = |incarnation: &Incarnation| {
-            let host = &hosts[&incarnation.host];
-            (host.running && host.incarnation == incarnation.number, host.powered)
-        };
-        state.network.deliver(due, alive, clock::now())
+        let powered = |host: &Arc<str>| hosts[host].powered;
+        state.network.deliver(due, powered, clock::now())
     };
     report(world, outcomes);
 }
@@ -306,16 +302,7 @@ impl World {
 
     /// Heals the way from `from` to `to`: what waited comes after a retransmission.
     pub fn heal(&self, from: &str, to: &str) {
-        let outcomes = {
-            let mut guard = self.lock();
-            let state = &mut *guard;
-            let hosts = &state.hosts;
-            let alive = |incarnation: &Incarnation| {
-                let host = &hosts[&incarnation.host];
-                host.running && host.incarnation == incarnation.number
-            };
-            state.network.heal(from, to, alive, clock::now())
-        };
+        let outcomes = self.lock().network.heal(from, to, clock::now());
         report(self, outcomes);
         self.0.changed.notify_waiters();
     }
@@ -342,9 +329,7 @@ impl World {
             let mut guard = self.lock();
             let state = &mut *guard;
             state.network.forget_listeners(host);
-            let known = &state.hosts[host];
-            let (number, running) = (known.incarnation, known.running);
-            state.network.reset_old(host, number, running, clock::now())
+            state.network.reset_old(host, clock::now())
         };
         report(self, outcomes);
     }

@@ -31,7 +31,8 @@ const RETRANSMIT_MS: u64 = 200;
 /// Everything between the hosts.
 pub struct Network {
     seed: u64,
-    links: BTreeMap<(Arc<str>, Arc<str>), Link>,
+    /// By where from, then where to.
+    links: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Link>>,
     listeners: BTreeMap<String, Accepting>,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
@@ -158,13 +159,12 @@ impl Network {
     }
 
     fn link(&mut self, from: &str, to: &str) -> &mut Link {
-        let seed = self.seed;
-        self.links.entry((from.into(), to.into())).or_insert_with(|| Link {
-            random: random::stream(seed, &format!("net:{from}>{to}")),
-            cut: false,
-            slow: Duration::ZERO,
-            held: BTreeSet::new(),
-        })
+        if !self.links.get(from).is_some_and(|links| links.contains_key(to)) {
+            let random = random::stream(self.seed, &format!("net:{from}>{to}"));
+            let link = Link { random, cut: false, slow: Duration::ZERO, held: BTreeSet::new() };
+            self.links.entry(from.into()).or_default().insert(to.into(), link);
+        }
+        self.links.get_mut(from).and_then(|links| links.get_mut(to)).expect("it is there or was made")
     }
 
     /// How long a packet takes now, `None` on a cut link.
@@ -193,7 +193,7 @@ impl Network {
 
     /// Makes a connection to whoever listens on `address` in incarnation `there`; `None`: nobody does.
     pub fn open(&mut self, address: &str, here: &Incarnation, there: &Incarnation) -> Option<u64> {
-        let accepting = self.listeners.get_mut(address).filter(|accepting| accepting.owner == *there)?;
+        let accepting = self.listeners.get_mut(address).filter(|accepting| accepting.owner.number == there.number)?;
         let id = self.next_connection;
         self.next_connection += 1;
         accepting.waiting.push_back((id, format!("{}:{}", here.host, 30_000 + id)));
@@ -250,22 +250,23 @@ impl Network {
     /// Sets a timer for the head of a direction, if it may go and has none.
     fn schedule(&mut self, connection: u64, side: usize, now: Time) -> Vec<Outcome> {
         let Some(known) = self.connections.get(&connection) else { return Vec::new() };
+        let direction = &known.directions[side];
+        let Some(head) = direction.under_way.front().filter(|_| !direction.scheduled) else { return Vec::new() };
+        let api = head.message.as_ref().map(|message| message.label.api);
         let (from, to) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
-        if self.link(&from, &to).cut {
+        let link = self.link(&from, &to);
+        if link.cut {
             return Vec::new();
         }
-        let held = self.link(&from, &to).held.clone();
+        let held = api.filter(|api| link.held.contains(*api));
         let direction = &mut self.connections.get_mut(&connection).expect("it was found above").directions[side];
-        if direction.scheduled {
-            return Vec::new();
-        }
-        let Some(head) = direction.under_way.front_mut() else { return Vec::new() };
-        if let Some(message) = head.message.as_ref().filter(|message| held.contains(message.label.api)) {
+        let head = direction.under_way.front_mut().expect("it was found above");
+        if let Some(api) = held {
             if std::mem::replace(&mut head.reported_held, true) {
                 return Vec::new();
             }
             let Some(sent) = head.sent else { return Vec::new() };
-            let event = Event::MessageHeld { sent, to, api: message.label.api.into() };
+            let event = Event::MessageHeld { sent, to, api: api.into() };
             return vec![Outcome::Event { host: from, cause: Some(sent), event }];
         }
         direction.scheduled = true;
@@ -288,19 +289,18 @@ impl Network {
         }
     }
 
-    /// A segment, or a reset, reaches its end of the link. `alive` tells whether an incarnation runs, and whether its
-    /// host has power.
-    pub fn deliver(&mut self, due: &Due, alive: impl Fn(&Incarnation) -> (bool, bool), now: Time) -> Vec<Outcome> {
+    /// A segment, or a reset, reaches its end of the link. `powered` tells whether a host has power.
+    pub fn deliver(&mut self, due: &Due, powered: impl Fn(&Arc<str>) -> bool, now: Time) -> Vec<Outcome> {
         let Some(known) = self.connections.get(&due.connection) else { return Vec::new() };
         let (sender, receiver) = (known.ends[due.side].clone(), known.ends[1 - due.side].clone());
         let is_cut = self.link(&sender.host, &receiver.host).cut;
         let known = self.connections.get_mut(&due.connection).expect("it was found above");
         if due.reset {
             // A host without power resets nothing: it does so once it is back.
-            let (_, powered) = alive(&sender);
+            let powered = powered(&sender.host);
             known.swallowed_reset[due.side] = is_cut && powered;
             return match !is_cut && powered {
-                true => self.reset_arrived(due.connection, due.side, &alive),
+                true => self.reset_arrived(due.connection, due.side),
                 false => Vec::new(),
             };
         }
@@ -309,12 +309,12 @@ impl Network {
         if is_cut || direction.under_way.front().is_none_or(|head| head.arrival > now + Duration::from_millis(1)) {
             return self.schedule(due.connection, due.side, now);
         }
-        match alive(&receiver) {
-            (true, _) => {}
+        match receiver.is_alive() {
+            true => {}
             // Nothing answers: the segment waits, and so does its sender.
-            (false, false) => return Vec::new(),
+            false if !powered(&receiver.host) => return Vec::new(),
             // The host answers that nobody is there.
-            (false, true) => {
+            false => {
                 let delay = self.link(&receiver.host, &sender.host).delay();
                 return self.push(now + delay, due.connection, 1 - due.side, true);
             }
@@ -342,12 +342,7 @@ impl Network {
     }
 
     /// A reset from side `from` arrives at the other side: the connection is over there.
-    fn reset_arrived(
-        &mut self,
-        connection: u64,
-        from: usize,
-        alive: impl Fn(&Incarnation) -> (bool, bool),
-    ) -> Vec<Outcome> {
+    fn reset_arrived(&mut self, connection: u64, from: usize) -> Vec<Outcome> {
         let Some(mut known) = self.connections.remove(&connection) else { return Vec::new() };
         let (dead, told) = (known.ends[from].clone(), known.ends[1 - from].clone());
         let mut outcomes = Vec::new();
@@ -358,7 +353,7 @@ impl Network {
             direction.reader.take().into_iter().for_each(Waker::wake);
             direction.writer.take().into_iter().for_each(Waker::wake);
         }
-        if alive(&told).0 {
+        if told.is_alive() {
             let event = Event::ConnectionReset { to: dead.host };
             outcomes.push(Outcome::Event { host: told.host, cause: None, event });
         }
@@ -414,8 +409,8 @@ impl Network {
         self.link(from, to).cut = true;
     }
 
-    /// What waited is sent again - by those that still live, as `alive` tells: nobody does it for a dead process.
-    pub fn heal(&mut self, from: &str, to: &str, alive: impl Fn(&Incarnation) -> bool, now: Time) -> Vec<Outcome> {
+    /// What waited is sent again - by those that still live: nobody does it for a dead process.
+    pub fn heal(&mut self, from: &str, to: &str, now: Time) -> Vec<Outcome> {
         if !std::mem::replace(&mut self.link(from, to).cut, false) {
             return Vec::new();
         }
@@ -426,7 +421,7 @@ impl Network {
                 let known = &self.connections[&id];
                 let (sender, receiver) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
                 if &*sender == from && &*receiver == to {
-                    let sends_again = alive(&known.ends[side]);
+                    let sends_again = known.ends[side].is_alive();
                     let link = self.link(from, to);
                     let wait = Duration::from_millis(link.random.random_range(0..RETRANSMIT_MS)) + link.delay();
                     let direction = &mut self.connections.get_mut(&id).expect("it was listed").directions[side];
@@ -478,11 +473,10 @@ impl Network {
         waiting.into_iter().flat_map(|(id, side)| self.schedule(id, side, now)).collect()
     }
 
-    /// Tells the peers of earlier incarnations of `host` - also of `number` itself unless it is `running` - that they
-    /// are gone.
-    pub fn reset_old(&mut self, host: &Arc<str>, number: u32, running: bool, now: Time) -> Vec<Outcome> {
+    /// Tells the peers of the processes of `host` that run no more.
+    pub fn reset_old(&mut self, host: &Arc<str>, now: Time) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
-        let gone = |end: &Incarnation| end.host == *host && (end.number < number || !running);
+        let gone = |end: &Incarnation| end.host == *host && !end.is_alive();
         let ids: Vec<(u64, usize)> =
             self.connections.iter().filter_map(|(id, known)| Some((*id, known.ends.iter().position(gone)?))).collect();
         for (id, side) in ids {
