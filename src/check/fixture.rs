@@ -48,7 +48,7 @@ pub(crate) fn journal(text: &str) -> Vec<Entry> {
 /// What the oracle says of the journal that `text` writes.
 pub(crate) fn judge(text: &str, plan: Plan, ending: &Ending) -> Verdict {
     let mut oracle = Oracle::new(plan);
-    journal(text).iter().for_each(|entry| oracle.observe(entry));
+    journal(text).into_iter().for_each(|entry| oracle.observe(entry));
     oracle.finish(ending)
 }
 

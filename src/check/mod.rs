@@ -60,17 +60,17 @@ impl Oracle {
     }
 
     /// Takes the next event. A checker that panics here makes its claims unknown, it does not end the run.
-    pub fn observe(&mut self, entry: &Entry) {
+    pub fn observe(&mut self, entry: Entry) {
         if is_message(&entry.event) {
             return;
         }
-        self.history.observe(entry);
-        self.entries.push(entry.clone());
+        self.history.observe(&entry);
         if self.gave_up.is_none() {
             let invariants = &mut self.invariants;
-            let observed = catch_unwind(AssertUnwindSafe(|| invariants.observe(entry)));
+            let observed = catch_unwind(AssertUnwindSafe(|| invariants.observe(&entry)));
             self.gave_up = observed.err().map(|panic| format!("at event {}: {}", entry.id.0, panic_text(&*panic)));
         }
+        self.entries.push(entry);
     }
 
     /// The invariants as far as they were checked: a run may stop at the first violation.

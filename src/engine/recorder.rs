@@ -107,12 +107,12 @@ impl Recorder {
     /// The story begins: steps may fire.
     pub fn begin(&self) {
         self.lock().script.begin(clock::now());
-        self.fire(None);
+        self.fire(self.due());
     }
 
     /// Does what time asks for; returns when to look again at the latest.
     pub fn tick(&self) -> Option<crate::base::Time> {
-        self.fire(None);
+        self.fire(self.due());
         let mut state = self.lock();
         let State { script, view, .. } = &mut *state;
         script.give_up(clock::now(), view);
@@ -124,16 +124,16 @@ impl Recorder {
         self.lock().script.is_over()
     }
 
-    /// Fires steps for as long as one is due.
-    fn fire(&self, entry: Option<&Entry>) {
-        let mut entry = entry;
-        loop {
-            let due = {
-                let mut state = self.lock();
-                let State { script, view, .. } = &mut *state;
-                script.fire(clock::now(), view, entry.take())
-            };
-            let Some((number, step)) = due else { return };
+    /// The step that fires now although nothing happens.
+    fn due(&self) -> Option<(usize, Step)> {
+        let mut state = self.lock();
+        let State { script, view, .. } = &mut *state;
+        script.fire(clock::now(), view, None)
+    }
+
+    /// Fires a step that is due, and steps for as long as another is.
+    fn fire(&self, mut due: Option<(usize, Step)>) {
+        while let Some((number, step)) = due {
             match self.resolve(&step.actions.value) {
                 Ok(deeds) => {
                     self.perform(number, &step, deeds);
@@ -142,6 +142,7 @@ impl Recorder {
                 Err(problem) => self.lock().script.fail(problem),
             }
             self.turned.notify_waiters();
+            due = self.due();
         }
     }
 
@@ -282,20 +283,22 @@ pub struct Finished {
 
 impl Sink for Recorder {
     fn record(&self, node: &Arc<str>, cause: Option<EventId>, event: Event) -> Option<EventId> {
-        let entry = {
-            let mut state = self.lock();
-            let State { journal, view, oracle, .. } = &mut *state;
-            let oracle = oracle.as_mut()?;
-            let entry = journal.push(clock::now(), node, cause, event);
-            view.take(&entry);
-            oracle.observe(&entry);
-            entry
-        };
-        if !matches!(entry.event, Event::MessageSent { .. } | Event::MessageDelivered { .. }) {
+        let mut state = self.lock();
+        let State { journal, view, oracle, script, .. } = &mut *state;
+        let oracle = oracle.as_mut()?;
+        let now = clock::now();
+        let entry = journal.push(now, node, cause, event);
+        view.take(&entry);
+        let id = entry.id;
+        let is_seen = !matches!(entry.event, Event::MessageSent { .. } | Event::MessageDelivered { .. });
+        let due = script.fire(now, view, Some(&entry));
+        oracle.observe(entry);
+        drop(state);
+        if is_seen {
             self.happened.notify_waiters();
         }
-        self.fire(Some(&entry));
-        Some(entry.id)
+        self.fire(due);
+        Some(id)
     }
 
     fn wants_detail(&self) -> bool {

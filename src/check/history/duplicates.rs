@@ -19,9 +19,9 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::NoDuplicates);
     let mut permitted = 0;
     let senders = senders(case);
-    for ((topic, content), places) in places(case) {
+    for ((content, topic), places) in places(case) {
         score.checks += 1;
-        let Some(producers) = senders.get(&(topic, content)) else { continue };
+        let Some(producers) = senders.get(&(content, topic)) else { continue };
         if places.len() <= producers.len() {
             continue;
         }
@@ -42,20 +42,20 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
 }
 
 /// Who sent each content to each topic, once for every time.
-fn senders<'a>(case: &Case<'a>) -> BTreeMap<(&'a str, &'a Content), Vec<&'a Arc<str>>> {
+fn senders<'a>(case: &Case<'a>) -> BTreeMap<(&'a Content, &'a str), Vec<&'a Arc<str>>> {
     let mut senders: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for ((producer, _), send) in &case.history.sends {
-        senders.entry((&*send.topic, &send.content)).or_default().push(producer);
+    for (producer, _, send) in case.history.sends() {
+        senders.entry((&send.content, &*send.topic)).or_default().push(producer);
     }
     senders
 }
 
 /// Where each content stands in the final log.
-fn places<'a>(case: &Case<'a>) -> BTreeMap<(&'a str, &'a Content), Places<'a>> {
+fn places<'a>(case: &Case<'a>) -> BTreeMap<(&'a Content, &'a str), Places<'a>> {
     let mut places: BTreeMap<_, Places<'a>> = BTreeMap::new();
     for (partition, audit) in &case.history.audits {
         for (offset, (content, event)) in &audit.records {
-            places.entry((&*partition.topic, content)).or_default().push((partition, *offset, *event));
+            places.entry((content, &*partition.topic)).or_default().push((partition, *offset, *event));
         }
     }
     places

@@ -53,10 +53,10 @@ pub(super) fn check(history: &History) -> (Finding, u64, Vec<Lost>) {
 /// Where an acknowledged record stands instead of its offset, if it was sent only once.
 pub(super) fn moved_to(history: &History, acked: &Acked<'_>) -> Option<crate::base::Offset> {
     let content: &Content = &acked.send.content;
-    let same = |send: &&super::Sent| send.topic == acked.send.topic && send.content == *content;
+    let same = |send: &super::Sent| send.topic == acked.send.topic && send.content == *content;
     let audit = history.audits.get(acked.partition)?;
     let (offset, _) = audit.records.iter().find(|(_, (found, _))| found == content)?;
-    (history.sends.values().filter(same).count() == 1).then_some(*offset)
+    (history.sends().filter(|(.., send)| same(send)).count() == 1).then_some(*offset)
 }
 
 fn gone(acked: &Acked<'_>) -> Lost {

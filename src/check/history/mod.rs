@@ -36,7 +36,7 @@ pub const CLAIMS: &[Claim] = &[
 #[derive(Default)]
 pub struct History {
     /// Every record given to a producer, by producer and number.
-    sends: BTreeMap<(Arc<str>, u64), Sent>,
+    sends: BTreeMap<Arc<str>, BTreeMap<u64, Sent>>,
     /// Every record handed to a consumer, in order.
     reads: Vec<Read>,
     /// Where each consumer stands: the offset after the last it read.
@@ -63,8 +63,19 @@ struct Sent {
 /// What identifies a record to a client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Content {
+    /// First, so that contents are mostly told apart without a look at them.
+    digest: u64,
     key: Option<Arc<str>>,
     value: Arc<str>,
+}
+
+impl Content {
+    fn new(key: &Option<Arc<str>>, value: &Arc<str>) -> Self {
+        // FNV-1a: the same everywhere and for ever.
+        let fold = |digest: u64, byte: u8| (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        let digest = value.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+        Self { digest, key: key.clone(), value: value.clone() }
+    }
 }
 
 /// What a producer was told about its record.
@@ -102,10 +113,10 @@ impl History {
         }
         match &entry.event {
             Event::RecordSent { record, topic, key, value, acks, .. } => {
-                let content = Content { key: key.clone(), value: value.clone() };
+                let content = Content::new(key, value);
                 let (topic, acks, outcome) = (topic.clone(), *acks, Outcome::Indefinite);
                 let send = Sent { topic, content, acks, sent: entry.id, outcome };
-                self.sends.insert((entry.node.clone(), *record), send);
+                self.sends.entry(entry.node.clone()).or_default().insert(*record, send);
             }
             Event::RecordAcked { record, partition, offset } => {
                 let acked = Outcome::Acked { partition: partition.clone(), offset: *offset, event: entry.id };
@@ -115,7 +126,7 @@ impl History {
                 self.outcome(entry, *record, Outcome::Refused { error: error.clone(), event: entry.id });
             }
             Event::RecordRead { partition, offset, key, value, .. } => {
-                let content = Content { key: key.clone(), value: value.clone() };
+                let content = Content::new(key, value);
                 self.read(entry, partition, *offset, content);
             }
             Event::PositionSet { partition, offset, .. } => {
@@ -141,7 +152,7 @@ impl History {
     }
 
     fn outcome(&mut self, entry: &Entry, record: u64, outcome: Outcome) {
-        if let Some(send) = self.sends.get_mut(&(entry.node.clone(), record)) {
+        if let Some(send) = self.sends.get_mut(&entry.node).and_then(|sends| sends.get_mut(&record)) {
             send.outcome = outcome;
         }
     }
@@ -157,11 +168,18 @@ impl History {
         self.reads.push(Read { consumer, partition, offset, content, event: entry.id });
     }
 
+    /// Every record given to a producer, with the producer and its number there.
+    fn sends(&self) -> impl Iterator<Item = (&Arc<str>, u64, &Sent)> {
+        self.sends
+            .iter()
+            .flat_map(|(producer, sends)| sends.iter().map(move |(record, send)| (producer, *record, send)))
+    }
+
     /// The sends that were acknowledged with an offset.
     fn acked(&self) -> impl Iterator<Item = Acked<'_>> {
-        self.sends.iter().filter_map(|((producer, record), send)| match &send.outcome {
+        self.sends().filter_map(|(producer, record, send)| match &send.outcome {
             Outcome::Acked { partition, offset, event } if send.acks != 0 && *offset >= Offset::ZERO => {
-                Some(Acked { producer, record: *record, send, partition, offset: *offset, event: *event })
+                Some(Acked { producer, record, send, partition, offset: *offset, event: *event })
             }
             _ => None,
         })

@@ -21,12 +21,12 @@ use crate::{
 pub(super) fn phantoms(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::NoPhantomReads);
     let mut vanished = 0;
-    let sends = &case.history.sends;
-    let sent: BTreeSet<(&str, &Content)> = sends.values().map(|send| (&*send.topic, &send.content)).collect();
+    let sent: BTreeSet<(&Content, &str)> =
+        case.history.sends().map(|(.., send)| (&send.content, &*send.topic)).collect();
     let refused = refused(case);
     for read in &case.history.reads {
         score.checks += 1;
-        let key = (&*read.partition.topic, &read.content);
+        let key = (&read.content, &*read.partition.topic);
         let Read { consumer, partition, offset, content, event } = read;
         if !sent.contains(&key) {
             score.violate(
@@ -50,15 +50,15 @@ pub(super) fn phantoms(case: &Case<'_>) -> Finding {
 }
 
 /// The contents that were refused for certain and not sent again with success.
-fn refused<'a>(case: &Case<'a>) -> BTreeMap<(&'a str, &'a Content), (&'a Arc<str>, EventId)> {
+fn refused<'a>(case: &Case<'a>) -> BTreeMap<(&'a Content, &'a str), (&'a Arc<str>, EventId)> {
     let mut refused = BTreeMap::new();
-    for send in case.history.sends.values() {
+    for (.., send) in case.history.sends() {
         if let Outcome::Refused { error, event } = &send.outcome {
-            refused.insert((&*send.topic, &send.content), (error, *event));
+            refused.insert((&send.content, &*send.topic), (error, *event));
         }
     }
-    for send in case.history.sends.values().filter(|send| !matches!(send.outcome, Outcome::Refused { .. })) {
-        refused.remove(&(&*send.topic, &send.content));
+    for (.., send) in case.history.sends().filter(|(.., send)| !matches!(send.outcome, Outcome::Refused { .. })) {
+        refused.remove(&(&send.content, &*send.topic));
     }
     refused
 }
