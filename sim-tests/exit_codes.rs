@@ -161,3 +161,48 @@ fn the_version_names_the_build() {
     assert_eq!(told.exit, 0);
     assert_eq!(told.stdout, concat!("highwater ", env!("CARGO_PKG_VERSION"), " (simulation build)\n"));
 }
+
+#[test]
+fn claims_tell_what_is_promised_and_what_was_found() {
+    let folder = folder();
+    let out = folder.path().display().to_string();
+    let claims = |more: &[&str]| run([&["claims", "--out", &out][..], more].concat());
+
+    let Left { exit, stdout, stderr } = claims(&["--budget", "crash-leader", "--budget", "power-all", "--seeds", "3"]);
+    assert_eq!(exit, 0, "{stdout}{stderr}");
+    assert!(stdout.starts_with("replication.factor=3 acks=all min.insync.replicas=1"), "{stdout}");
+    assert!(stdout.contains("survival is promised under 1 of 2 budgets of faults, and none of these promises broke"));
+
+    let Left { exit, stdout, .. } = claims(&["--budget", "power-all", "--seeds", "20", "--format", "json"]);
+    let [line] = &json_lines(&stdout)[..] else { panic!("one budget is one line: {stdout}") };
+    assert_eq!((exit, &line["outcome"], &line["promised"]), (0, &"lost".into(), &false.into()), "{line}");
+    let example = line["counter_example"]["scenario"].as_str().expect("a loss has an example");
+    let replayed = run(["run", example, "--no-report", "--format", "json"]);
+    let lost = json_lines(&replayed.stdout)[0]["lost"].as_array().expect("a list").len();
+    assert_eq!(line["counter_example"]["lost"], lost, "the counter-example loses what was counted");
+}
+
+#[test]
+fn a_promise_that_breaks_is_told() {
+    let folder = folder();
+    let out = folder.path().display().to_string();
+    let bug = "switch.bug_ack_before_isr=true";
+    let Left { exit, stdout, .. } =
+        run(["claims", "--set", bug, "--budget", "crash-all", "--seeds", "30", "--out", &out]);
+    assert_eq!(exit, 1, "{stdout}");
+    assert!(stdout.contains("BROKEN: acks=all: every in-sync replica wrote it"), "{stdout}");
+}
+
+#[test]
+fn claims_of_settings_that_mean_nothing_are_refused() {
+    let folder = folder();
+    let contradicting = written(&folder, "producer.properties", b"acks=1\nenable.idempotence=true\n");
+    let misspelt = written(&folder, "server.properties", b"broker.id=1\nmin.insync.replica=2\n");
+    check_refused(&["claims", "--producer", &contradicting], 64, &["contradict", "idempotence"]);
+    check_refused(&["claims", "--config", &misspelt], 64, &[&format!("{misspelt}:2: `min.insync.replica`")]);
+    check_refused(&["claims", "--set", "ack=1"], 64, &["did you mean `acks`?"]);
+    check_refused(&["claims", "--set", "switch.truncat=x"], 64, &["did you mean `truncate`?"]);
+    check_refused(&["claims", "--budget", "power-al"], 64, &["did you mean `power-all`?"]);
+    check_refused(&["claims", "--seeds", "0"], 64, &["0 is not in 1..=100000"]);
+    check_refused(&["claims", "--matrix", "--set", "acks=1"], 64, &["acks is given twice"]);
+}

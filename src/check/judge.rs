@@ -3,7 +3,8 @@
 use super::{Cause, Claim, Ending, Expectation, Expected, ExpectedLoss, Finding, Lost, Plan, Status, Verdict};
 
 /// The verdict over these findings.
-pub(super) fn judge(plan: &Plan, ending: &Ending, mut findings: Vec<Finding>, acked: u64, lost: Vec<Lost>) -> Verdict {
+pub(super) fn judge(plan: &Plan, ending: &Ending, mut findings: Vec<Finding>, fate: Fate) -> Verdict {
+    let Fate { acked, unpromised, lost } = fate;
     let mut found = Found { doubts: not_exercised(plan, ending), ..Found::default() };
     for finding in &mut findings {
         let expectation = plan.expectations.iter().find(|expectation| expectation.claim == finding.claim);
@@ -25,7 +26,18 @@ pub(super) fn judge(plan: &Plan, ending: &Ending, mut findings: Vec<Finding>, ac
     let fault = ending.harness_fault.iter().map(|fault| format!("the harness is at fault: {fault}"));
     let complaints: Vec<String> = fault.chain(broken).chain(doubts).collect();
     let sentence = sentence(exit, &findings, &complaints, acked, &lost);
-    Verdict { exit, sentence, complaints, findings, acked, lost }
+    Verdict { exit, sentence, complaints, findings, acked, unpromised, lost }
+}
+
+/// What became of the records.
+#[derive(Default)]
+pub(super) struct Fate {
+    /// How many were acknowledged.
+    pub(super) acked: u64,
+    /// How many were sent with acks=0 and are not there.
+    pub(super) unpromised: u64,
+    /// Those that were acknowledged and are gone.
+    pub(super) lost: Vec<Lost>,
 }
 
 /// What is not as expected.

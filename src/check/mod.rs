@@ -30,7 +30,7 @@ pub use claim::{Claim, Expectation, Expected, ExpectedLoss, Status};
 pub use plan::{Ending, Plan, ProducerPlan, Unfired};
 pub use verdict::{Finding, Lost, Verdict, WITNESSES_MAX, Witness};
 
-use self::{history::History, invariants::Invariants};
+use self::{history::History, invariants::Invariants, judge::Fate};
 use crate::trace::{Event, journal::Entry};
 
 /// Node name of the consumer that reads every partition from begin to end after the run: the final audit.
@@ -89,19 +89,19 @@ impl Oracle {
         let judged = catch_unwind(AssertUnwindSafe(|| {
             history::findings(&self.history, &self.plan, ending, self.invariants.ledger())
         }));
-        let (acked, mut lost) = match judged {
+        let mut fate = match judged {
             Ok(report) => {
                 findings.extend(report.findings);
-                (report.acked, report.lost)
+                report.fate
             }
             Err(panic) => {
                 findings.extend(history::unknown(&panic_text(&*panic)));
-                (0, Vec::new())
+                Fate::default()
             }
         };
-        story::tell(&self.entries, &self.plan, &mut lost);
+        story::tell(&self.entries, &self.plan, &mut fate.lost);
         findings.sort_by_key(|finding| finding.claim);
-        judge::judge(&self.plan, ending, findings, acked, lost)
+        judge::judge(&self.plan, ending, findings, fate)
     }
 }
 

@@ -456,7 +456,12 @@ fn a_record_that_its_only_holder_brings_back_as_leader_is_not_lost_by_the_leader
 
 #[test]
 fn a_checker_that_panics_makes_its_claims_unknown() {
-    let verdict = super::judge::judge(&plan(true), &Ending::default(), super::history::unknown("index"), 0, Vec::new());
+    let verdict = super::judge::judge(
+        &plan(true),
+        &Ending::default(),
+        super::history::unknown("index"),
+        super::judge::Fate::default(),
+    );
     assert_eq!(verdict.exit, 2);
     assert!(
         verdict.complaints.iter().all(|complaint| complaint.contains("gave up: index")),

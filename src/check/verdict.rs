@@ -32,6 +32,9 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// Number of acknowledged records (acks=1 or all) whose fate was checked.
     pub acked: u64,
+    /// Records sent with acks=0 that are not in the log at the end: nobody had promised them.
+    #[serde(default)]
+    pub unpromised: u64,
     /// Acknowledged records that are not in the log at the end, by partition and offset, each with its life.
     pub lost: Vec<Lost>,
 }

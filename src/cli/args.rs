@@ -44,6 +44,8 @@ pub enum Command {
     Check(CheckOptions),
     /// The life of each lost record of a run, as text
     Explain(ExplainOptions),
+    /// What settings promise under faults, and what became of acknowledged records by seed
+    Claims(ClaimsOptions),
     /// A real broker for Kafka clients
     Serve(ServeOptions),
     /// Format a log directory
@@ -68,6 +70,7 @@ impl Command {
             Self::List(_) => "list",
             Self::Check(_) => "check",
             Self::Explain(_) => "explain",
+            Self::Claims(_) => "claims",
             Self::Serve(_) => "serve",
             Self::Storage(_) => "storage",
             Self::Topics(_) => "topics",
@@ -186,6 +189,40 @@ pub struct ExplainOptions {
     /// One record, as orders-0@5
     #[arg(long)]
     pub record: Option<String>,
+}
+
+#[derive(Debug, Options)]
+pub struct ClaimsOptions {
+    /// A scenario, whose first topic and producer say the settings
+    #[arg(conflicts_with_all = ["config", "producer"])]
+    pub scenario: Option<PathBuf>,
+    /// A setting of topic, producer or brokers, as min.insync.replicas=2
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub settings: Vec<String>,
+    /// Brokers' settings: Kafka's server.properties
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// A producer's settings: its properties file
+    #[arg(long)]
+    pub producer: Option<PathBuf>,
+    /// Every combination of acks, min.insync.replicas, unclean election and flush, and a page of what was found
+    #[arg(long)]
+    pub matrix: bool,
+    /// Seeds of each budget of faults
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub seeds: u64,
+    /// Only this budget of faults, as power-all; all if not given
+    #[arg(long = "budget", value_name = "NAME")]
+    pub budgets: Vec<String>,
+    /// Processes at a time; the number of cores if not given
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// Where counter-examples and the page go
+    #[arg(long, default_value = "reports")]
+    pub out: PathBuf,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 #[derive(Debug, Options)]

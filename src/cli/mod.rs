@@ -7,7 +7,7 @@
 //! | build | module | commands |
 //! |---|---|---|
 //! | both | `inspect` | `list`, `check`, `explain` |
-//! | simulation | `simulate`, `sweep` | `run`, `replay`, `sweep` |
+//! | simulation | `simulate`, `sweep`, `claims` | `run`, `replay`, `sweep`, `claims` |
 //! | deployment | `serve` | `serve`, `storage` |
 //! | deployment | `topics`, `produce`, `consume` | the same, through `cluster` |
 
@@ -17,6 +17,8 @@ mod files;
 mod inspect;
 mod output;
 
+#[cfg(madsim)]
+mod claims;
 #[cfg(not(madsim))]
 mod cluster;
 #[cfg(not(madsim))]
@@ -92,6 +94,7 @@ fn of_this_build(command: Command) -> Outcome {
         Command::Run(options) => simulate::run(&options),
         Command::Replay(options) => simulate::replay(&options),
         Command::Sweep(options) => sweep::sweep(&options),
+        Command::Claims(options) => claims::claims(&options),
         other => other_build(other.name(), "deployment", "cargo run --release --"),
     }
 }

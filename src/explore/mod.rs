@@ -2,6 +2,7 @@
 //!
 //! Pure: the command line starts the processes (one for each run) and hands their outcomes over.
 
+pub mod claims;
 pub mod plan;
 pub mod summary;
 

@@ -101,6 +101,7 @@ pub fn run_json(manifest: &Manifest) -> String {
         "verdict": verdict.sentence,
         "complaints": verdict.complaints,
         "acked": verdict.acked,
+        "unpromised": verdict.unpromised,
         "lost": lost,
         "claims": claims,
         "trace_hash": manifest.trace_hash,

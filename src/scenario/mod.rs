@@ -24,7 +24,7 @@ mod words;
 
 pub use file::Scenario;
 pub use parse::{TABLES, parse};
-pub use resolve::{Resolved, resolve};
+pub use resolve::{RESERVED, Resolved, resolve};
 pub use source::{Fault, Problem, Spot};
 
 #[cfg(test)]

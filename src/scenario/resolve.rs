@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Properties that a scenario gives to every node itself.
-const RESERVED: &[&str] = &[
+pub const RESERVED: &[&str] = &[
     "process.roles",
     "node.id",
     "controller.quorum.voters",

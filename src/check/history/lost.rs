@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use super::{Acked, Content, History, Score};
 use crate::{
     base::TopicPartition,
-    check::{Cause, Claim, Finding, Lost, story::Life},
+    check::{Cause, Claim, Finding, Lost, judge::Fate, story::Life},
 };
 
-/// Judges every acknowledged record: the finding, how many there were, and those that are gone.
-pub(super) fn check(history: &History) -> (Finding, u64, Vec<Lost>) {
+/// Judges every acknowledged record: the finding, and what became of them.
+pub(super) fn check(history: &History) -> (Finding, Fate) {
     let mut score = Score::new(Claim::AckedRecordsSurvive);
     let mut unread: BTreeMap<&TopicPartition, u64> = BTreeMap::new();
     let mut lost = Vec::new();
@@ -47,7 +47,10 @@ pub(super) fn check(history: &History) -> (Finding, u64, Vec<Lost>) {
         (true, 1..) => Some(format!("{late} records were acknowledged while the audit went on, behind its end")),
         (true, 0) => None,
     };
-    (score.into_finding(), acked_count, lost)
+    let unpromised = history.unpromised();
+    score.note = (unpromised > 0)
+        .then(|| format!("{unpromised} records sent with acks=0 are not there: nobody had promised them"));
+    (score.into_finding(), Fate { acked: acked_count, unpromised, lost })
 }
 
 /// Where an acknowledged record stands instead of its offset, if it was sent only once.

@@ -13,9 +13,12 @@ mod lost;
 mod order;
 mod reads;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{AUDIT_NODE, Claim, Ending, Finding, Lost, Plan, Status, Witness, invariants::Ledger};
+use super::{AUDIT_NODE, Claim, Ending, Finding, Lost, Plan, Status, Witness, invariants::Ledger, judge::Fate};
 use crate::{
     base::{Offset, TopicPartition},
     trace::{Event, EventId, journal::Entry},
@@ -144,6 +147,16 @@ impl History {
         }
     }
 
+    /// Records sent with acks=0 that the audit did not find. Nobody was promised anything.
+    fn unpromised(&self) -> u64 {
+        if self.audits.values().any(|audit| audit.end.is_none()) {
+            return 0;
+        }
+        let found: BTreeSet<&Content> =
+            self.audits.values().flat_map(|audit| audit.records.values().map(|(content, _)| content)).collect();
+        self.sends().filter(|(.., send)| send.acks == 0 && !found.contains(&send.content)).count() as u64
+    }
+
     /// Whether the audit says nothing about what a client learnt by `event` of a record at `offset`: it came too late,
     /// behind the end up to which the audit reads.
     fn is_after_audit(&self, partition: &TopicPartition, offset: Offset, event: EventId) -> bool {
@@ -208,8 +221,7 @@ impl Acked<'_> {
 /// What the history shows.
 pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
-    pub(super) acked: u64,
-    pub(super) lost: Vec<Lost>,
+    pub(super) fate: Fate,
 }
 
 /// Everything a history checker judges by.
@@ -238,8 +250,8 @@ impl Case<'_> {
 
 /// Judges the whole history.
 pub(super) fn findings(history: &History, plan: &Plan, ending: &Ending, ledger: &Ledger) -> Report {
-    let (survival, acked, lost) = lost::check(history);
-    let case = Case { history, plan, ending, ledger, lost: &lost };
+    let (survival, fate) = lost::check(history);
+    let case = Case { history, plan, ending, ledger, lost: &fate.lost };
     let findings = vec![
         survival,
         duplicates::check(&case),
@@ -249,7 +261,7 @@ pub(super) fn findings(history: &History, plan: &Plan, ending: &Ending, ledger: 
         consumers::check(&case),
         consumers::recovery(&case),
     ];
-    Report { findings, acked, lost }
+    Report { findings, fate }
 }
 
 /// Every claim of the history is unknown, for this reason.

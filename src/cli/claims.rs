@@ -1,0 +1,224 @@
+//! `claims`: what settings promise under each budget of faults, and what runs by seed found, each in a process of its
+//! own. The results do not depend on the number of processes.
+
+use std::{
+    collections::VecDeque,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, mpsc},
+    thread,
+    time::Instant,
+};
+
+use super::{
+    args::{ClaimsOptions, Format},
+    exit::{self, Failure, Outcome},
+    files::ScenarioFile,
+    one_run::{self, Order, Told},
+    output::{print, print_line},
+    progress::Progress,
+};
+use crate::{
+    base::suggest::nearest,
+    broker::config::Properties,
+    explore::claims::{BUDGETS, Budget, Cell, Found, Settings, page},
+};
+
+/// The page of all combinations, below the folder of reports.
+const PAGE_FILE: &str = "claims.html";
+
+/// Tells what settings promise, and finds out what they keep.
+pub fn claims(options: &ClaimsOptions) -> Outcome {
+    let settings = settings(options)?;
+    let budgets = budgets(&options.budgets)?;
+    let mut cells = match options.matrix {
+        true => Cell::matrix(&settings).map_err(Failure::usage)?,
+        false => vec![Cell::new(settings)],
+    };
+    cells.iter_mut().for_each(|cell| cell.prepare(&budgets));
+    let work = WorkFolder::make()?;
+    search(&mut cells, options, &work)?;
+    for cell in &cells {
+        keep_counter_examples(cell, &options.out)?;
+    }
+    match options.format {
+        Format::Json => cells.iter().flat_map(|cell| cell.json(&options.out)).try_for_each(|line| print_line(&line))?,
+        Format::Text if options.matrix => print(&Cell::table(&cells))?,
+        Format::Text => cells.iter().try_for_each(|cell| print(&cell.text(&options.out)))?,
+    }
+    if options.matrix {
+        let path = options.out.join(PAGE_FILE);
+        write(&path, page(&cells, options.seeds).as_bytes())?;
+        if options.format == Format::Text {
+            print_line(&format!("page: {}", path.display()))?;
+        }
+    }
+    Ok(exit_code(&cells))
+}
+
+fn exit_code(cells: &[Cell]) -> u8 {
+    if cells.iter().any(Cell::is_broken) {
+        exit::VIOLATED
+    } else if cells.iter().any(Cell::is_doubtful) {
+        exit::UNKNOWN
+    } else {
+        exit::OK
+    }
+}
+
+/// The settings that the options name, each said once and agreeing with the others.
+fn settings(options: &ClaimsOptions) -> Result<Settings, Failure> {
+    let mut settings = match &options.scenario {
+        Some(path) => {
+            let resolved = ScenarioFile::read(path)?.resolve(None)?;
+            let faulty = |problem| Failure::usage(format!("{}: {problem}", path.display()));
+            Settings::of_scenario(&resolved).map_err(faulty)?
+        }
+        None => Settings::default(),
+    };
+    for given in &options.settings {
+        let Some((name, value)) = given.split_once('=') else {
+            return Err(Failure::usage(format!("--set takes name=value, not `{given}`")));
+        };
+        settings.set(name.trim(), value.trim()).map_err(|problem| Failure::usage(format!("--set: {problem}")))?;
+    }
+    if let Some(path) = &options.producer {
+        settings.set_producer(&properties(path)?).map_err(Failure::usage)?;
+    }
+    if let Some(path) = &options.config {
+        settings.set_brokers(&properties(path)?).map_err(Failure::usage)?;
+    }
+    settings.check().map_err(|problem| Failure::usage(format!("the settings contradict each other: {problem}")))?;
+    Ok(settings)
+}
+
+fn properties(path: &Path) -> Result<Properties, Failure> {
+    let given = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| Failure::usage(format!("{given}: {error}")))?;
+    Properties::parse(&text, &given).map_err(Failure::usage)
+}
+
+fn budgets(names: &[String]) -> Result<Vec<&'static Budget>, Failure> {
+    if names.is_empty() {
+        return Ok(BUDGETS.iter().collect());
+    }
+    let find = |name: &String| {
+        Budget::by_name(name).ok_or_else(|| {
+            let all = BUDGETS.iter().map(|budget| budget.name);
+            let near = nearest(name, all.clone());
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let all: Vec<&str> = all.collect();
+            Failure::usage(format!("--budget: there is no `{name}`{hint}\n  there are {}", all.join(", ")))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+/// Runs every budget of every cell with every seed.
+fn search(cells: &mut [Cell], options: &ClaimsOptions, work: &WorkFolder) -> Result<(), Failure> {
+    let items: VecDeque<(usize, usize, u64)> = (0..cells.len())
+        .flat_map(|cell| {
+            let rows = cells[cell].rows.len();
+            (0..rows).flat_map(move |row| (1..=options.seeds).map(move |seed| (cell, row, seed)))
+        })
+        .collect();
+    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
+    let jobs = jobs.clamp(1, items.len().max(1));
+    eprintln!("{} runs, {} seeds of each budget, {jobs} at a time", items.len(), options.seeds);
+    let mut progress = Progress::new(items.len(), Instant::now(), None);
+    let queue = Mutex::new(items);
+    let scenario = |&(cell, row, seed): &(usize, usize, u64)| cells[cell].scenario(row, seed);
+    let (results, inbox) = mpsc::channel();
+    let mut found = Vec::new();
+    let mut failure = None;
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            let (results, queue, scenario) = (results.clone(), &queue, &scenario);
+            scope.spawn(move || {
+                let next = || queue.lock().expect("no panic while the queue is held").pop_front();
+                while let Some(item) = next() {
+                    let told = work.run(&scenario(&item), item).map(|told| what_was_found(&told, item.2));
+                    if results.send((item, told)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(results);
+        let mut broken = 0;
+        while let Some((item, told)) = progress.receive(&inbox) {
+            match told {
+                Ok(told) => {
+                    let promised = cells[item.0].rows[item.1].promise.is_kept();
+                    broken += u64::from(!told.broken.is_empty() || promised && told.lost > 0);
+                    found.push((item, told));
+                }
+                Err(problem) => {
+                    queue.lock().expect("no panic while the queue is held").clear();
+                    failure = Some(problem);
+                }
+            }
+            progress.done(broken);
+        }
+        progress.end();
+    });
+    found.into_iter().for_each(|((cell, row, _), told)| cells[cell].rows[row].tally.add(told));
+    failure.map_or(Ok(()), Err)
+}
+
+fn what_was_found(told: &Told, seed: u64) -> Found {
+    let status = |claim: &str| told.outcome.claims.get(claim).map(String::as_str);
+    let broken = told.outcome.claims.iter().filter(|(_, status)| *status == "violated").map(|(claim, _)| claim.clone());
+    let lost = told.json["lost"].as_array().map_or(0, |lost| lost.len() as u64);
+    let unpromised = told.json["unpromised"].as_u64().unwrap_or(0);
+    let judged = !matches!(status("acked-records-survive"), Some("unknown") | None);
+    Found {
+        seed,
+        // Every fault struck, at a partition under load, and the audit read what became of every record.
+        exercised: told.outcome.exit != exit::UNKNOWN && judged,
+        lost: lost + unpromised,
+        events: told.outcome.events,
+        broken: broken.collect(),
+    }
+}
+
+/// Writes the shortest counter-example of each budget as a scenario of its own.
+fn keep_counter_examples(cell: &Cell, out: &Path) -> Result<(), Failure> {
+    for (row, found) in cell.counter_examples() {
+        write(&cell.counter_example_path(out, row), cell.scenario(row, found.seed).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::cannot_write(format!("{}: {error}", path.display()));
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(""))).map_err(failed)?;
+    fs::write(path, bytes).map_err(failed)
+}
+
+/// A folder for the scenarios of the runs, gone when the search is.
+struct WorkFolder(PathBuf);
+
+impl WorkFolder {
+    fn make() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("highwater-claims-{}", std::process::id()));
+        fs::create_dir_all(&path).map_err(|error| Failure::cannot_write(format!("{}: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+
+    /// Runs a scenario in a process of its own.
+    fn run(&self, scenario: &str, (cell, row, seed): (usize, usize, u64)) -> Result<Told, Failure> {
+        let path = self.0.join(format!("{cell}-{row}-{seed}.toml"));
+        write(&path, scenario.as_bytes())?;
+        let order = Order { scenario: path.clone(), seed, variant: None, out: None, journal: false };
+        let told = one_run::in_a_child(&order)?;
+        let _ = fs::remove_file(&path);
+        Ok(told)
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
