@@ -1,6 +1,7 @@
 //! Tests of the simulation build: `cargo sim-test`.
 #![cfg(madsim)]
 
+mod catalogue;
 mod command;
 mod determinism;
 mod exit_codes;

@@ -9,49 +9,54 @@ use std::fmt;
 /// Where a follower cuts its log when it meets a new leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truncate {
-    /// To its own high watermark, at once on becoming follower: before 0.11. Loses acknowledged records (KIP-101).
+    /// To its own high watermark, at once on becoming follower. Loses acknowledged records (KIP-101).
     HighWatermark,
-    /// Where the leader's epochs diverge from its own, told in the Fetch response (KIP-101, KIP-279, KAFKA-10487).
+    /// Where the leader says that the follower's last epoch ends, asked once before fetching (KIP-101). The leader does
+    /// not say whether it knows that epoch at all, so logs may diverge for good (KIP-279).
+    OneRound,
+    /// As before, and the leader names the epoch it speaks of: the follower asks until both know it (KIP-279).
+    Iterative,
+    /// Where the leader's epochs diverge from its own, told in the Fetch response (KAFKA-10487).
     LeaderEpoch,
 }
 
-/// Resolved switches of one run. Cheap to copy; passed to every core that has a switch.
+/// Which ISR a leader counts with while a change that it asked for is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Switches {
-    /// `truncate`.
-    pub truncate: Truncate,
-    /// `unclean_default`: the default of `unclean.leader.election.enable` (KIP-106 made it false).
-    pub unclean_default: bool,
-    /// Planted bug: acks=all is answered as soon as the leader has appended.
-    pub bug_ack_before_isr: bool,
-    /// Planted bug: the high watermark leaves out the ISR member with the highest id.
-    pub bug_hw_ignores_one_isr_member: bool,
-    /// Planted bug: a follower ignores the diverging epoch and keeps its tail.
-    pub bug_no_truncation: bool,
-    /// Planted bug: recovery takes a batch whose CRC does not match.
-    pub bug_recovery_accepts_torn_batch: bool,
-    /// Planted bug: a follower joins the ISR on its first fetch, however far behind it is.
-    pub bug_isr_expands_early: bool,
+pub enum IsrChange {
+    /// The committed one. A follower that the controller has taken already is missed when the answer is lost.
+    Committed,
+    /// The committed one and everyone who may have been added to it (KIP-497).
+    Maximal,
 }
 
-impl Switches {
-    /// The newest behaviour, no planted bug.
-    pub const NEWEST: Self = Self {
-        truncate: Truncate::LeaderEpoch,
-        unclean_default: false,
-        bug_ack_before_isr: false,
-        bug_hw_ignores_one_isr_member: false,
-        bug_no_truncation: false,
-        bug_recovery_accepts_torn_batch: false,
-        bug_isr_expands_early: false,
-    };
-}
+/// A release of Kafka, with the old `0.x` scheme kept: 0.11.0 is before 1.0.0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Release(pub u32, pub u32, pub u32);
 
-impl Default for Switches {
-    fn default() -> Self {
-        Self::NEWEST
+/// Before every release that an era may name.
+const FIRST: Release = Release(0, 0, 0);
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(major, minor, 0) => write!(f, "{major}.{minor}"),
+            Self(major, minor, patch) => write!(f, "{major}.{minor}.{patch}"),
+        }
     }
 }
+
+/// The eras a scenario may pin, oldest first.
+pub const ERAS: &[(&str, Release)] = &[
+    ("0.8", Release(0, 8, 0)),
+    ("0.10", Release(0, 10, 0)),
+    ("0.11", Release(0, 11, 0)),
+    ("1.1", Release(1, 1, 0)),
+    ("2.0", Release(2, 0, 0)),
+    ("2.8", Release(2, 8, 0)),
+    ("3.3", Release(3, 3, 0)),
+    ("3.6", Release(3, 6, 0)),
+    ("4.1", Release(4, 1, 0)),
+];
 
 /// One row of the table of switches.
 pub struct Switch {
@@ -59,8 +64,8 @@ pub struct Switch {
     pub name: &'static str,
     /// Accepted values, the oldest first, the newest (the default) last.
     pub values: &'static [&'static str],
-    /// First release with the newest value, `None` for a planted bug.
-    pub fixed_in: Option<Release>,
+    /// First release with each value; empty for a planted bug.
+    pub since: &'static [Release],
     /// What it changes and which KIP or JIRA fixed it.
     pub meaning: &'static str,
     set: fn(&mut Switches, usize),
@@ -69,66 +74,120 @@ pub struct Switch {
 impl Switch {
     /// Whether this is a planted bug rather than a behaviour that a release of Kafka had.
     pub fn is_planted_bug(&self) -> bool {
-        self.fixed_in.is_none()
+        self.since.is_empty()
     }
 }
 
-/// A release of Kafka, `major.minor` with the old `0.x` scheme kept: (0, 11) is before (1, 0).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Release(pub u32, pub u32);
+const fn last<T: Copy, const N: usize>(values: [T; N]) -> T {
+    values[N - 1]
+}
 
-impl fmt::Display for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0, self.1)
+macro_rules! switches {
+    (
+        choices { $($choice:ident: $type:ty = [$($text:literal $value:expr, $since:expr;)+] $choice_meaning:literal;)* }
+        fixes { $($fix:ident = $release:expr, $fix_meaning:literal;)* }
+        bugs { $($bug:ident, $bug_meaning:literal;)* }
+    ) => {
+        /// Resolved switches of one run. Cheap to copy; passed to every core that has a switch.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Switches {
+            $(#[doc = $choice_meaning] pub $choice: $type,)*
+            $(#[doc = $fix_meaning] pub $fix: bool,)*
+            $(#[doc = concat!("Planted bug: ", $bug_meaning)] pub $bug: bool,)*
+        }
+
+        impl Switches {
+            /// The newest behaviour, no planted bug.
+            pub const NEWEST: Self = Self {
+                $($choice: last([$($value),+]),)*
+                $($fix: true,)*
+                $($bug: false,)*
+            };
+        }
+
+        /// Every switch.
+        pub const TABLE: &[Switch] = &[
+            $(Switch {
+                name: stringify!($choice),
+                values: &[$($text),+],
+                since: &[$($since),+],
+                meaning: $choice_meaning,
+                set: |switches, value| switches.$choice = [$($value),+][value],
+            },)*
+            $(Switch {
+                name: stringify!($fix),
+                values: &["false", "true"],
+                since: &[FIRST, $release],
+                meaning: $fix_meaning,
+                set: |switches, value| switches.$fix = value == 1,
+            },)*
+            $(Switch {
+                name: stringify!($bug),
+                values: &["true", "false"],
+                since: &[],
+                meaning: $bug_meaning,
+                set: |switches, value| switches.$bug = value == 0,
+            },)*
+        ];
+    };
+}
+
+switches! {
+    choices {
+        truncate: Truncate = [
+            "high-watermark" Truncate::HighWatermark, FIRST;
+            "one-round" Truncate::OneRound, Release(0, 11, 0);
+            "iterative" Truncate::Iterative, Release(2, 0, 0);
+            "leader-epoch" Truncate::LeaderEpoch, Release(2, 7, 0);
+        ] "where a follower cuts its log when it meets a new leader (KIP-101, KIP-279, KAFKA-10487)";
+        unclean_default: bool = [
+            "true" true, FIRST;
+            "false" false, Release(0, 11, 0);
+        ] "default of unclean.leader.election.enable (KIP-106, KAFKA-4623)";
+        isr_change: IsrChange = [
+            "committed" IsrChange::Committed, FIRST;
+            "maximal" IsrChange::Maximal, Release(2, 7, 0);
+        ] "which ISR the leader counts with while a change is under way (KIP-497, KAFKA-8836)";
+        hw_update_before_truncate: bool = [
+            "true" true, FIRST;
+            "false" false, Release(3, 4, 1);
+        ] "a follower takes the high watermark of an answer that tells it to truncate (KAFKA-14704)";
+    }
+    fixes {
+        truncate_on_every_epoch = Release(2, 0, 1),
+            "a follower asks where to truncate after each new epoch, also of the same leader (KAFKA-7164)";
+        fetch_epoch_fencing = Release(2, 1, 0),
+            "a follower tells its leader epoch, and an older or newer one is refused (KIP-320, KAFKA-7395)";
+        isr_join_needs_leso = Release(2, 0, 1),
+            "a follower joins the ISR only at the begin of the leader's epoch (KAFKA-7128)";
+        idle_followers_stay = Release(2, 1, 0),
+            "a follower that has everything stays in the ISR without fetching (KAFKA-7152)";
+        ignore_fetch_offset_when_diverging = Release(3, 0, 0),
+            "the fetch offset of a diverging follower counts for nothing (KAFKA-13141)";
+        hw_after_alter_partition = Release(3, 1, 0),
+            "a committed ISR moves the high watermark at once (KAFKA-13091)";
+        isr_excludes_fenced = Release(3, 3, 0),
+            "a fenced or leaving broker may not join the ISR (KIP-841, KAFKA-13916)";
+        isr_checks_broker_epoch = Release(3, 5, 0),
+            "only the registered incarnation of a broker may join the ISR (KIP-903, KAFKA-14617)";
+        hw_skips_ineligible = Release(3, 6, 0),
+            "the high watermark does not wait for a follower that may not join the ISR (KAFKA-15021)";
+        hw_strict_min_isr = Release(3, 7, 0),
+            "the high watermark stays while the ISR is below min.insync.replicas (KAFKA-15583)";
+    }
+    bugs {
+        bug_ack_before_isr, "acks=all is answered before the ISR has the records";
+        bug_hw_ignores_one_isr_member, "the high watermark leaves out one ISR member";
+        bug_no_truncation, "a follower does not truncate a diverging tail";
+        bug_recovery_accepts_torn_batch, "recovery accepts a torn batch";
+        bug_isr_expands_early, "a follower joins the ISR before it has caught up";
     }
 }
 
-/// The eras a scenario may pin, oldest first.
-pub const ERAS: &[(&str, Release)] = &[
-    ("0.8", Release(0, 8)),
-    ("0.10", Release(0, 10)),
-    ("0.11", Release(0, 11)),
-    ("2.8", Release(2, 8)),
-    ("4.1", Release(4, 1)),
-];
-
-/// Every switch.
-pub const TABLE: &[Switch] = &[
-    Switch {
-        name: "truncate",
-        values: &["high-watermark", "leader-epoch"],
-        fixed_in: Some(Release(0, 11)),
-        meaning: "where a follower cuts its log when it meets a new leader (KIP-101, KAFKA-1211)",
-        set: |switches, value| {
-            switches.truncate = [Truncate::HighWatermark, Truncate::LeaderEpoch][value];
-        },
-    },
-    Switch {
-        name: "unclean_default",
-        values: &["true", "false"],
-        fixed_in: Some(Release(0, 11)),
-        meaning: "default of unclean.leader.election.enable (KIP-106, KAFKA-4623)",
-        set: |switches, value| switches.unclean_default = value == 0,
-    },
-    bug("bug_ack_before_isr", "acks=all is answered before the ISR has the records", |s, v| {
-        s.bug_ack_before_isr = v == 0;
-    }),
-    bug("bug_hw_ignores_one_isr_member", "the high watermark leaves out one ISR member", |s, v| {
-        s.bug_hw_ignores_one_isr_member = v == 0;
-    }),
-    bug("bug_no_truncation", "a follower does not truncate a diverging tail", |s, v| {
-        s.bug_no_truncation = v == 0;
-    }),
-    bug("bug_recovery_accepts_torn_batch", "recovery accepts a torn batch", |s, v| {
-        s.bug_recovery_accepts_torn_batch = v == 0;
-    }),
-    bug("bug_isr_expands_early", "a follower joins the ISR before it has caught up", |s, v| {
-        s.bug_isr_expands_early = v == 0;
-    }),
-];
-
-const fn bug(name: &'static str, meaning: &'static str, set: fn(&mut Switches, usize)) -> Switch {
-    Switch { name, values: &["true", "false"], fixed_in: None, meaning, set }
+impl Default for Switches {
+    fn default() -> Self {
+        Self::NEWEST
+    }
 }
 
 impl Switches {
@@ -144,8 +203,8 @@ impl Switches {
             .ok_or_else(|| format!("era `{era}` is not known; known eras: {}", known()))?;
         let mut switches = Self::NEWEST;
         for switch in TABLE {
-            if switch.fixed_in.is_some_and(|fixed| *release < fixed) {
-                (switch.set)(&mut switches, 0);
+            if let Some(value) = switch.since.iter().rposition(|since| since <= release) {
+                (switch.set)(&mut switches, value);
             }
         }
         Ok(switches)
@@ -174,9 +233,14 @@ mod tests {
 
     #[test]
     fn an_era_has_every_older_behaviour_and_no_planted_bug() {
-        let old = Switches::of_era("0.10").unwrap();
-        assert_eq!(old, Switches { truncate: Truncate::HighWatermark, unclean_default: true, ..Switches::NEWEST });
-        assert_eq!(Switches::of_era("0.11").unwrap(), Switches::NEWEST);
+        let truncates = |era| Switches::of_era(era).unwrap().truncate;
+        assert_eq!(truncates("0.10"), Truncate::HighWatermark);
+        assert_eq!(truncates("1.1"), Truncate::OneRound);
+        assert_eq!(truncates("2.0"), Truncate::Iterative);
+        assert_eq!(truncates("2.8"), Truncate::LeaderEpoch);
+        let at_2_8 = Switches::of_era("2.8").unwrap();
+        assert!(at_2_8.isr_join_needs_leso && !at_2_8.isr_excludes_fenced && !at_2_8.bug_no_truncation);
+        assert_eq!(Switches::of_era("4.1").unwrap(), Switches::NEWEST);
         assert!(Switches::of_era("0.12").unwrap_err().contains("0.11"));
     }
 
@@ -188,5 +252,13 @@ mod tests {
             assert_eq!(switches, Switches::NEWEST, "{}", switch.name);
         }
         assert!(switches.set("truncate", "never").unwrap_err().contains("leader-epoch"));
+    }
+
+    #[test]
+    fn the_values_of_a_switch_stand_in_the_order_of_their_releases() {
+        for switch in TABLE.iter().filter(|switch| !switch.is_planted_bug()) {
+            assert_eq!(switch.values.len(), switch.since.len(), "{}", switch.name);
+            assert!(switch.since.is_sorted() && switch.since[0] == FIRST, "{}", switch.name);
+        }
     }
 }

@@ -17,14 +17,16 @@ use super::{
     replicas::Replicas,
 };
 use crate::{
-    base::{LeaderEpoch, NodeId, Offset, Time, TopicPartition},
+    base::{LeaderEpoch, NodeId, Offset, Switches, Time, TopicPartition},
     protocol::{
         ErrorCode,
         messages::{
-            FetchRequest, FetchResponse, ListOffsetsRequest, RequestKind, ResponseKind, TopicName,
+            FetchRequest, FetchResponse, ListOffsetsRequest, OffsetForLeaderEpochRequest, RequestKind, ResponseKind,
+            TopicName,
             fetch_request::{FetchPartition, FetchTopic, ReplicaState},
             fetch_response::PartitionData,
             list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+            offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
         },
     },
     rpc::{Connection, RpcError, Shutdown},
@@ -34,6 +36,7 @@ use crate::{
 
 const FETCH_VERSION: i16 = 17;
 const LIST_OFFSETS_VERSION: i16 = 9;
+const EPOCH_END_VERSION: i16 = 4;
 
 /// Fetches from one leader.
 pub struct Fetcher {
@@ -49,6 +52,8 @@ pub struct Fetcher {
     pub registration: Arc<Registration>,
     /// Rung when the partitions to fetch may have changed.
     pub changed: Arc<Notify>,
+    /// Behaviour switches.
+    pub switches: Switches,
 }
 
 type Asked = Vec<(Arc<Partition>, FollowerPosition)>;
@@ -70,16 +75,19 @@ impl Fetcher {
                     Some(open) => open,
                     None => self.connect().await?,
                 };
+                let failed = self.ask_epochs(&asked, &open).await?;
+                if let Some(failed) = failed {
+                    return Ok((open, failed));
+                }
                 let request = RequestKind::Fetch(self.request(&asked));
                 let answer = open.call(request, FETCH_VERSION, self.config.replica_socket_timeout).await?;
-                Ok::<_, RpcError>((open, answer))
+                let ResponseKind::Fetch(response) = answer.body else { return Ok((open, Vec::new())) };
+                let failed = trace::caused_by(answer.cause, self.take(&asked, &response, &open)).await;
+                Ok::<_, RpcError>((open, failed))
             };
             match shutdown.or(round).await {
                 None => return,
-                Some(Ok((open, answer))) => {
-                    let ResponseKind::Fetch(response) = answer.body else { continue };
-                    let taken = self.take(&asked, &response, &open);
-                    let failed = trace::caused_by(answer.cause, taken).await;
+                Some(Ok((open, failed))) => {
                     let until = clock::now() + self.config.replica_fetch_backoff;
                     paused.extend(failed.into_iter().map(|id| (id, until)));
                     connection = Some(open);
@@ -139,7 +147,7 @@ impl Fetcher {
         for (partition, position) in asked {
             let wanted = FetchPartition::default()
                 .with_partition(partition.id.partition)
-                .with_current_leader_epoch(position.leader_epoch.0)
+                .with_current_leader_epoch(self.current_epoch(position).0)
                 .with_fetch_offset(position.offset.0)
                 .with_last_fetched_epoch(position.last_epoch.0)
                 .with_log_start_offset(position.log_start.0)
@@ -186,6 +194,48 @@ impl Fetcher {
         failed
     }
 
+    /// The leader epoch to be fenced by.
+    fn current_epoch(&self, position: &FollowerPosition) -> LeaderEpoch {
+        if self.switches.fetch_epoch_fencing { position.leader_epoch } else { LeaderEpoch::UNKNOWN }
+    }
+
+    /// Asks where epochs end, for the partitions that have to know before they fetch. Returns those that have to
+    /// pause; `None` if nobody had to ask.
+    async fn ask_epochs(&self, asked: &Asked, open: &Connection) -> Result<Option<Vec<TopicPartition>>, RpcError> {
+        let mut failed = None;
+        for (partition, position) in asked {
+            let Some(epoch) = position.asks else { continue };
+            let failed = failed.get_or_insert_with(Vec::new);
+            let wanted = OffsetForLeaderPartition::default()
+                .with_partition(partition.id.partition)
+                .with_current_leader_epoch(self.current_epoch(position).0)
+                .with_leader_epoch(epoch.0);
+            let topic = OffsetForLeaderTopic::default()
+                .with_topic(TopicName(partition.id.topic.to_string().into()))
+                .with_partitions(vec![wanted]);
+            let request = OffsetForLeaderEpochRequest::default()
+                .with_replica_id(self.registration.node.0.into())
+                .with_topics(vec![topic]);
+            let timeout = self.config.replica_socket_timeout;
+            let answer = open.call(RequestKind::OffsetForLeaderEpoch(request), EPOCH_END_VERSION, timeout).await?;
+            let ResponseKind::OffsetForLeaderEpoch(response) = answer.body else { continue };
+            let found = response.topics.first().and_then(|topic| topic.partitions.first());
+            let taken = match found.filter(|found| found.error_code == 0) {
+                Some(found) => {
+                    let end = (LeaderEpoch(found.leader_epoch), Offset(found.end_offset));
+                    let taken = partition.take_epoch_end(position, end);
+                    trace::caused_by(answer.cause, taken).await.map_err(|error| error.to_string())
+                }
+                None => Err("the leader did not say where its epoch ends".to_owned()),
+            };
+            if let Err(problem) = taken {
+                tracing::debug!(partition = %partition.id, problem, "a partition that has to truncate pauses");
+                failed.push(partition.id.clone());
+            }
+        }
+        Ok(failed)
+    }
+
     /// The leader does not have our offset: learn what it has, and cut or begin anew.
     async fn ask_range(
         &self,
@@ -207,7 +257,7 @@ impl Fetcher {
     ) -> Result<Offset, String> {
         let wanted = ListOffsetsPartition::default()
             .with_partition_index(partition.id.partition)
-            .with_current_leader_epoch(position.leader_epoch.0)
+            .with_current_leader_epoch(self.current_epoch(position).0)
             .with_timestamp(timestamp);
         let topic = ListOffsetsTopic::default()
             .with_name(TopicName(partition.id.topic.to_string().into()))

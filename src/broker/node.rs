@@ -167,6 +167,7 @@ async fn run_broker(
         registration: registration.clone(),
         shutdown: background.clone(),
         fetchers: Mutex::default(),
+        switches,
     });
     let follower_channel = channel("metadata", FETCH_WAIT + config.broker_session_timeout / 4);
     task::spawn(metadata::follow(registration.clone(), follower_channel, cache.clone(), applied, background.clone()));
@@ -228,6 +229,7 @@ struct Applied {
     registration: Arc<Registration>,
     shutdown: Shutdown,
     fetchers: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
+    switches: Switches,
 }
 
 impl Apply for Applied {
@@ -244,6 +246,7 @@ impl Apply for Applied {
                     cache: self.cache.clone(),
                     registration: self.registration.clone(),
                     changed: changed.clone(),
+                    switches: self.switches,
                 };
                 task::spawn(fetcher.run(self.shutdown.clone()));
                 changed

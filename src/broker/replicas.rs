@@ -14,6 +14,7 @@ use super::{
 use crate::{
     base::{BrokerEpoch, NodeId, TopicId, TopicPartition},
     controller::image::{MetadataDelta, MetadataImage, PartitionRegistration},
+    replica::ActiveBrokers,
     rpc::Shutdown,
     runtime::clock,
     storage::{LogDirectory, Opened, StorageError},
@@ -65,6 +66,14 @@ impl Replicas {
                 self.delete(id, *topic_id).await;
             }
         }
+        let active = image.brokers().filter(|broker| broker.is_active()).map(|broker| (broker.id, broker.epoch));
+        let active: ActiveBrokers = Arc::new(active.collect());
+        if delta.brokers {
+            // A leader must not go on waiting for a follower that is fenced by these very records (KAFKA-15021).
+            for partition in self.all() {
+                partition.set_active(&active).await;
+            }
+        }
         let mut leaders = BTreeSet::new();
         for id in &delta.partitions {
             let Some(registration) = image.partition(id) else { continue };
@@ -75,7 +84,7 @@ impl Replicas {
                 }
                 continue;
             }
-            if let Err(error) = self.apply_one(id, topic_id, registration, image).await {
+            if let Err(error) = self.apply_one(id, topic_id, registration, image, &active).await {
                 tracing::error!(partition = %id, %error, "the partition is offline on this broker");
                 self.lock().remove(id);
                 continue;
@@ -94,6 +103,7 @@ impl Replicas {
         topic_id: TopicId,
         registration: &PartitionRegistration,
         image: &MetadataImage,
+        active: &ActiveBrokers,
     ) -> Result<(), StorageError> {
         if self.find(id).is_some_and(|known| known.topic_id != topic_id) {
             self.delete(id, topic_id).await;
@@ -110,7 +120,7 @@ impl Replicas {
                 partition
             }
         };
-        partition.apply(registration).await
+        partition.apply(registration, active).await
     }
 
     /// The log of a partition: as found at the start, or new. One of a deleted topic with the same name goes.

@@ -183,7 +183,8 @@ impl Cluster {
     }
 
     /// Addresses in the order to ask them: first those with a connection, the least busy first, then those that failed
-    /// longest ago; the bootstrap addresses behind those of the metadata.
+    /// longest ago, last those whose connection has ended - a broker that did not answer in time may be a leader of
+    /// yesterday that does not know it, and would give the same answer again; the bootstrap addresses behind those of the metadata.
     fn candidates(&self) -> Vec<String> {
         let mut addresses: Vec<String> = self.known().nodes.values().cloned().collect();
         for address in &self.bootstrap {
@@ -195,8 +196,9 @@ impl Cluster {
         addresses.sort_by_key(|address| {
             let seen = links.get(address).map(|link| link.seen.lock().expect("no panic while a link is held"));
             let (open, failed) = seen.map_or((None, None), |seen| (seen.0.clone(), seen.1));
+            let ended = open.as_ref().is_some_and(|open| open.is_closed());
             let waiting = open.filter(|open| !open.is_closed()).map(|open| open.waiting());
-            (Reverse(waiting.is_some()), waiting, failed)
+            (Reverse(waiting.is_some()), waiting, ended, failed)
         });
         addresses
     }

@@ -9,15 +9,21 @@
 //!
 //! The *maximal ISR* is the committed one together with every member of a proposal under way: whatever the controller
 //! decides, nobody who may be in the ISR is missed (KIP-497). The high watermark is the smallest end over the maximal
-//! ISR; it waits for a follower that is caught up and about to join, and it does not move while fewer than
+//! ISR; it waits for a follower that is caught up and may join, and it does not move while fewer than
 //! `min.insync.replicas` are committed (KAFKA-15583). It never falls while this leader leads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
-use crate::base::{BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, Switches, Time, mark};
+use crate::base::{
+    BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, Switches, Time, mark, switches::IsrChange,
+};
+
+/// The brokers that may be in an ISR, each with its incarnation: registered, not fenced, not leaving (KIP-841).
+pub type ActiveBrokers = Arc<BTreeMap<NodeId, BrokerEpoch>>;
 
 /// What becoming leader starts from.
 #[derive(Clone, Debug)]
@@ -36,6 +42,8 @@ pub struct LeaderStart {
     pub end: Offset,
     /// High watermark known so far.
     pub high_watermark: Offset,
+    /// Who may be in the ISR.
+    pub active: ActiveBrokers,
     /// `min.insync.replicas`.
     pub min_insync: usize,
     /// `replica.lag.time.max.ms`.
@@ -67,10 +75,8 @@ struct Follower {
     /// When it fetched last, and where this log ended then.
     fetched: Time,
     end_at_fetch: Offset,
-    /// Incarnation that fetched.
+    /// Incarnation that fetched, or -1.
     broker_epoch: BrokerEpoch,
-    /// Whether the controller would take it: registered, unfenced, not leaving, same incarnation (KIP-841, KIP-903).
-    eligible: bool,
 }
 
 /// An ISR to ask the controller for.
@@ -106,7 +112,6 @@ impl Leader {
             fetched: now,
             end_at_fetch: start.end,
             broker_epoch: BrokerEpoch(-1),
-            eligible: false,
         };
         let others = start.replicas.iter().filter(|replica| **replica != start.node);
         let mut leader = Self {
@@ -152,16 +157,39 @@ impl Leader {
         self.isr.len() >= self.effective_min_insync()
     }
 
+    /// Takes who may be in the ISR, before a change of the ISR that comes with it.
+    pub fn set_active(&mut self, active: ActiveBrokers) {
+        self.start.active = active;
+    }
+
+    /// Whether the controller would take the incarnation of `follower` that fetched (KIP-841, KIP-903).
+    fn is_eligible(&self, follower: NodeId) -> bool {
+        let switches = &self.start.switches;
+        let Some(fetched) = self.followers.get(&follower).map(|known| known.broker_epoch) else { return false };
+        match self.start.active.get(&follower) {
+            None => !switches.isr_excludes_fenced,
+            Some(_) if !switches.isr_checks_broker_epoch => true,
+            Some(registered) => fetched == BrokerEpoch(-1) || fetched == *registered,
+        }
+    }
+
     /// Takes a new `min.insync.replicas`.
     pub fn set_min_insync(&mut self, min_insync: usize) {
         self.start.min_insync = min_insync;
     }
 
+    /// More copies than there are replicas cannot be asked for. Before KAFKA-15583 they were.
     fn effective_min_insync(&self) -> usize {
-        self.start.min_insync.min(self.start.replicas.len())
+        match self.start.switches.hw_strict_min_isr {
+            true => self.start.min_insync.min(self.start.replicas.len()),
+            false => self.start.min_insync,
+        }
     }
 
     fn maximal_isr(&self) -> BTreeSet<NodeId> {
+        if self.start.switches.isr_change == IsrChange::Committed {
+            return self.isr.clone();
+        }
         self.isr.iter().chain(self.pending.iter().flatten()).copied().collect()
     }
 
@@ -178,7 +206,6 @@ impl Leader {
         follower: NodeId,
         offset: Offset,
         broker_epoch: BrokerEpoch,
-        eligible: bool,
         now: Time,
     ) -> Option<Proposal> {
         let state = self.followers.get_mut(&follower)?;
@@ -188,17 +215,19 @@ impl Leader {
             // It has everything that was there when it fetched before.
             state.caught_up = state.caught_up.max(state.fetched);
         }
-        *state = Follower { end: Some(offset), fetched: now, end_at_fetch: self.end, broker_epoch, eligible, ..*state };
+        *state = Follower { end: Some(offset), fetched: now, end_at_fetch: self.end, broker_epoch, ..*state };
         self.advance(now);
-        self.propose_join(follower, offset, eligible)
+        self.propose_join(follower, offset)
     }
 
-    fn propose_join(&mut self, follower: NodeId, offset: Offset, eligible: bool) -> Option<Proposal> {
-        if self.isr.contains(&follower) || self.pending.is_some() || !eligible {
+    fn propose_join(&mut self, follower: NodeId, offset: Offset) -> Option<Proposal> {
+        if self.isr.contains(&follower) || self.pending.is_some() || !self.is_eligible(follower) {
             return None;
         }
-        let caught_up = offset >= self.high_watermark && offset >= self.start.end;
-        if !caught_up && !self.start.switches.bug_isr_expands_early {
+        let switches = &self.start.switches;
+        let at_epoch_start = offset >= self.start.end || !switches.isr_join_needs_leso;
+        let caught_up = offset >= self.high_watermark && at_epoch_start;
+        if !caught_up && !switches.bug_isr_expands_early {
             return None;
         }
         let mut isr = self.isr.clone();
@@ -213,7 +242,8 @@ impl Leader {
         }
         let lags = |member: &NodeId| {
             self.followers.get(member).is_some_and(|follower| {
-                follower.end != Some(self.end) && now.since(follower.caught_up) > self.start.lag_max
+                let has_everything = follower.end == Some(self.end) && self.start.switches.idle_followers_stay;
+                !has_everything && now.since(follower.caught_up) > self.start.lag_max
             })
         };
         let lagging: Vec<NodeId> = self.isr.iter().copied().filter(lags).collect();
@@ -252,7 +282,9 @@ impl Leader {
         self.partition_epoch = partition_epoch;
         self.isr = isr.iter().copied().collect();
         self.pending = None;
-        self.advance(now);
+        if self.start.switches.hw_after_alter_partition {
+            self.advance(now);
+        }
         true
     }
 
@@ -276,7 +308,7 @@ impl Leader {
     }
 
     fn advance(&mut self, now: Time) {
-        if self.isr.len() < self.effective_min_insync() {
+        if self.isr.len() < self.effective_min_insync() && self.start.switches.hw_strict_min_isr {
             return;
         }
         let maximal = self.maximal_isr();
@@ -287,7 +319,8 @@ impl Leader {
         let mut lowest = self.end;
         for (id, follower) in &self.followers {
             let member = maximal.contains(id) && Some(*id) != ignored;
-            let joining = !maximal.contains(id) && follower.eligible && self.is_caught_up(follower, now);
+            let counts = self.is_eligible(*id) || !self.start.switches.hw_skips_ineligible;
+            let joining = !maximal.contains(id) && counts && self.is_caught_up(follower, now);
             if !member && !joining {
                 continue;
             }

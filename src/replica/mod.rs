@@ -9,4 +9,4 @@ mod leader;
 mod tests;
 
 pub use follower::truncation_offset;
-pub use leader::{Ack, Leader, LeaderStart, Proposal, diverging_epoch};
+pub use leader::{Ack, ActiveBrokers, Leader, LeaderStart, Proposal, diverging_epoch};

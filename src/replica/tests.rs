@@ -1,6 +1,6 @@
 //! The leader core under tables of inputs and random schedules; where followers cut.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use proptest::{prelude::*, strategy::ValueTree};
 
@@ -17,8 +17,16 @@ fn nodes(ids: &[i32]) -> Vec<NodeId> {
     ids.iter().map(|id| NodeId(*id)).collect()
 }
 
+fn active(ids: &[i32]) -> ActiveBrokers {
+    nodes(ids).into_iter().map(|id| (id, BrokerEpoch(1))).collect::<BTreeMap<_, _>>().into()
+}
+
 fn leader(isr: &[i32], min_insync: usize, switches: Switches) -> Leader {
-    let start = LeaderStart {
+    Leader::new(start(isr, min_insync, switches), at(0))
+}
+
+fn start(isr: &[i32], min_insync: usize, switches: Switches) -> LeaderStart {
+    LeaderStart {
         node: NodeId(1),
         epoch: LeaderEpoch(0),
         partition_epoch: PartitionEpoch(0),
@@ -26,15 +34,15 @@ fn leader(isr: &[i32], min_insync: usize, switches: Switches) -> Leader {
         isr: nodes(isr),
         end: Offset(10),
         high_watermark: Offset(10),
+        active: active(&[1, 2, 3]),
         min_insync,
         lag_max: LAG,
         switches,
-    };
-    Leader::new(start, at(0))
+    }
 }
 
 fn fetch(leader: &mut Leader, follower: i32, offset: i64, ms: u64) -> Option<Vec<i32>> {
-    let proposal = leader.fetched(NodeId(follower), Offset(offset), BrokerEpoch(1), true, at(ms));
+    let proposal = leader.fetched(NodeId(follower), Offset(offset), BrokerEpoch(1), at(ms));
     proposal.map(|proposal| proposal.isr.iter().map(|(id, _)| id.0).collect())
 }
 
@@ -87,6 +95,101 @@ fn below_min_insync_nothing_is_acknowledged_and_the_high_watermark_stays() {
     assert!(!leader.has_enough_replicas());
     assert_eq!((leader.high_watermark(), leader.ack(Offset(12))), (Offset(10), Ack::Wait));
     assert_eq!(leader.ack(Offset(10)), Ack::NotEnoughReplicas);
+}
+
+/// Today's behaviour but for one switch.
+fn without(switch: &str) -> Switches {
+    let mut switches = Switches::NEWEST;
+    let oldest = if switch == "isr_change" { "committed" } else { "false" };
+    switches.set(switch, oldest).unwrap();
+    switches
+}
+
+/// Runs a story on a leader of today and on one without the fix.
+fn today_and_before<T>(switch: &str, story: impl Fn(Switches) -> T) -> (T, T) {
+    (story(Switches::NEWEST), story(without(switch)))
+}
+
+#[test]
+fn a_pending_member_holds_the_high_watermark_since_the_maximal_isr() {
+    let story = |switches| {
+        let mut leader = leader(&[1, 2], 1, switches);
+        fetch(&mut leader, 2, 10, 1);
+        assert_eq!(fetch(&mut leader, 3, 10, 2), Some(vec![1, 2, 3]));
+        leader.appended(Offset(12), at(3));
+        fetch(&mut leader, 2, 12, 5000);
+        leader.high_watermark()
+    };
+    assert_eq!(today_and_before("isr_change", story), (Offset(10), Offset(12)));
+}
+
+#[test]
+fn a_follower_had_only_to_reach_the_high_watermark_before_it_needed_the_begin_of_the_epoch() {
+    let story = |switches| {
+        let start = LeaderStart { high_watermark: Offset(5), ..start(&[1, 2], 1, switches) };
+        let mut leader = Leader::new(start, at(0));
+        fetch(&mut leader, 3, 5, 1)
+    };
+    assert_eq!(today_and_before("isr_join_needs_leso", story), (None, Some(vec![1, 2, 3])));
+}
+
+#[test]
+fn a_follower_that_has_everything_lagged_once_when_it_did_not_fetch() {
+    let story = |switches| {
+        let mut leader = leader(&[1, 2], 1, switches);
+        fetch(&mut leader, 2, 10, 1);
+        leader.check_lag(at(2000)).is_some()
+    };
+    assert_eq!(today_and_before("idle_followers_stay", story), (false, true));
+}
+
+#[test]
+fn a_shrunk_isr_moved_the_high_watermark_only_at_the_next_fetch_once() {
+    let story = |switches| {
+        let mut leader = leader(&[1, 2], 1, switches);
+        leader.appended(Offset(12), at(1));
+        leader.committed(&nodes(&[1]), PartitionEpoch(1), at(5000));
+        leader.high_watermark()
+    };
+    assert_eq!(today_and_before("hw_after_alter_partition", story), (Offset(12), Offset(10)));
+}
+
+#[test]
+fn the_high_watermark_passed_records_with_too_few_copies_once() {
+    let story = |switches| {
+        let mut leader = leader(&[1, 2], 2, switches);
+        leader.appended(Offset(12), at(1));
+        leader.committed(&nodes(&[1]), PartitionEpoch(1), at(5000));
+        (leader.high_watermark(), leader.ack(Offset(12)))
+    };
+    let before = (Offset(12), Ack::NotEnoughReplicas);
+    assert_eq!(today_and_before("hw_strict_min_isr", story), ((Offset(10), Ack::Wait), before));
+    let more_than_there_are = |switches| leader(&[1, 2, 3], 4, switches).has_enough_replicas();
+    assert_eq!(today_and_before("hw_strict_min_isr", more_than_there_are), (true, false));
+}
+
+#[test]
+fn a_fenced_follower_neither_joins_nor_holds_the_high_watermark() {
+    let story = |switches| {
+        let mut leader = leader(&[1, 2], 1, switches);
+        fetch(&mut leader, 2, 10, 1);
+        leader.set_active(active(&[1]));
+        leader.committed(&nodes(&[1]), PartitionEpoch(1), at(2));
+        leader.appended(Offset(12), at(3));
+        (leader.high_watermark(), fetch(&mut leader, 2, 12, 4))
+    };
+    let today = (Offset(12), None);
+    assert_eq!(today_and_before("isr_excludes_fenced", story), (today.clone(), (Offset(10), Some(vec![1, 2]))));
+    assert_eq!(today_and_before("hw_skips_ineligible", story), (today, (Offset(10), None)));
+}
+
+#[test]
+fn only_the_registered_incarnation_joins_since_fetches_carry_it() {
+    let story = |switches| {
+        let mut leader = leader(&[1], 1, switches);
+        leader.fetched(NodeId(2), Offset(10), BrokerEpoch(7), at(1)).is_some()
+    };
+    assert_eq!(today_and_before("isr_checks_broker_epoch", story), (false, true));
 }
 
 #[test]
@@ -146,7 +249,7 @@ fn violates(inputs: &[Input], switches: Switches) -> bool {
             Input::Fetch(follower, behind) => {
                 let known = &mut ends[*follower as usize];
                 *known = (*known).max(end - behind);
-                leader.fetched(NodeId(*follower), Offset(*known), BrokerEpoch(1), true, at(now))
+                leader.fetched(NodeId(*follower), Offset(*known), BrokerEpoch(1), at(now))
             }
             Input::CheckLag => leader.check_lag(at(now)),
             Input::Commit(answer_arrives) => {

@@ -1,6 +1,6 @@
 //! A follower's side: where it stands, and what it does with the leader's answers.
 
-use super::{Fetched, Partition, Standing};
+use super::{Fetched, Partition, Standing, State};
 use crate::{
     base::{LeaderEpoch, NodeId, Offset, mark, switches::Truncate},
     replica::truncation_offset,
@@ -22,6 +22,8 @@ pub struct FollowerPosition {
     pub last_epoch: LeaderEpoch,
     /// First offset of its log.
     pub log_start: Offset,
+    /// The epoch whose end it has to ask for before it fetches.
+    pub asks: Option<LeaderEpoch>,
 }
 
 impl Partition {
@@ -38,6 +40,7 @@ impl Partition {
             offset: state.log.end_offset(),
             last_epoch: if with_epochs { state.log.latest_epoch() } else { LeaderEpoch::UNKNOWN },
             log_start: state.log.start_offset(),
+            asks: state.asks_first.then(|| state.log.latest_epoch()),
         })
     }
 
@@ -56,12 +59,10 @@ impl Partition {
             if self.context.switches.bug_no_truncation {
                 return Ok(());
             }
-            let own = state.log.end_offset_for_epoch(diverging.0);
-            let to = truncation_offset(diverging, own, state.high_watermark, state.log.end_offset());
-            mark::reach("follower_truncated_to_leader_epoch");
-            state.log.truncate_to(to, "leader-epoch").await?;
-            state.high_watermark = state.high_watermark.min(state.log.end_offset());
-            return Ok(());
+            if self.context.switches.hw_update_before_truncate {
+                self.take_high_watermark(state, response.high_watermark);
+            }
+            return Ok(self.cut(state, diverging).await?);
         }
         if state.log.end_offset() != position.offset {
             return Ok(());
@@ -69,12 +70,51 @@ impl Partition {
         if !response.records.is_empty() {
             state.log.append_as_follower(&response.records, clock::wall_ms()).await?;
         }
-        let high_watermark = response.high_watermark.min(state.log.end_offset());
+        self.take_high_watermark(state, response.high_watermark);
+        Ok(())
+    }
+
+    fn take_high_watermark(&self, state: &mut State, leaders: Offset) {
+        let high_watermark = leaders.min(state.log.end_offset());
         if high_watermark != state.high_watermark && high_watermark >= Offset::ZERO {
             state.high_watermark = high_watermark;
             self.report_high_watermark(state, Role::Follower);
         }
+    }
+
+    /// Cuts the log where it leaves the leader's, whose epochs up to that of `leaders` end at its offset.
+    async fn cut(&self, state: &mut State, leaders: (LeaderEpoch, Offset)) -> Result<(), StorageError> {
+        let own = state.log.end_offset_for_epoch(leaders.0);
+        let to = truncation_offset(leaders, own, state.high_watermark, state.log.end_offset());
+        if to < state.log.end_offset() {
+            mark::reach("follower_truncated_to_leader_epoch");
+        }
+        state.log.truncate_to(to, "leader-epoch").await?;
+        state.high_watermark = state.high_watermark.min(state.log.end_offset());
         Ok(())
+    }
+
+    /// Takes the leader's answer to the question of [`FollowerPosition::asks`], which comes before the first fetch
+    /// until 2.7. In one round (KIP-101) the follower believes the offset; since KIP-279 it asks again until the epoch
+    /// of the answer is one that it knows.
+    ///
+    /// # Errors
+    /// The log failed.
+    pub async fn take_epoch_end(
+        &self,
+        position: &FollowerPosition,
+        leaders: (LeaderEpoch, Offset),
+    ) -> Result<(), StorageError> {
+        let mut state = self.state.lock().await;
+        let state = &mut *state;
+        if matches!(state.role, Standing::Leader(_)) || state.leader_epoch != position.leader_epoch {
+            return Ok(());
+        }
+        let (own_epoch, _) = state.log.end_offset_for_epoch(leaders.0);
+        let one_round = self.context.switches.truncate == Truncate::OneRound;
+        state.asks_first = !one_round && own_epoch != LeaderEpoch::UNKNOWN && own_epoch != leaders.0;
+        let leaders = if one_round { (LeaderEpoch::UNKNOWN, leaders.1) } else { leaders };
+        self.cut(state, leaders).await
     }
 
     /// The leader does not have the offset that this follower asked for: its log is `start..end`.

@@ -25,7 +25,7 @@ use crate::{
     base::{LeaderEpoch, NodeId, Offset, PartitionEpoch, Switches, TopicId, TopicPartition, mark, switches::Truncate},
     controller::image::PartitionRegistration,
     protocol::ErrorCode,
-    replica::{Ack, Leader, LeaderStart, Proposal},
+    replica::{Ack, ActiveBrokers, Leader, LeaderStart, Proposal},
     runtime::clock,
     storage::{Log, StorageError},
     trace::{Event, Role, Tracer},
@@ -72,6 +72,8 @@ struct State {
     partition_epoch: PartitionEpoch,
     /// As follower; a leader's own is in its core.
     high_watermark: Offset,
+    /// As follower: it has to ask where to truncate before it fetches (KIP-101 until 2.7).
+    asks_first: bool,
     settings: TopicSettings,
     acks: Vec<AckWaiter>,
     fetches: Vec<Arc<Notify>>,
@@ -105,6 +107,7 @@ impl Partition {
             leader_epoch: LeaderEpoch::UNKNOWN,
             partition_epoch: PartitionEpoch(-1),
             high_watermark,
+            asks_first: false,
             settings,
             acks: Vec::new(),
             fetches: Vec::new(),
@@ -116,7 +119,11 @@ impl Partition {
     ///
     /// # Errors
     /// The log cannot be written.
-    pub async fn apply(&self, registration: &PartitionRegistration) -> Result<(), StorageError> {
+    pub async fn apply(
+        &self,
+        registration: &PartitionRegistration,
+        active: &ActiveBrokers,
+    ) -> Result<(), StorageError> {
         let mut state = self.state.lock().await;
         let state = &mut *state;
         if registration.partition_epoch <= state.partition_epoch {
@@ -132,11 +139,17 @@ impl Partition {
             return Ok(());
         }
         state.fail_waiters();
+        let unnoticed = state.leader == registration.leader && !self.context.switches.truncate_on_every_epoch;
         (state.leader, state.leader_epoch) = (registration.leader, registration.leader_epoch);
-        if is_leader { self.lead(state, registration).await } else { self.follow(state).await }
+        if is_leader { self.lead(state, registration, active).await } else { self.follow(state, unnoticed).await }
     }
 
-    async fn lead(&self, state: &mut State, registration: &PartitionRegistration) -> Result<(), StorageError> {
+    async fn lead(
+        &self,
+        state: &mut State,
+        registration: &PartitionRegistration,
+        active: &ActiveBrokers,
+    ) -> Result<(), StorageError> {
         state.high_watermark = state.high_watermark();
         state.log.begin_epoch(registration.leader_epoch).await?;
         let start = LeaderStart {
@@ -147,6 +160,7 @@ impl Partition {
             isr: registration.isr.clone(),
             end: state.log.end_offset(),
             high_watermark: state.high_watermark,
+            active: active.clone(),
             min_insync: state.settings.min_insync_replicas,
             lag_max: self.context.lag_max,
             switches: self.context.switches,
@@ -164,7 +178,8 @@ impl Partition {
         Ok(())
     }
 
-    async fn follow(&self, state: &mut State) -> Result<(), StorageError> {
+    /// `unnoticed`: whom it follows is the same, so before KAFKA-7164 it went on as if nothing had happened.
+    async fn follow(&self, state: &mut State, unnoticed: bool) -> Result<(), StorageError> {
         state.high_watermark = state.high_watermark();
         state.role = Standing::Follower;
         self.context.tracer.milestone(Event::BecameFollower {
@@ -174,10 +189,16 @@ impl Partition {
             end_offset: state.log.end_offset(),
             high_watermark: state.high_watermark,
         });
-        let by_high_watermark = self.context.switches.truncate == Truncate::HighWatermark;
-        if by_high_watermark && state.leader != NodeId::NONE && state.high_watermark < state.log.end_offset() {
-            mark::reach("follower_truncated_to_high_watermark");
-            state.log.truncate_to(state.high_watermark, "high-watermark").await?;
+        if state.leader == NodeId::NONE || unnoticed {
+            return Ok(());
+        }
+        match self.context.switches.truncate {
+            Truncate::HighWatermark if state.high_watermark < state.log.end_offset() => {
+                mark::reach("follower_truncated_to_high_watermark");
+                state.log.truncate_to(state.high_watermark, "high-watermark").await?;
+            }
+            Truncate::OneRound | Truncate::Iterative => state.asks_first = true,
+            Truncate::HighWatermark | Truncate::LeaderEpoch => {}
         }
         Ok(())
     }
@@ -287,6 +308,13 @@ impl Partition {
             }
         }
         self.after_change(state);
+    }
+
+    /// Takes who may be in the ISR.
+    pub async fn set_active(&self, active: &ActiveBrokers) {
+        if let Standing::Leader(leader) = &mut self.state.lock().await.role {
+            leader.set_active(active.clone());
+        }
     }
 
     /// Takes new settings of the topic.

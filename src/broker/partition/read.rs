@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::{Partition, Standing, State};
 use crate::{
-    base::{BrokerEpoch, LeaderEpoch, NodeId, Offset},
+    base::{BrokerEpoch, LeaderEpoch, NodeId, Offset, switches::Truncate},
     protocol::ErrorCode,
     replica::diverging_epoch,
     runtime::clock,
@@ -26,8 +26,6 @@ pub enum Fetcher {
         id: NodeId,
         /// Its incarnation, or -1.
         epoch: BrokerEpoch,
-        /// Whether the metadata lets it into an ISR.
-        eligible: bool,
         /// Whether this read tells how far it is: the first of a fetch does, a second look after waiting does not.
         tells: bool,
     },
@@ -39,7 +37,7 @@ impl Fetcher {
     pub fn without_news(self) -> Self {
         match self {
             Self::Consumer => self,
-            Self::Replica { id, epoch, eligible, .. } => Self::Replica { id, epoch, eligible, tells: false },
+            Self::Replica { id, epoch, .. } => Self::Replica { id, epoch, tells: false },
         }
     }
 }
@@ -116,6 +114,11 @@ impl Partition {
             fetched.diverging = diverging_epoch(params.last_fetched_epoch, params.offset, own);
             if fetched.diverging.is_some() {
                 // What the asker has beyond it counts for nothing (KAFKA-13141).
+                if !self.context.switches.ignore_fetch_offset_when_diverging
+                    && let Fetcher::Replica { id, epoch, tells: true } = params.fetcher
+                {
+                    self.note_follower(state, id, epoch, params.offset.min(end));
+                }
                 return fetched;
             }
         }
@@ -134,20 +137,13 @@ impl Partition {
                 return Fetched { leader, ..Fetched::error(code) };
             }
         }
-        if let Fetcher::Replica { id, epoch, eligible, tells: true } = params.fetcher {
-            self.note_follower(state, id, epoch, eligible, params.offset);
+        if let Fetcher::Replica { id, epoch, tells: true } = params.fetcher {
+            self.note_follower(state, id, epoch, params.offset);
         }
         fetched
     }
 
-    fn note_follower(
-        self: &Arc<Self>,
-        state: &mut State,
-        id: NodeId,
-        epoch: BrokerEpoch,
-        eligible: bool,
-        offset: Offset,
-    ) {
+    fn note_follower(self: &Arc<Self>, state: &mut State, id: NodeId, epoch: BrokerEpoch, offset: Offset) {
         let end_offset = state.log.end_offset();
         let Standing::Leader(leader) = &mut state.role else { unreachable!("only a leader serves fetches") };
         self.context.tracer.detail(|| Event::FollowerFetched {
@@ -157,7 +153,7 @@ impl Partition {
             fetch_offset: offset,
             end_offset,
         });
-        let proposal = leader.fetched(id, offset, epoch, eligible, clock::now());
+        let proposal = leader.fetched(id, offset, epoch, clock::now());
         if leader.high_watermark() > state.high_watermark {
             self.after_change(state);
         }
@@ -222,6 +218,9 @@ impl Partition {
     ) -> Result<(LeaderEpoch, Offset), ErrorCode> {
         let state = self.state.lock().await;
         state.check_leadership(current_leader_epoch)?;
+        if self.context.switches.truncate == Truncate::OneRound && epoch > state.log.latest_epoch() {
+            return Ok((LeaderEpoch::UNKNOWN, Offset::UNKNOWN));
+        }
         Ok(state.log.end_offset_for_epoch(epoch))
     }
 }

@@ -85,7 +85,10 @@ impl Broker {
             15.. => (request.replica_state.replica_id.0, request.replica_state.replica_epoch),
             _ => (request.replica_id.0, -1),
         };
-        let fetcher = self.fetcher(NodeId(replica), BrokerEpoch(replica_epoch));
+        let fetcher = match replica {
+            ..0 => Fetcher::Consumer,
+            _ => Fetcher::Replica { id: NodeId(replica), epoch: BrokerEpoch(replica_epoch), tells: true },
+        };
         let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
         let limit = if matches!(fetcher, Fetcher::Consumer) { self.config.fetch_max_bytes } else { usize::MAX };
         Ok(Fetch {
@@ -97,18 +100,6 @@ impl Broker {
             min_bytes: request.min_bytes.max(0) as usize,
             deadline: clock::now() + wait,
         })
-    }
-
-    /// A consumer, or a broker with what the metadata says of it.
-    fn fetcher(&self, id: NodeId, epoch: BrokerEpoch) -> Fetcher {
-        if id < NodeId(0) {
-            return Fetcher::Consumer;
-        }
-        let image = self.cache.image();
-        let eligible = image
-            .broker(id)
-            .is_some_and(|known| known.is_active() && (epoch == BrokerEpoch(-1) || known.epoch == epoch));
-        Fetcher::Replica { id, epoch, eligible, tells: true }
     }
 
     async fn serve(&self, mut fetch: Fetch) -> ResponseKind {

@@ -18,7 +18,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{AUDIT_NODE, Claim, Ending, Finding, Lost, Plan, Status, Witness, invariants::Ledger, judge::Fate};
+use super::{
+    AUDIT_NODE, Claim, Ending, Expectation, Expected, Finding, Lost, Plan, Status, Witness, invariants::Ledger,
+    judge::Fate,
+};
 use crate::{
     base::{Offset, TopicPartition},
     trace::{Event, EventId, journal::Entry},
@@ -240,6 +243,12 @@ impl Case<'_> {
     fn excuses(&self, partition: &TopicPartition, offset: Offset) -> bool {
         let reported = |lost: &Lost| lost.partition == *partition && lost.offset <= offset;
         self.ledger.permits_loss(partition, offset) || self.lost.iter().any(reported)
+    }
+
+    /// Whether the scenario is written to show that `claim` breaks: then what its settings permit counts too.
+    fn teaches_violation_of(&self, claim: Claim) -> bool {
+        let taught = |expected: &&Expectation| expected.claim == claim && expected.value == Expected::Violated;
+        self.plan.expectations.iter().any(|expected| taught(&expected))
     }
 
     /// Whether some producer sent a batch again.

@@ -100,8 +100,11 @@ impl Controller {
             return Err(ErrorCode::InvalidRequest);
         }
         let eligible = |(id, epoch): &(NodeId, BrokerEpoch)| {
-            let known = self.image.broker(*id);
-            known.is_some_and(|known| known.is_active() && (*epoch == BrokerEpoch(-1) || known.epoch == *epoch))
+            let switches = &self.settings.switches;
+            let any_epoch = *epoch == BrokerEpoch(-1) || !switches.isr_checks_broker_epoch;
+            self.image.broker(*id).is_some_and(|known| {
+                (known.is_active() || !switches.isr_excludes_fenced) && (any_epoch || known.epoch == *epoch)
+            })
         };
         if !members.iter().all(eligible) {
             return Err(ErrorCode::IneligibleReplica);

@@ -213,7 +213,10 @@ fn every_claim_cause_mark_switch_and_era_is_documented() {
     let (bugs, behaviours): (Vec<_>, Vec<_>) = switches::TABLE.iter().partition(|switch| switch.is_planted_bug());
     let row = |switch: &&switches::Switch| {
         let values = switch.values.iter().map(code).collect::<Vec<_>>().join(", ");
-        let fixed = switch.fixed_in.map(|release| release.to_string());
+        let fixed = (!switch.is_planted_bug()).then(|| {
+            let since = switch.since[1..].iter().map(ToString::to_string);
+            since.collect::<Vec<_>>().join(", ")
+        });
         [Some(code(switch.name)), Some(values), fixed, Some(switch.meaning.to_owned())].into_iter().flatten().collect()
     };
     check_rows("Switches", &behaviours.iter().map(row).collect::<Vec<_>>());
