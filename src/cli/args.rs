@@ -17,7 +17,7 @@ const VERSION: &str = if cfg!(madsim) {
 const BUILDS: &str = "\
 Two builds share these commands. `run`, `replay` and `sweep` simulate a cluster: start them with `cargo sim COMMAND`.
 `serve`, `storage`, `topics`, `produce` and `consume` work with a real one: start them with `cargo run --release -- COMMAND`.
-`list`, `check`, `explain` and `completions` are in both.
+`list`, `check`, `explain`, `report` and `completions` are in both.
 
 Exit codes: 0 all as expected, 1 a claim broke or a command failed, 2 unknown or nothing proved, 3 the harness is at fault,
 64 wrong usage or a faulty file, 74 a result cannot be written. docs/commands.md tells more.";
@@ -46,6 +46,8 @@ pub enum Command {
     Explain(ExplainOptions),
     /// What settings promise under faults, and what became of acknowledged records by seed
     Claims(ClaimsOptions),
+    /// Write the report of a recorded run again, from its journal
+    Report(ReportOptions),
     /// A real broker for Kafka clients
     Serve(ServeOptions),
     /// Format a log directory
@@ -71,6 +73,7 @@ impl Command {
             Self::Check(_) => "check",
             Self::Explain(_) => "explain",
             Self::Claims(_) => "claims",
+            Self::Report(_) => "report",
             Self::Serve(_) => "serve",
             Self::Storage(_) => "storage",
             Self::Topics(_) => "topics",
@@ -223,6 +226,24 @@ pub struct ClaimsOptions {
     /// How results are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+#[derive(Debug, Options)]
+pub struct ReportOptions {
+    /// Folder of a run, as reports/01-acks-one-leader-crash/seed-7, or its run.json
+    pub run: PathBuf,
+    /// The page, report.html; without any of these, all of them
+    #[arg(long)]
+    pub html: bool,
+    /// The text, story.txt
+    #[arg(long)]
+    pub text: bool,
+    /// The manifest, run.json
+    #[arg(long)]
+    pub json: bool,
+    /// The timeline, trace.perfetto.json
+    #[arg(long)]
+    pub perfetto: bool,
 }
 
 #[derive(Debug, Options)]

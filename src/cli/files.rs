@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::exit::Failure;
-use crate::scenario::{self, Problem, Resolved, Scenario, Spot, source::unknown};
+use crate::{
+    report,
+    scenario::{self, Problem, Resolved, Scenario, Spot, source::unknown},
+};
 
 /// Largest scenario file, in bytes: far more than anybody writes, and little enough to read at once.
 const BYTES_MAX: usize = 1 << 20;
@@ -108,4 +111,22 @@ pub fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         true => Err(Failure::usage(format!("{given}: there is no scenario file (*.toml) in this folder"))),
         false => Ok(paths),
     }
+}
+
+/// Writes the files of a report into `folder` and returns their paths. A file that cannot be written does not keep the
+/// others from it.
+///
+/// # Errors
+/// The folder cannot be made, or a file not written: the first that failed.
+pub fn write(folder: &Path, files: &[report::File]) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |path: &Path, error: std::io::Error| Failure::cannot_write(format!("{}: {error}", path.display()));
+    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    let written: Vec<Result<PathBuf, Failure>> = files
+        .iter()
+        .map(|file| {
+            let path = folder.join(file.name);
+            fs::write(&path, &file.bytes).map_err(|error| failed(&path, error)).map(|()| path)
+        })
+        .collect();
+    written.into_iter().collect()
 }

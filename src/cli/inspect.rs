@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::{
-    args::{CheckOptions, ExplainOptions, Format, ListOptions},
+    args::{CheckOptions, ExplainOptions, Format, ListOptions, ReportOptions},
     exit::{self, Failure, Outcome},
     files::{self, ScenarioFile},
     output::{print, print_line},
 };
 use crate::{
     check::{Expectation, Expected},
-    report::{self, JOURNAL_FILE, MANIFEST_FILE},
+    report::{self, JOURNAL_FILE, MANIFEST_FILE, PAGE_FILE, PERFETTO_FILE, Recorded, STORY_FILE},
     scenario,
 };
 
@@ -131,13 +131,42 @@ fn checked(path: &Path) -> Result<String, Failure> {
 
 /// Tells the life of each lost record of a recorded run, or of the one record asked for.
 pub fn explain(options: &ExplainOptions) -> Outcome {
-    let folder = folder_of_run(&options.run);
-    let in_folder = |error: report::ExplainError| Failure::usage(format!("{}: {error}", folder.display()));
+    let (folder, run) = read_run(&options.run)?;
+    let told = report::explain(&run, options.record.as_deref());
+    print(&told.map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?)?;
+    Ok(exit::OK)
+}
+
+/// Writes the files of a recorded run again: those asked for, or all.
+pub fn report(options: &ReportOptions) -> Outcome {
+    let (folder, run) = read_run(&options.run)?;
+    let asked = [
+        (options.html, PAGE_FILE),
+        (options.text, STORY_FILE),
+        (options.json, MANIFEST_FILE),
+        (options.perfetto, PERFETTO_FILE),
+    ];
+    let all = asked.iter().all(|(asked, _)| !asked);
+    let mut files = report::files(&run);
+    files.retain(|file| match all {
+        // The journal is what everything else was just drawn from.
+        true => file.name != JOURNAL_FILE,
+        false => asked.contains(&(true, file.name)),
+    });
+    for path in files::write(&folder, &files)? {
+        print_line(&path.display().to_string())?;
+    }
+    Ok(exit::OK)
+}
+
+/// The folder of a run, and the run as its files tell it.
+fn read_run(given: &Path) -> Result<(PathBuf, Recorded), Failure> {
+    let folder = folder_of_run(given);
     let manifest = read_part(&folder, MANIFEST_FILE, "a folder as `run` writes it, reports/SCENARIO/seed-N")?;
     let journal = read_part(&folder, JOURNAL_FILE, "a run whose journal was kept (without --no-journal)")?;
-    let run = report::load(&manifest, &journal).map_err(in_folder)?;
-    print(&report::explain(&run, options.record.as_deref()).map_err(in_folder)?)?;
-    Ok(exit::OK)
+    let run = report::load(&manifest, &journal);
+    let run = run.map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
+    Ok((folder, run))
 }
 
 /// The folder itself, or that of the manifest or the journal that was named instead.

@@ -66,6 +66,7 @@ fn run(command: Command) -> Outcome {
         Command::List(options) => inspect::list(&options),
         Command::Check(options) => inspect::check(&options),
         Command::Explain(options) => inspect::explain(&options),
+        Command::Report(options) => inspect::report(&options),
         Command::Completions(options) => {
             let mut script = Vec::new();
             clap_complete::generate(options.shell, &mut Args::command(), "highwater", &mut script);

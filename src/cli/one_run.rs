@@ -3,7 +3,6 @@
 //! The child prints one line of JSON ([`Told`]) and nothing else on standard output.
 
 use std::{
-    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     args::RunOptions,
     exit::{self, Failure, Outcome as ExitOutcome},
-    files::ScenarioFile,
+    files::{self, ScenarioFile},
     output::print_line,
 };
 use crate::{
@@ -122,7 +121,7 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
     let faults = finished.faults;
     let recorded = record(&file, &resolved, seed, finished);
     if !options.no_report {
-        write(&options.out, &recorded, keep)?;
+        write(&options.out, &recorded)?;
     }
     let told = Told {
         outcome: outcome(&recorded.manifest, faults),
@@ -172,19 +171,10 @@ pub fn folder(out: &Path, scenario: &str, seed: u64, variant: Option<&str>) -> P
     out.join(scenario).join(format!("seed-{seed}{}", variant.unwrap_or_default()))
 }
 
-fn write(out: &Path, recorded: &Recorded, journal: bool) -> Result<(), Failure> {
+fn write(out: &Path, recorded: &Recorded) -> Result<(), Failure> {
     let manifest = &recorded.manifest;
     let folder = folder(out, &manifest.scenario, manifest.seed, manifest.variant.as_deref());
-    let failed = |path: &Path, error: std::io::Error| Failure::cannot_write(format!("{}: {error}", path.display()));
-    fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
-    for file in report::files(recorded) {
-        if !journal && file.name == report::JOURNAL_FILE {
-            continue;
-        }
-        let path = folder.join(file.name);
-        fs::write(&path, &file.bytes).map_err(|error| failed(&path, error))?;
-    }
-    Ok(())
+    files::write(&folder, &report::files(recorded)).map(|_| ())
 }
 
 fn outcome(manifest: &Manifest, faults: u64) -> Outcome {

@@ -12,7 +12,7 @@ use super::{
     one_run::{self, Order, Told},
     output::{print, print_line},
 };
-use crate::report::{self, MANIFEST_FILE, Manifest, STORY_FILE};
+use crate::report::{self, MANIFEST_FILE, Manifest, PAGE_FILE, STORY_FILE};
 
 /// Runs scenarios, each once, and tells what became of every acknowledged record.
 pub fn run(options: &RunOptions) -> Outcome {
@@ -41,7 +41,8 @@ pub fn run(options: &RunOptions) -> Outcome {
         show(&told, options.format)?;
         if options.format == Format::Text && !options.no_report {
             let folder = one_run::folder(&options.out, &file.name, seed, variant);
-            print_line(&format!("  report: {}", folder.join(STORY_FILE).display()))?;
+            let file = if options.no_journal { STORY_FILE } else { PAGE_FILE };
+            print_line(&format!("  report: {}", folder.join(file).display()))?;
         }
         worst = worse(worst, told.outcome.exit);
     }

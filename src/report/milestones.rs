@@ -11,8 +11,8 @@ use crate::{
 /// Most lines shown; the rest is counted.
 const LINES_MAX: usize = 200;
 
-/// One line for each milestone, in order.
-pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
+/// The milestones with what each says, in order.
+pub(super) fn told(entries: &[Entry]) -> Vec<(&Entry, String)> {
     // Why a leader asked for another ISR: the controller only knows that it did.
     let mut wanted: BTreeMap<&TopicPartition, &str> = BTreeMap::new();
     let milestones = entries.iter().filter_map(|entry| {
@@ -21,12 +21,16 @@ pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
         }
         Some((entry, words(&entry.event, &wanted)?))
     });
-    let mut lines: Vec<String> =
-        milestones.map(|(entry, words)| format!("{:>9}  {:<9} {words}", entry.time, entry.node)).collect();
-    let all = lines.len();
-    if all > LINES_MAX {
-        lines.truncate(LINES_MAX);
-        lines.push(format!("showing {LINES_MAX} of {all}; the rest is in events.jsonl"));
+    milestones.collect()
+}
+
+/// One line for each milestone, in order.
+pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
+    let told = told(entries);
+    let line = |(entry, words): &(&Entry, String)| format!("{:>9}  {:<9} {words}", entry.time, entry.node);
+    let mut lines: Vec<String> = told.iter().take(LINES_MAX).map(line).collect();
+    if told.len() > LINES_MAX {
+        lines.push(format!("showing {LINES_MAX} of {}; the rest is in events.jsonl", told.len()));
     }
     lines
 }

@@ -7,6 +7,8 @@
 mod explain;
 mod manifest;
 mod milestones;
+mod page;
+mod perfetto;
 mod story_text;
 mod terminal;
 
@@ -42,13 +44,24 @@ pub const JOURNAL_FILE: &str = "events.jsonl";
 /// Name of the text for people in a run's folder.
 pub const STORY_FILE: &str = "story.txt";
 
-/// The files of a run's folder, in the order to write them.
+/// Name of the page in a run's folder.
+pub const PAGE_FILE: &str = "report.html";
+/// Name of the timeline for the Perfetto viewer in a run's folder.
+pub const PERFETTO_FILE: &str = "trace.perfetto.json";
+
+/// The files of a run's folder, in the order to write them. A run whose journal was not kept has no journal, and
+/// nothing that is drawn from it.
 pub fn files(run: &Recorded) -> Vec<File> {
-    vec![
+    let mut files = vec![
         File { name: STORY_FILE, bytes: story_text::story(run).into_bytes() },
         File { name: MANIFEST_FILE, bytes: manifest::to_json(&run.manifest).into_bytes() },
-        File { name: JOURNAL_FILE, bytes: journal_lines(&run.entries) },
-    ]
+    ];
+    if !run.entries.is_empty() {
+        files.push(File { name: JOURNAL_FILE, bytes: journal_lines(&run.entries) });
+        files.push(File { name: PAGE_FILE, bytes: page::render(run).into_bytes() });
+        files.push(File { name: PERFETTO_FILE, bytes: perfetto::render(run).into_bytes() });
+    }
+    files
 }
 
 /// The journal as one JSON object a line.

@@ -94,18 +94,19 @@ fn witnesses(finding: &Finding) -> String {
 
 /// The lives, told once for all records that share one.
 fn lives(lost: &[Lost]) -> String {
-    let mut text = String::new();
-    let mut told: Vec<&Lost> = Vec::new();
+    fates(lost).iter().map(|sharers| format!("\n{}", life(sharers[0], sharers))).collect()
+}
+
+/// The lost records, those together that share a fate, each lot in order.
+pub(super) fn fates(lost: &[Lost]) -> Vec<Vec<&Lost>> {
+    let mut fates: Vec<Vec<&Lost>> = Vec::new();
     for record in lost {
-        if told.iter().any(|other| same_fate(other, record)) {
-            continue;
+        match fates.iter_mut().find(|fate| same_fate(fate[0], record)) {
+            Some(fate) => fate.push(record),
+            None => fates.push(vec![record]),
         }
-        let sharers: Vec<&Lost> = lost.iter().filter(|other| same_fate(other, record)).collect();
-        text.push('\n');
-        text.push_str(&life(record, &sharers));
-        told.push(record);
     }
-    text
+    fates
 }
 
 /// Whether two records were lost by the same event and went with the same event.
@@ -159,7 +160,7 @@ fn life_line(number: usize, line: &Line, width: usize) -> String {
 }
 
 /// Number of the first line after which every line of the record is a line of each sharer too.
-fn shared_from(lost: &Lost, sharers: &[&Lost]) -> usize {
+pub(super) fn shared_from(lost: &Lost, sharers: &[&Lost]) -> usize {
     let shared =
         |line: &Line| sharers.iter().all(|other| other.life.lines.iter().any(|theirs| theirs.event == line.event));
     let own = lost.life.lines.iter().rposition(|line| !shared(line));

@@ -55,7 +55,7 @@ const UNCLEAN: &str = "
     5002 audit end orders-0 1
 ";
 
-fn recorded() -> Recorded {
+pub(super) fn recorded() -> Recorded {
     let mut plan =
         expecting(Claim::AckedRecordsSurvive, Expected::Violated, Some((2, Cause::LeaderElectedWithoutThem)));
     plan.topics = [("orders".into(), [("min.insync.replicas".into(), "1".into())].into())].into();

@@ -1,0 +1,45 @@
+//! What the scenario file declares beside the run: its note, its catalogue ids, its variants.
+//!
+//! Read from the text in the manifest, so that the page of an old run needs nothing else.
+
+use serde::Deserialize;
+
+/// The parts of a scenario that the page shows.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Declared {
+    /// What to look at.
+    pub note: Option<String>,
+    /// Ids of the catalogue.
+    pub catalogue: Vec<String>,
+    /// The variants.
+    pub variant: Vec<Variant>,
+}
+
+/// A variant as declared.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Variant {
+    /// Its name.
+    pub name: String,
+    /// Why it is there.
+    pub note: Option<String>,
+    /// The keys that it sets.
+    pub set: toml::Table,
+    /// The steps that it changes.
+    pub steps: toml::Table,
+    /// What it expects, by claim.
+    pub expect: toml::Table,
+}
+
+impl Declared {
+    /// Reads `scenario`; nothing where it is no scenario of this version.
+    pub(super) fn read(scenario: &str) -> Self {
+        toml::from_str(scenario).unwrap_or_default()
+    }
+}
+
+/// A value without the quotes of a string.
+pub(super) fn plain(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

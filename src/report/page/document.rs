@@ -1,0 +1,436 @@
+//! The words of the page: everything that can be read without a script.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    declared::{Declared, Variant, plain},
+    markup::escape,
+};
+use crate::{
+    base::Offset,
+    check::{
+        Claim, Finding, Lost, Status,
+        story::{Line, Moment},
+    },
+    report::{
+        JOURNAL_FILE, MANIFEST_FILE, Manifest, PERFETTO_FILE, Recorded, STORY_FILE, replay_command, shell_word,
+        story_text, terminal,
+    },
+    trace::{Event, EventId},
+};
+
+/// Most lives told in full; records that share a fate share a life.
+const LIVES_MAX: usize = 12;
+
+/// Renders the parts of the page that are words.
+pub(super) struct Document<'a> {
+    run: &'a Recorded,
+    manifest: &'a Manifest,
+    declared: Declared,
+}
+
+impl<'a> Document<'a> {
+    /// The words of `run`.
+    pub(super) fn new(run: &'a Recorded) -> Self {
+        let manifest = &run.manifest;
+        Self { run, manifest, declared: Declared::read(&manifest.scenario_text) }
+    }
+
+    /// The part that the template calls `name`.
+    pub(super) fn part(&self, name: &str) -> String {
+        match name {
+            "name" => escape(&terminal::run_name(self.manifest)),
+            "where" => self.whereabouts(),
+            "verdict" => self.verdict(),
+            "replay" => escape(&replay_command(self.manifest)),
+            "claims" => self.claims(),
+            "lives" => self.lives(),
+            "variants" => self.variants(),
+            "lesson" => self.lesson(),
+            "settings" => self.settings(),
+            "files" => self.files(),
+            other => panic!("the template has a hole `{other}` that nothing fills"),
+        }
+    }
+
+    fn whereabouts(&self) -> String {
+        let Manifest { scenario, seed, events, simulated_ns, highwater, trace_hash, variant, .. } = self.manifest;
+        let variant = variant.as_ref().map(|variant| format!("<span>variant <b>{}</b></span>", escape(variant)));
+        let switches = self
+            .manifest
+            .plan
+            .switches
+            .iter()
+            .map(|(name, value)| format!("<span>switch <code>{} = {}</code></span>", escape(name), escape(value)));
+        format!(
+            "<b>{}</b><span>seed {seed}</span>{}{}<span>{events} events, {simulated_ns} simulated</span>\
+             <span>trace <code title=\"{trace_hash}\">{}</code></span><span>Highwater {}</span>",
+            escape(scenario),
+            variant.unwrap_or_default(),
+            switches.collect::<String>(),
+            escape(trace_hash.get(..12).unwrap_or(trace_hash)),
+            escape(highwater),
+        )
+    }
+
+    /// The verdict: its first half as the headline, the rest below it.
+    fn verdict(&self) -> String {
+        let verdict = &self.manifest.verdict;
+        let (head, rest) = verdict.sentence.split_once(": ").unwrap_or((verdict.sentence.trim_end_matches('.'), ""));
+        let mut letters = rest.chars();
+        let rest: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+        let class = match (verdict.exit, verdict.lost.is_empty()) {
+            (0, true) => "held",
+            (2, _) => "unknown",
+            _ => "lost",
+        };
+        let complaints = verdict
+            .complaints
+            .iter()
+            .map(|complaint| format!("<li><b>not as expected:</b> {}</li>", escape(complaint)));
+        let complaints: String = complaints.collect();
+        let complaints =
+            if complaints.is_empty() { complaints } else { format!("<ul class=\"complaints\">{complaints}</ul>") };
+        format!(
+            "<h1 id=\"verdict\" tabindex=\"-1\" class=\"{class}\">{}.</h1><p class=\"sub\">{}</p>{complaints}<p class=\"sub title\">{}</p>",
+            escape(head),
+            escape(&rest),
+            escape(&self.manifest.title),
+        )
+    }
+
+    /// Claims that say something of this run as a table; those that merely held behind a fold.
+    fn claims(&self) -> String {
+        let findings = &self.manifest.verdict.findings;
+        let speaks = |finding: &&Finding| {
+            finding.expected.is_some() || finding.status != Status::Held && finding.status != Status::NotExercised
+        };
+        let (first, rest): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(speaks);
+        let table = |findings: &[&Finding], caption: &str| {
+            let rows: String = findings.iter().map(|finding| self.claim(finding)).collect();
+            format!(
+                "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\"><table class=\"claims\"><thead><tr><th scope=\"col\">claim</th><th scope=\"col\">rests on</th><th scope=\"col\">verdict</th>\
+                 <th scope=\"col\">checked</th><th scope=\"col\">witnesses</th></tr></thead><tbody>{rows}</tbody></table></div>"
+            )
+        };
+        let (shown, all) = (first.len(), findings.len());
+        let fold = if rest.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "<details><summary>showing {shown} of {all} claims; the others held or were not exercised</summary>{}</details>",
+                table(&rest, "The other claims")
+            )
+        };
+        format!("{}{fold}", table(&first, "Claims"))
+    }
+
+    fn claim(&self, finding: &Finding) -> String {
+        let Finding { claim, status, checks, violations, witnesses, note, .. } = finding;
+        let class = match status {
+            Status::Held => "held",
+            Status::Violated | Status::ViolatedAsExpected => "lost",
+            Status::NotExercised => "none",
+            Status::Unknown => "unknown",
+        };
+        let checked = match violations {
+            0 => checks.to_string(),
+            violations => format!("{violations} of {checks}"),
+        };
+        let mut evidence: Vec<String> = witnesses
+            .iter()
+            .map(|witness| match witness.events.last() {
+                Some(event) => link(*event, &witness.text),
+                None => escape(&witness.text),
+            })
+            .collect();
+        let shown = witnesses.len() as u64;
+        if shown < *violations {
+            evidence.push(format!("showing {shown} of {violations}"));
+        }
+        evidence.extend(note.iter().map(|note| format!("<span class=\"soft\">{}</span>", escape(note))));
+        format!(
+            "<tr><td><b>{claim}</b><span class=\"soft meaning\">{}</span></td><td>{}</td><td class=\"v {class}\">{}</td>\
+             <td class=\"num\">{checked}</td><td>{}</td></tr>",
+            escape(claim.meaning()),
+            self.rests_on(*claim),
+            status.to_string().to_lowercase(),
+            evidence.join("<br>"),
+        )
+    }
+
+    /// The settings that a claim's truth depends on, as this run has them.
+    fn rests_on(&self, claim: Claim) -> String {
+        let plan = &self.manifest.plan;
+        let of_topics = |name: &str| {
+            let values =
+                plan.topics.iter().filter_map(|(topic, settings)| Some(format!("{topic}: {}", settings.get(name)?)));
+            let values: Vec<String> = values.collect();
+            let values: Vec<&str> = match values.as_slice() {
+                [only] => vec![only.split_once(": ").map_or(only.as_str(), |(_, value)| value)],
+                many => many.iter().map(String::as_str).collect(),
+            };
+            format!("{name}={}", values.join(", "))
+        };
+        let of_producers = |text: fn(&Arc<str>, &str) -> String, value: BTreeMap<&Arc<str>, String>| {
+            value.iter().map(|(name, value)| text(name, value)).collect::<Vec<_>>()
+        };
+        let settings = match claim {
+            Claim::AckedRecordsSurvive => {
+                let mut settings = of_producers(|name, acks| format!("{name} acks={acks}"), self.acks());
+                settings.push(of_topics("min.insync.replicas"));
+                settings.push(of_topics("unclean.leader.election.enable"));
+                settings
+            }
+            Claim::NoDuplicates | Claim::OrderKept => {
+                let idempotent = plan.producers.iter().map(|(name, producer)| (name, producer.idempotent.to_string()));
+                of_producers(|name, value| format!("{name} enable.idempotence={value}"), idempotent.collect())
+            }
+            Claim::AcksAllMeansCommitted => vec![of_topics("min.insync.replicas")],
+            Claim::CommittedPrefixKept => {
+                vec![of_topics("unclean.leader.election.enable"), of_topics("flush.messages")]
+            }
+            Claim::NoPhantomReads
+            | Claim::OffsetsAgree
+            | Claim::ConsumersReachTheEnd
+            | Claim::ClusterRecovers
+            | Claim::LogsAgreeBelowHw
+            | Claim::HwWithinIsr
+            | Claim::HwMonotonic
+            | Claim::OneLeaderPerEpoch
+            | Claim::IsrWithinReplicas => Vec::new(),
+        };
+        settings.iter().map(|setting| format!("<code>{}</code>", escape(setting))).collect::<Vec<_>>().join("<br>")
+    }
+
+    /// With which acks each producer sent.
+    fn acks(&self) -> BTreeMap<&Arc<str>, String> {
+        let mut acks = BTreeMap::new();
+        for entry in &self.run.entries {
+            if let Event::RecordSent { acks: asked, .. } = &entry.event {
+                acks.entry(&entry.node)
+                    .or_insert_with(|| if *asked == -1 { "all".to_owned() } else { asked.to_string() });
+            }
+        }
+        acks
+    }
+
+    /// The life of each lost record, told once for all that share it.
+    fn lives(&self) -> String {
+        let fates = story_text::fates(&self.manifest.verdict.lost);
+        if fates.is_empty() {
+            return "<p class=\"soft\">No acknowledged record was lost.</p>".into();
+        }
+        let mut text: String = fates.iter().take(LIVES_MAX).map(|sharers| life(sharers)).collect();
+        if fates.len() > LIVES_MAX {
+            text.push_str(&format!(
+                "<p class=\"soft\">showing {LIVES_MAX} of {}; the rest is in {STORY_FILE}</p>",
+                fates.len()
+            ));
+        }
+        text
+    }
+
+    /// The run's own settings and each declared variant, with what it changes and how to run it.
+    fn variants(&self) -> String {
+        if self.declared.variant.is_empty() {
+            return "<p class=\"soft\">The scenario declares no variant.</p>".into();
+        }
+        let base = Variant { name: "as written".into(), ..Variant::default() };
+        let rows: String = std::iter::once(&base)
+            .chain(&self.declared.variant)
+            .enumerate()
+            .map(|(number, variant)| self.variant(number, variant))
+            .collect();
+        format!("<ol class=\"variants\">{rows}</ol>")
+    }
+
+    fn variant(&self, number: usize, variant: &Variant) -> String {
+        let manifest = self.manifest;
+        let as_written = number == 0;
+        let current = manifest.variant.as_ref().map_or(as_written, |name| !as_written && *name == variant.name);
+        let mut changes: Vec<String> = variant
+            .set
+            .iter()
+            .map(|(key, to)| {
+                let known = manifest.changes.iter().find(|change| current && change.key == *key);
+                let from =
+                    known.map(|change| format!("{} &rarr; ", escape(change.from.as_deref().unwrap_or("default"))));
+                format!(
+                    "<code>{}: {}<span class=\"chg\">{}</span></code>",
+                    escape(key),
+                    from.unwrap_or_default(),
+                    escape(&plain(to))
+                )
+            })
+            .collect();
+        changes.extend(
+            variant.steps.keys().map(|step| format!("<span class=\"soft\">another step {}</span>", escape(step))),
+        );
+        let expected = match as_written {
+            true => manifest
+                .plan
+                .expectations
+                .iter()
+                .filter(|_| current)
+                .map(|expectation| {
+                    format!("{} {}", expectation.claim, format!("{:?}", expectation.value).to_lowercase())
+                })
+                .collect::<Vec<_>>(),
+            false => variant
+                .expect
+                .iter()
+                .map(|(claim, value)| {
+                    let value = value.get("value").unwrap_or(value);
+                    format!("{} {}", escape(claim), escape(&plain(value)))
+                })
+                .collect(),
+        };
+        let name = if as_written { String::new() } else { format!(" --variant {}", shell_word(&variant.name)) };
+        let command = format!("cargo sim run {} --seed {}{name}", shell_word(&manifest.path), manifest.seed);
+        let row = if current { " class=\"current\"" } else { "" };
+        let shown = if current { " <span class=\"here\">this run</span>" } else { "" };
+        let note = variant.note.as_ref().map(|note| format!("<p class=\"soft\">{}</p>", escape(note)));
+        let key = if as_written { String::new() } else { format!("<kbd>{number}</kbd> ") };
+        let changes = if changes.is_empty() { String::new() } else { format!("<p>{}</p>", changes.join(", ")) };
+        format!(
+            "<li{row} id=\"variant-{number}\" tabindex=\"-1\"><span class=\"expects\">{}</span>{key}<b>{}</b>{shown}{}{changes}\
+             <span class=\"command\" tabindex=\"0\"><code>{}</code></span></li>",
+            expected.join("<br>"),
+            escape(&variant.name),
+            note.unwrap_or_default(),
+            escape(&command),
+        )
+    }
+
+    fn lesson(&self) -> String {
+        let teaches =
+            self.manifest.teaches.as_ref().map(|teaches| format!("<p class=\"teaches\">{}</p>", escape(teaches)));
+        let note = self.declared.note.as_ref().map(|note| format!("<p>{}</p>", escape(note)));
+        let steps = self.run.entries.iter().filter_map(|entry| match &entry.event {
+            Event::StepFired { step, action, note } => {
+                let note = note.as_ref().map(|note| format!("<span class=\"note\">{}</span>", escape(note)));
+                let action =
+                    if action == "nothing" { "look".to_owned() } else { format!("<code>{}</code>", escape(action)) };
+                let told = format!("<b>{step}</b> {action} at {}", entry.time);
+                Some(format!(
+                    "<li data-event=\"{}\"><a href=\"#e={0}\">{told}</a>{}</li>",
+                    entry.id.0,
+                    note.unwrap_or_default()
+                ))
+            }
+            _ => None,
+        });
+        let catalogue = match self.declared.catalogue.as_slice() {
+            [] => String::new(),
+            ids => format!("<p class=\"soft\">Catalogue: {}</p>", escape(&ids.join(", "))),
+        };
+        format!(
+            "{}{}<ol class=\"steps\">{}</ol>{catalogue}",
+            teaches.unwrap_or_default(),
+            note.unwrap_or_default(),
+            steps.collect::<String>(),
+        )
+    }
+
+    fn settings(&self) -> String {
+        let manifest = self.manifest;
+        let mut settings = BTreeMap::new();
+        flatten("", &manifest.config, &mut settings);
+        for (topic, values) in &manifest.plan.topics {
+            settings.extend(values.iter().map(|(name, value)| (format!("topics.{topic}.{name}"), value.to_string())));
+        }
+        for (name, producer) in &manifest.plan.producers {
+            let in_flight = format!("clients.{name}.max.in.flight.requests.per.connection");
+            settings.insert(in_flight, producer.max_in_flight.to_string());
+            settings.insert(format!("clients.{name}.enable.idempotence"), producer.idempotent.to_string());
+        }
+        let mut rows: Vec<(String, String, bool)> =
+            settings.into_iter().map(|(key, value)| (key, value, false)).collect();
+        rows.extend(manifest.changes.iter().map(|change| {
+            let was = change.from.as_deref().unwrap_or("default");
+            (change.key.clone(), format!("{} (was {was})", change.to), true)
+        }));
+        let row = |(key, value, changed): &(String, String, bool)| {
+            let class = if *changed { " class=\"current\"" } else { "" };
+            format!("<tr{class}><td><code>{}</code></td><td><code>{}</code></td></tr>", escape(key), escape(value))
+        };
+        let rows: String = rows.iter().map(row).collect();
+        let marks: Vec<&str> = manifest.ending.marks.iter().map(|mark| &**mark).collect();
+        format!(
+            "<table class=\"settings\"><thead><tr><th scope=\"col\">setting</th><th scope=\"col\">value</th></tr></thead><tbody>{rows}</tbody></table>\
+             <p class=\"soft\">Marks reached: {}</p><details><summary>The scenario file</summary><pre tabindex=\"0\">{}</pre></details>",
+            escape(&marks.join(", ")),
+            escape(&manifest.scenario_text),
+        )
+    }
+
+    fn files(&self) -> String {
+        let files = [
+            (STORY_FILE, "verdict, claims and lives as text"),
+            (MANIFEST_FILE, "what was run, and what came of it"),
+            (JOURNAL_FILE, "every event, one a line"),
+            (PERFETTO_FILE, "timeline for the Perfetto viewer"),
+        ];
+        files.iter().map(|(name, what)| format!("<li><a href=\"{name}\">{name}</a> {what}</li>")).collect()
+    }
+}
+
+/// A link that moves the page to an event.
+fn link(event: EventId, text: &str) -> String {
+    format!("<a href=\"#e={}\">{}</a>", event.0, escape(text))
+}
+
+fn life(sharers: &[&Lost]) -> String {
+    let lost = sharers[0];
+    let rest: Vec<Offset> = sharers[1..].iter().map(|other| other.offset).collect();
+    let shared = match rest.is_empty() {
+        true => String::new(),
+        false => {
+            let from = story_text::shared_from(lost, sharers);
+            format!(" <span class=\"soft\">(@ {} share it from line {from} on)</span>", terminal::offsets(&rest))
+        }
+    };
+    let lines: String = lost.life.lines.iter().map(life_line).collect();
+    let therefore: Vec<String> = lost.life.therefore.iter().map(|sentence| escape(sentence)).collect();
+    format!(
+        "<h3>The life of {}@{}{shared}</h3><ol class=\"story\">{lines}</ol><p class=\"there\"><b>Therefore:</b> {}</p>",
+        escape(&lost.partition.to_string()),
+        lost.offset,
+        therefore.join("<br>"),
+    )
+}
+
+fn life_line(line: &Line) -> String {
+    let moment = match line.moment {
+        Some(Moment::Promise) => "<span class=\"key\">PROMISE</span>",
+        Some(Moment::Decisive) => "<span class=\"key\">DECISIVE</span>",
+        Some(Moment::LastCopyGone) => "<span class=\"key\">LAST COPY GONE</span>",
+        None => "",
+    };
+    let copies = line.copies.as_ref().map(|copies| format!(" <span class=\"copies\">copies {}</span>", escape(copies)));
+    format!(
+        "<li data-event=\"{0}\"><a href=\"#e={0}\"><span class=\"t\">{1}</span><b>{2}</b><span>{moment}{3}{4}</span></a></li>",
+        line.event.0,
+        line.time,
+        escape(&line.node),
+        escape(&line.text),
+        copies.unwrap_or_default(),
+    )
+}
+
+/// The leaves of `value` by their paths.
+fn flatten(path: &str, value: &serde_json::Value, leaves: &mut BTreeMap<String, String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                flatten(&path, value, leaves);
+            }
+        }
+        serde_json::Value::Null => {}
+        serde_json::Value::Array(list) if list.is_empty() => {}
+        serde_json::Value::String(text) => drop(leaves.insert(path.to_owned(), text.clone())),
+        other => drop(leaves.insert(path.to_owned(), other.to_string())),
+    }
+}

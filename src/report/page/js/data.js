@@ -1,0 +1,96 @@
+// The run: events as objects numbered from 1, joined to their causes, effects and messages.
+
+const data = JSON.parse(document.getElementById('run').textContent);
+
+const batches = data.journal.batches.map(([base, end, epoch, crc, producer, producerEpoch, sequence]) =>
+  ({ base, end, epoch, crc, producer, producerEpoch, sequence }));
+
+// events[id]; there is no event 0.
+const events = [null];
+// effects[id]: numbers of the events that name it as their cause.
+const effects = [[]];
+{
+  const { names, kinds, events: columns } = data.journal;
+  const read = {
+    text: number => number < 0 ? null : names[number],
+    batches: list => list.map(number => batches[number]),
+    plain: value => value,
+  };
+  const rows = kinds.map(() => 0);
+  let time = 0;
+  for (let index = 0; index < columns.kind.length; index++) {
+    const kind = kinds[columns.kind[index]], row = rows[columns.kind[index]]++, id = index + 1;
+    time += columns.time[index];
+    const cause = columns.cause[index] ? id - columns.cause[index] : 0;
+    const event = { id, time, node: names[columns.node[index]], cause, kind: kind.name };
+    for (const [name, type, values] of kind.fields) event[name] = read[type](values[row]);
+    events.push(event);
+    effects.push([]);
+    if (cause) effects[cause].push(id);
+  }
+}
+const LAST = events.length - 1;
+
+// What became of the message that event `sent` put on the wire: its delivery or its loss, and whether it was held.
+const arrivals = new Map(), held = new Map();
+for (const event of events) {
+  if (event?.kind === 'message_delivered' || event?.kind === 'message_lost') arrivals.set(event.sent, event);
+  if (event?.kind === 'message_held') held.set(event.sent, event);
+}
+
+const milestones = data.milestones.map(([id]) => id);
+const milestoneWords = new Map(data.milestones);
+
+const isMessage = event => event.kind.startsWith('message_');
+const brokerName = number => number < 0 ? 'nobody' : `b${number}`;
+const brokerNumber = name => /^b\d+$/.test(name) ? Number(name.slice(1)) : null;
+const brokerSet = numbers => `{${[...numbers].sort((a, b) => a - b).map(number => `b${number}`).join(', ')}}`;
+const seconds = (time, digits = 3) => (time / 1e9).toFixed(digits);
+
+// A length of time in the unit that suits it.
+function duration(ns) {
+  if (ns >= 1e9) return `${(ns / 1e9).toFixed(ns < 1e10 ? 2 : 1)} s`;
+  return ns >= 1e6 ? `${(ns / 1e6).toFixed(ns < 1e7 ? 1 : 0)} ms` : `${Math.round(ns / 1e3)} us`;
+}
+
+// Each record a producer gave away, with what it was told and who read it.
+const records = new Map();
+// Records by where they stand: `orders-0@5@1` is offset 5 as appended in epoch 1.
+const recordAt = new Map(), valueAt = new Map();
+{
+  const place = (partition, offset, epoch) => `${partition}@${offset}@${epoch}`;
+  // The epoch in which an acknowledged record was appended: that of the append which its request caused.
+  const epochOf = ack => {
+    const request = events[ack.cause]?.cause ?? 0;
+    for (const id of effects[request]) {
+      const { kind, partition, batches } = events[id];
+      if (kind !== 'appended' || partition !== ack.partition) continue;
+      const batch = batches.find(batch => batch.base <= ack.offset && ack.offset < batch.end);
+      if (batch) return batch.epoch;
+    }
+    return events[effects[request].find(id => events[id].kind === 'produce_answered')]?.leader_epoch;
+  };
+  for (const event of events) {
+    if (event?.kind === 'record_sent') {
+      records.set(`${event.node}/${event.record}`, { sent: event, outcome: null, read: null, lost: null });
+    } else if (event?.kind === 'record_acked') {
+      const record = records.get(`${event.node}/${event.record}`);
+      if (!record) continue;
+      record.outcome = event;
+      const at = place(event.partition, event.offset, epochOf(event));
+      recordAt.set(at, record);
+      valueAt.set(at, record.sent.value);
+    } else if (event?.kind === 'record_failed') {
+      const record = records.get(`${event.node}/${event.record}`);
+      if (record) record.outcome = event;
+    } else if (event?.kind === 'record_read') {
+      const at = place(event.partition, event.offset, event.leader_epoch), record = recordAt.get(at);
+      valueAt.set(at, event.value);
+      if (record) record.read ??= event;
+    }
+  }
+  for (const lost of data.lost) {
+    const record = records.get(`${lost.producer}/${lost.record}`);
+    if (record) record.lost = lost;
+  }
+}

@@ -1,0 +1,63 @@
+// The event under the cursor: what it says, what caused it, what it caused, what it changed.
+
+const LINKS_MAX = 8, CHANGES_MAX = 12;
+
+const eventLink = (id, mark) => {
+  const event = events[id];
+  return `<a href="#e=${id}">${mark} #${id} ${escapeText(event.node)} ${escapeText(shorten(sentence(event), 110))}</a>`;
+};
+
+const shownOf = (shown, all) => all > shown ? `<li class="soft">showing ${shown} of ${all}</li>` : '';
+
+function inspect(view) {
+  const event = events[view.cursor], out = [];
+  out.push(`<h2>#${event.id} <span class="mono">${escapeText(event.node)}</span> ${escapeText(event.kind.replaceAll('_', ' '))}</h2><p>${escapeText(sentence(event))}</p>`);
+  out.push(`<dl><dt>time</dt><dd class="mono">${(event.time / 1e6).toFixed(6)} ms</dd><dt>cause</dt><dd id="cause">${event.cause ? eventLink(event.cause, '\u2190') : '<span class="soft">none: a clock, a fault or an application</span>'}</dd>`);
+  const caused = effects[event.id];
+  const list = caused.slice(0, LINKS_MAX).map(id => `<li>${eventLink(id, '\u2192')}</li>`).join('');
+  out.push(`<dt>effects</dt><dd id="effects">${list ? `<ul>${list}${shownOf(Math.min(caused.length, LINKS_MAX), caused.length)}</ul>` : '<span class="soft">none</span>'}</dd>`);
+  out.push(messageFacts(event));
+  for (const [name, value] of Object.entries(event)) {
+    if (['id', 'time', 'node', 'cause', 'kind', 'sent'].includes(name)) continue;
+    out.push(`<dt>${escapeText(name.replaceAll('_', ' '))}</dt><dd class="mono">${escapeText(fieldWords(name, value))}</dd>`);
+  }
+  out.push('</dl>');
+  const rows = changes(event.id);
+  if (rows.length) {
+    const shown = rows.slice(0, CHANGES_MAX).map(([what, before, after]) =>
+      `<tr><td>${escapeText(what)}</td><td>${escapeText(before)}</td><td><span class="chg">${escapeText(after)}</span></td></tr>`);
+    out.push(`<h3>state before and after</h3><table class="diff mono"><tbody>${shown.join('')}</tbody></table>${rows.length > CHANGES_MAX ? `<p class="soft">showing ${CHANGES_MAX} of ${rows.length}</p>` : ''}`);
+  }
+  out.push(candidates(event));
+  element('inspector').innerHTML = out.join('');
+}
+
+function fieldWords(name, value) {
+  if (value === null) return '-';
+  if (name === 'batches') return value.map(batch => `[${batch.base}, ${batch.end}) e${batch.epoch} crc ${batch.crc.toString(16)}${batch.producer < 0 ? '' : ` producer ${batch.producer} seq ${batch.sequence}`}`).slice(0, 6).join('; ')
+    + (value.length > 6 ? `; showing 6 of ${value.length}` : '') || 'none';
+  if (name === 'acks') return acksWord(value);
+  if (name === 'isr' || name === 'replicas') return brokerSet(value);
+  return Array.isArray(value) ? value.join(', ') : typeof value === 'string' ? shorten(value, 300) : value;
+}
+
+// The way of a message: from sending to arrival, and the request or response it belongs to.
+function messageFacts(event) {
+  if (!isMessage(event)) return '';
+  const sent = event.kind === 'message_sent' ? event : events[event.sent], arrival = arrivals.get(sent.id), other = sent.request
+    ? effects[sent.id].find(id => events[id].kind === 'message_sent' && !events[id].request) : sent.cause;
+  const way = !arrival ? 'never arrived in this run' : arrival.kind === 'message_lost' ? `lost after ${duration(arrival.time - sent.time)}: ${arrival.reason}` : `arrived after ${duration(arrival.time - sent.time)}`;
+  const facts = [['message', `${messageName(sent)}, ${sent.node} to ${sent.to}, ${sent.bytes} bytes, correlation ${sent.correlation}`], ['way', `${way}${held.has(sent.id) ? ', held back' : ''}`]];
+  const rows = facts.map(([name, words]) => `<dt>${name}</dt><dd>${escapeText(words)}</dd>`);
+  if (other) rows.push(`<dt>${sent.request ? 'answer' : 'request'}</dt><dd>${eventLink(other, sent.request ? '\u2192' : '\u2190')}</dd>`);
+  return rows.join('');
+}
+
+// Who could have been elected, with what each had.
+function candidates(event) {
+  if (event.kind !== 'partition_changed' || event.election === 'none' || event.election === 'created') return '';
+  const before = states[event.id - 1], isr = before.partitions[event.partition]?.isr ?? [];
+  const rows = replicasOf(before, event.partition).map(({ number, replica, node }) =>
+    `<li>${number === event.leader ? `<b>b${number}</b>` : `b${number}`}: LEO ${replica.end}, ${isr.includes(number) ? 'in the ISR' : 'not in the ISR'}, ${node === 'runs' ? before.brokers[number] ?? 'not registered' : node}</li>`);
+  return `<h3>candidates, as they were</h3><ul>${rows.join('')}</ul>`;
+}

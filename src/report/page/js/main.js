@@ -1,0 +1,291 @@
+// What is shown now, how it changes, and the address that tells it.
+
+const view = { cursor: 1, scale: 'event', quiet: false, api: '', partition: null, from: 0, span: 0, offset: null, speed: 4, timer: null };
+let axis, frame;
+// The partition that the page opens with: that of the event, or of the first loss.
+const openingPartition = [events[data.opening].partition, data.lost[0]?.partition, partitionNames[0]].find(name => partitionNames.includes(name)) ?? null;
+// What was drawn last: a part is drawn again when its key changes.
+const drawn = {};
+
+const UNIT_PX = 9;
+const spanMax = () => axis.length + 2;
+const spanDefault = () => {
+  const fits = (Math.max(560, element('tracks').clientWidth) - GUTTER - MARGIN) / UNIT_PX;
+  return fits * 1.25 > spanMax() ? spanMax() : fits;
+};
+
+function redraw(name, key, draw) {
+  if (drawn[name] === key) return;
+  drawn[name] = key;
+  draw();
+}
+
+function render() {
+  const width = element('tracks').clientWidth, event = events[view.cursor];
+  redraw('axis', `${view.scale} ${view.quiet} ${view.api}`, () => {
+    axis = makeAxis(view);
+    drawn.map = null;
+    view.span ||= spanDefault();
+    centre();
+  });
+  keepInView();
+  redraw('map', `${drawn.axis} ${view.partition} ${width}`, () => drawMinimap(axis, view.partition));
+  moveMinimap(axis, view);
+  redraw('tracks', `${drawn.axis} ${view.partition} ${view.from} ${view.span} ${width}`, () => {
+    frame = drawTracks(view, axis);
+    element('shown').textContent = `showing ${frame.ids.length} of ${axis.ids.length} events${axis.ids.length < LAST ? `, ${LAST - axis.ids.length} folded` : ''}`;
+  });
+  moveCursor(frame, view.cursor);
+  const state = states[view.cursor];
+  if (drawn.partition !== state.partitions[view.partition] || drawn.nodes !== state.nodes) drawn.strips = null;
+  Object.assign(drawn, { partition: state.partitions[view.partition], nodes: state.nodes });
+  redraw('strips', `${view.partition} ${view.offset} ${width}`, () => { view.shownOffset = drawStrips(view); });
+  redraw('event', view.cursor, () => {
+    inspect(view);
+    element('now').textContent = `${view.cursor} of ${LAST}  \u00b7  ${seconds(event.time)} s  \u00b7  ${event.node}  \u00b7  ${sentence(event)}`;
+    element('now').title = sentence(event);
+    for (const item of document.querySelectorAll('[data-event]')) item.classList.toggle('cur', Number(item.dataset.event) === view.cursor);
+  });
+  writeTexts();
+  rememberSoon();
+}
+
+function writeTexts() {
+  const tracks = element('tracks-text'), strips = element('strips-text');
+  if (tracks.open) redraw('tracks text', view.cursor, () => { tracks.querySelector('.scroll').innerHTML = writeTracks(view.cursor); });
+  if (strips.open) redraw('strips text', `${view.cursor} ${view.partition}`, () => { strips.querySelector('.scroll').innerHTML = writeStrips(view); });
+}
+
+function centre() {
+  view.from = axis.at[view.cursor] - view.span * 0.5;
+  settleWindow();
+}
+
+function settleWindow() {
+  view.span = Math.min(Math.max(view.span, 12), spanMax());
+  view.from = Math.max(-1, Math.min(view.from, axis.length + 1 - view.span));
+}
+
+// The window moves only when the cursor leaves it, and then by more than a step.
+function keepInView() {
+  const at = axis.at[view.cursor], edge = view.span * 0.03;
+  if (at < view.from + edge) view.from = at - view.span * 0.6;
+  else if (at > view.from + view.span - edge - 1) view.from = at - view.span * 0.4;
+  settleWindow();
+}
+
+function goTo(id) {
+  view.cursor = Math.min(LAST, Math.max(1, id));
+  const name = events[view.cursor].partition;
+  if (name && name !== view.partition && partitionNames.includes(name)) choose('partition', name);
+  else render();
+}
+
+function follow(id) {
+  if (id) goTo(id);
+}
+
+// The shown event before or behind the cursor, which may stand on a hidden one.
+function step(direction) {
+  const index = lowerBound(axis.ids, view.cursor + (direction > 0 ? 1 : 0)) + (direction > 0 ? 0 : -1);
+  if (axis.ids[index]) goTo(axis.ids[index]);
+}
+
+function stepMilestone(direction) {
+  follow(direction > 0 ? milestones.find(id => id > view.cursor) : milestones.findLast(id => id < view.cursor));
+}
+
+function stepNarration() {
+  const steps = milestones.filter(id => events[id].kind === 'step_fired');
+  follow(steps.find(id => id > view.cursor) ?? steps[0]);
+}
+
+function play() {
+  if (view.timer) {
+    clearInterval(view.timer);
+    view.timer = null;
+  } else {
+    view.timer = setInterval(() => view.cursor >= axis.ids.at(-1) ? play() : step(1), 1000 / view.speed);
+  }
+  element('play').textContent = view.timer ? `stop (${view.speed}/s)` : 'play';
+  element('play').setAttribute('aria-label', view.timer ? 'Stop' : 'Play');
+}
+
+function changeSpeed(factor) {
+  view.speed = Math.min(64, Math.max(0.5, view.speed * factor));
+  if (view.timer) {
+    play();
+    play();
+  }
+}
+
+function zoom(factor) {
+  const at = axis.at[view.cursor], part = (at - view.from) / view.span;
+  view.span *= factor;
+  settleWindow();
+  view.from = at - view.span * part;
+  settleWindow();
+  render();
+}
+
+// Sets one of the choices and shows it on its control.
+function choose(name, value) {
+  view[name] = value;
+  const control = element(name);
+  if (control.type === 'checkbox') control.checked = value; else control.value = value;
+  if (name === 'partition') view.offset = null;
+  render();
+}
+
+function nextPartition() {
+  if (partitionNames.length) choose('partition', partitionNames[(partitionNames.indexOf(view.partition) + 1) % partitionNames.length]);
+}
+
+function look(id) {
+  const target = element(id);
+  if (!target) return;
+  target.focus({ preventScroll: true });
+  target.scrollIntoView({ block: 'center' });
+}
+
+const THEMES = ['system', 'light', 'dark'];
+
+function changeTheme() {
+  const root = document.documentElement, next = THEMES[(THEMES.indexOf(root.dataset.theme ?? 'system') + 1) % THEMES.length];
+  if (next === 'system') delete root.dataset.theme; else root.dataset.theme = next;
+  element('theme').textContent = `theme: ${next}`;
+}
+
+function openSearch() {
+  element('search').showModal();
+  element('query').select();
+  showResults();
+}
+
+function openJump() {
+  element('time').value = seconds(events[view.cursor].time);
+  element('jump').showModal();
+  element('time').select();
+}
+
+function jump() {
+  const time = Number(element('time').value.replace(',', '.')) * 1e9;
+  if (Number.isFinite(time)) goTo(Math.min(LAST, lowerBound(events, time, event => event?.time ?? -1)));
+}
+
+// ---- the address: #e=1382&s=time&p=orders-0&a=Fetch&q=1&w=96 ----
+
+function remember() {
+  const parts = [['e', view.cursor], ['s', view.scale === 'event' ? null : view.scale], ['p', view.partition === openingPartition ? null : view.partition],
+    ['a', view.api || null], ['q', view.quiet ? 1 : null], ['o', view.offset], ['w', Math.abs(view.span - spanDefault()) < 1 ? null : Math.round(view.span)]];
+  const hash = `#${parts.filter(([, value]) => value !== null).map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join('&')}`;
+  if (hash !== location.hash) window.history.replaceState(null, '', hash);
+}
+
+let remembering = null;
+function rememberSoon() {
+  clearTimeout(remembering);
+  remembering = setTimeout(remember, 150);
+}
+
+// Takes what the address names; what it does not name stays as it is.
+function recall() {
+  const named = new URLSearchParams(location.hash.slice(1)), number = key => named.has(key) && Number.isInteger(Number(named.get(key))) ? Number(named.get(key)) : null;
+  if (named.get('s') === 'time' || named.get('s') === 'event') view.scale = named.get('s');
+  if (partitionNames.includes(named.get('p'))) view.partition = named.get('p');
+  if (apis.includes(named.get('a'))) view.api = named.get('a');
+  if (named.has('q')) view.quiet = named.get('q') === '1';
+  view.offset = number('o') ?? view.offset;
+  view.span = number('w') ?? view.span;
+  for (const name of ['scale', 'partition', 'api']) element(name).value = view[name] ?? '';
+  element('quiet').checked = view.quiet;
+  const id = number('e');
+  goTo(id >= 1 && id <= LAST ? id : view.cursor);
+}
+
+// ---- controls ----
+
+function listen() {
+  const click = (id, action) => element(id).addEventListener('click', action);
+  click('back', () => step(-1));
+  click('forth', () => step(1));
+  click('milestone-back', () => stepMilestone(-1));
+  click('milestone-forth', () => stepMilestone(1));
+  click('play', play);
+  click('zoom-in', () => zoom(1 / 1.5));
+  click('zoom-out', () => zoom(1.5));
+  click('theme', changeTheme);
+  click('help', () => element('keys').showModal());
+  click('older', () => { view.offset = Math.max(0, view.shownOffset - 5); render(); });
+  click('newer', () => { view.offset = view.shownOffset + 5; render(); });
+  click('follow', () => { view.offset = null; render(); });
+  click('copy', () => {
+    navigator.clipboard?.writeText(element('replay').textContent);
+    getSelection().selectAllChildren(element('replay'));
+    element('copy').textContent = 'copied';
+  });
+  for (const name of ['partition', 'scale', 'api']) element(name).addEventListener('change', () => choose(name, element(name).value));
+  element('quiet').addEventListener('change', () => choose('quiet', element('quiet').checked));
+  element('query').addEventListener('input', showResults);
+  element('query').addEventListener('keydown', event => {
+    if (event.key !== 'Enter') return;
+    event.preventDefault();
+    element('results').querySelector('a')?.click();
+  });
+  element('results').addEventListener('click', () => element('search').close());
+  element('jump').addEventListener('close', () => { if (element('jump').returnValue === 'go') jump(); });
+  for (const id of ['tracks-text', 'strips-text']) element(id).addEventListener('toggle', writeTexts);
+  scrub(element('tracks'), event => Number(event.target.closest?.('[data-e]')?.dataset.e) || frame.nearest(drawnX(event, frame.width)), event => frame.nearest(drawnX(event, frame.width)));
+  const onMap = event => new Frame(axis, -0.5, axis.length, element('minimap').clientWidth + GUTTER + MARGIN).nearest(drawnX(event, element('minimap').clientWidth) + GUTTER);
+  scrub(element('minimap'), onMap, onMap);
+  element('strips').addEventListener('click', event => {
+    const target = event.target.closest('[data-cell], [data-e]');
+    if (target?.dataset.cell) follow(originOf(view, ...target.dataset.cell.split('/').map(Number)));
+    else follow(Number(target?.dataset.e));
+  });
+  hint(element('tracks'));
+  hint(element('strips'));
+  window.addEventListener('hashchange', recall);
+  new ResizeObserver(() => requestAnimationFrame(render)).observe(element('tracks'));
+}
+
+// x of a pointer in the units of the drawing below it.
+function drawnX(event, width) {
+  const box = event.currentTarget.getBoundingClientRect();
+  return (event.clientX - box.left) / box.width * width;
+}
+
+// The pointer as a scrubber: where it goes down and where it is drawn to.
+function scrub(target, press, drag) {
+  target.addEventListener('pointerdown', event => {
+    if (event.button !== 0) return;
+    target.setPointerCapture(event.pointerId);
+    goTo(press(event));
+  });
+  target.addEventListener('pointermove', event => {
+    if (target.hasPointerCapture(event.pointerId) && (event.movementX || event.movementY)) goTo(drag(event));
+  });
+}
+
+// Says what is under the pointer.
+function hint(target) {
+  target.addEventListener('pointerover', event => {
+    const id = Number(event.target.closest?.('[data-e]')?.dataset.e);
+    target.title = id ? `#${id} ${seconds(events[id].time)} s ${events[id].node}: ${sentence(events[id])}` : '';
+  });
+}
+
+function options(id, list) {
+  element(id).innerHTML = list.map(([value, words]) => `<option value="${escapeText(value)}">${escapeText(words)}</option>`).join('');
+}
+
+options('partition', partitionNames.map(name => [name, name]));
+options('api', [['', 'all'], ...apis.map(name => [name, name])]);
+listKeys();
+writeLegend();
+listen();
+view.cursor = data.opening;
+view.partition = openingPartition;
+recall();
+document.documentElement.dataset.ready = 'true';
+performance.mark('ready');

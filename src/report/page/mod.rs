@@ -1,0 +1,94 @@
+//! `report.html`: the run as one page that needs nothing else - no network, no font, no library.
+//!
+//! The words stand in the page as they are rendered here ([`document`]): they can be read and printed without a script.
+//! The drawings are made in the browser from the journal's columns ([`columns`]) by the scripts beside this file, which
+//! follow each other in one closure; each begins by saying what it is. The same run gives the same bytes.
+
+mod columns;
+mod declared;
+mod document;
+mod markup;
+
+use serde_json::{Value, json};
+
+use self::{columns::columns, document::Document, markup::json_in_script};
+use super::{Recorded, milestones};
+use crate::{
+    check::{Verdict, story::Moment},
+    trace::{Election, Event, EventId, journal::Entry},
+};
+
+const TEMPLATE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+
+/// The scripts, in the order in which they need each other.
+const SCRIPTS: &[&str] = &[
+    include_str!("js/data.js"),
+    include_str!("js/state.js"),
+    include_str!("js/words.js"),
+    include_str!("js/axis.js"),
+    include_str!("js/draw.js"),
+    include_str!("js/lanes.js"),
+    include_str!("js/messages.js"),
+    include_str!("js/partition.js"),
+    include_str!("js/tracks.js"),
+    include_str!("js/strips.js"),
+    include_str!("js/inspector.js"),
+    include_str!("js/search.js"),
+    include_str!("js/keys.js"),
+    include_str!("js/main.js"),
+];
+
+/// The whole page.
+pub(super) fn render(run: &Recorded) -> String {
+    let document = Document::new(run);
+    markup::fill(TEMPLATE, |hole| match hole {
+        "style" => STYLE.to_owned(),
+        "data" => json_in_script(&data(run)),
+        "script" => format!("(() => {{\n'use strict';\n{}\n}})();\n", SCRIPTS.join("\n")),
+        part => document.part(part),
+    })
+}
+
+/// What the scripts read: the journal in columns, and what cannot be seen from events alone.
+fn data(run: &Recorded) -> Value {
+    let Recorded { manifest, entries } = run;
+    let milestones: Vec<Value> =
+        milestones::told(entries).iter().map(|(entry, words)| json!([entry.id.0, words])).collect();
+    let lost = manifest.verdict.lost.iter().map(|lost| {
+        json!({
+            "partition": lost.partition, "offset": lost.offset, "epoch": lost.life.leader_epoch, "producer": lost.producer,
+            "record": lost.record, "acked": lost.acked, "gone": lost.life.moment(Moment::LastCopyGone),
+        })
+    });
+    let lost: Vec<Value> = lost.collect();
+    json!({
+        "opening": opening(&manifest.verdict, entries).0,
+        "milestones": milestones,
+        "lost": lost,
+        "topics": manifest.plan.topics,
+        "journal": columns(entries),
+    })
+}
+
+/// The event at which the page opens: that which decided a loss, else the first violation, else the first time that
+/// leadership was taken away, else the first step.
+fn opening(verdict: &Verdict, entries: &[Entry]) -> EventId {
+    let decisive = verdict.lost.iter().find_map(|lost| lost.life.moment(Moment::Decisive));
+    let violation = || verdict.findings.iter().find_map(|finding| finding.witnesses.first()?.events.last().copied());
+    let first = |is: fn(&Event) -> bool| entries.iter().find(|entry| is(&entry.event)).map(|entry| entry.id);
+    let elects = |event: &Event| {
+        matches!(
+            event,
+            Event::PartitionChanged { election: Election::Clean | Election::Unclean | Election::Offline, .. }
+        )
+    };
+    decisive
+        .or_else(violation)
+        .or_else(|| first(elects))
+        .or_else(|| first(|event| matches!(event, Event::StepFired { .. })))
+        .unwrap_or(EventId(1))
+}
+
+#[cfg(test)]
+mod tests;

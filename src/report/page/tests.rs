@@ -1,0 +1,167 @@
+//! The page: that it carries the whole journal, is safe and alone, and stays small.
+
+use serde_json::Value;
+
+use super::{columns::columns, markup, opening, render};
+use crate::{
+    base::{Offset, Time},
+    report::{Recorded, tests::recorded},
+    trace::{Event, EventId, journal::Entry},
+};
+
+/// Largest page of a run with 20,000 events.
+const PAGE_BYTES_MAX: usize = 1_500_000;
+
+/// The data that the page's scripts read.
+fn data(page: &str) -> Value {
+    let begin = page.find("id=\"run\">").expect("the page carries its run") + "id=\"run\">".len();
+    let end = begin + page[begin..].find("</script>").expect("the element ends");
+    serde_json::from_str(&page[begin..end]).expect("what the page carries is JSON")
+}
+
+/// The event `index` of columns, put together again as the page's scripts do.
+fn event(columns: &Value, index: usize) -> Value {
+    let kinds = columns["events"]["kind"].as_array().expect("a column");
+    let kind = &columns["kinds"][kinds[index].as_u64().expect("a number") as usize];
+    let row = kinds[..index].iter().filter(|other| **other == kinds[index]).count();
+    let mut fields = serde_json::Map::from_iter([("kind".to_owned(), kind["name"].clone())]);
+    for field in kind["fields"].as_array().expect("a list of columns") {
+        let value = &field[2][row];
+        let value = match field[1].as_str().expect("a type") {
+            "text" if *value == -1 => Value::Null,
+            "text" => columns["names"][value.as_u64().expect("a number") as usize].clone(),
+            "batches" => value.as_array().expect("a list").iter().map(|number| batch(columns, number)).collect(),
+            _ => value.clone(),
+        };
+        fields.insert(field[0].as_str().expect("a name").to_owned(), value);
+    }
+    Value::Object(fields)
+}
+
+fn batch(columns: &Value, number: &Value) -> Value {
+    let values = columns["batches"][number.as_u64().expect("a number") as usize].as_array().expect("a batch").clone();
+    let names = ["base_offset", "end_offset", "leader_epoch", "crc", "producer_id", "producer_epoch", "base_sequence"];
+    names.map(str::to_owned).into_iter().zip(values).collect()
+}
+
+#[test]
+fn every_event_comes_back_from_the_columns() {
+    let entries = recorded().entries;
+    let columns = columns(&entries);
+    let mut time = 0;
+    for (index, entry) in entries.iter().enumerate() {
+        time += columns["events"]["time"][index].as_u64().unwrap();
+        assert_eq!(time, entry.time.0, "time of event {}", entry.id.0);
+        assert_eq!(event(&columns, index), serde_json::to_value(&entry.event).unwrap(), "event {}", entry.id.0);
+    }
+}
+
+#[test]
+fn the_page_says_the_verdict_the_command_and_the_lives_without_a_script() {
+    let page = render(&recorded());
+    for words in [
+        "LOST 2 of 3 acknowledged records",
+        "cargo sim replay scenarios/03-unclean-election.toml --seed 7 --variant &#39;acks=1, again&#39;",
+        "DECISIVE",
+        "LAST COPY GONE",
+        "Therefore:",
+    ] {
+        assert!(page.contains(words), "the page does not say `{words}`");
+    }
+    assert_eq!(render(&recorded()), page);
+}
+
+#[test]
+fn the_page_opens_at_the_event_that_decided_the_loss_and_links_to_events_that_exist() {
+    let run = recorded();
+    let opens_at = opening(&run.manifest.verdict, &run.entries);
+    let Event::PartitionChanged { election, .. } = &run.entries[opens_at.0 as usize - 1].event else {
+        panic!("it opens at event {}", opens_at.0)
+    };
+    assert_eq!(*election, crate::trace::Election::Unclean);
+    let page = render(&run);
+    assert_eq!(data(&page)["opening"], opens_at.0);
+    let links = page.split("href=\"#e=").skip(1).filter_map(|rest| rest.split_once('"')?.0.parse::<usize>().ok());
+    let links: Vec<usize> = links.collect();
+    assert!(links.len() > 10 && links.iter().all(|id| (1..=run.entries.len()).contains(id)), "{links:?}");
+}
+
+#[test]
+fn what_comes_from_a_scenario_is_text_and_never_markup() {
+    let hostile = "</script><script>alert(1)</script><!--\"'&{{data}}";
+    let mut run = recorded();
+    run.manifest.title = hostile.into();
+    run.manifest.variant = Some(hostile.into());
+    run.manifest.path = hostile.into();
+    run.manifest.config = serde_json::json!({ hostile: hostile });
+    run.manifest.verdict.sentence = format!("LOST: {hostile}");
+    run.manifest.scenario_text = format!("note = '''{hostile}'''\n[[variant]]\nname = '''{hostile}'''\n");
+    for entry in &mut run.entries {
+        if let Event::RecordSent { value, .. } = &mut entry.event {
+            *value = hostile.into();
+        }
+    }
+    let (plain, page) = (render(&recorded()), render(&run));
+    assert!(!page.contains("<script>alert") && !page.contains("<!--"), "markup came through");
+    assert_eq!(page.matches("<script").count(), plain.matches("<script").count());
+    assert_eq!(page.matches("id=\"run\"").count(), 1);
+    let names = data(&page)["journal"]["names"].clone();
+    assert!(names.as_array().unwrap().iter().any(|name| name == hostile), "the value is not what was sent");
+}
+
+#[test]
+fn the_page_refers_to_nothing_outside() {
+    let page = render(&recorded());
+    for reference in ["http:", "https:", "src=", "@import", "url(\"", "fetch(", "XMLHttpRequest", "<link"] {
+        assert!(!page.contains(reference), "the page contains `{reference}`");
+    }
+}
+
+#[test]
+fn a_page_of_20000_events_is_small() {
+    let Recorded { manifest, entries } = recorded();
+    let request = |id: u64, index: u64| {
+        let sent = id % 2 == 1;
+        let (api, correlation) = (if index % 3 == 0 { "Produce" } else { "Fetch" }, (index / 3) as i32);
+        match sent {
+            true => Event::MessageSent { to: "b1".into(), api: api.into(), request: true, correlation, bytes: 1234 },
+            false => Event::MessageDelivered {
+                sent: EventId(id - 1),
+                from: "p1".into(),
+                api: api.into(),
+                request: true,
+                correlation,
+            },
+        }
+    };
+    let mut run = Recorded { manifest, entries };
+    while run.entries.len() < 20_000 {
+        let id = run.entries.len() as u64 + 1;
+        let event = match id % 4 {
+            0 => Event::RecordSent {
+                record: id / 4,
+                topic: "orders".into(),
+                partition: Some(0),
+                key: None,
+                value: format!("o-{id}").into(),
+                acks: -1,
+            },
+            1 => Event::RecordAcked {
+                record: id / 4,
+                partition: "orders-0".parse().unwrap(),
+                offset: Offset(id as i64 / 4),
+            },
+            _ => request(id, id / 4),
+        };
+        let (time, cause) = (Time(6_000_000_000 + id * 1_234_567), Some(EventId(id - 1)));
+        run.entries.push(Entry { id: EventId(id), time, node: "p1".into(), cause, event });
+    }
+    let bytes = render(&run).len();
+    assert!(bytes <= PAGE_BYTES_MAX, "{bytes} bytes");
+}
+
+#[test]
+fn what_fills_a_hole_is_not_searched_for_holes() {
+    let fill = |hole: &str| format!("<{{{{{hole}}}}}>");
+    assert_eq!(markup::fill("a {{b}} c {{d}}", fill), "a <{{b}}> c <{{d}}>");
+}

@@ -1,0 +1,252 @@
+// Opens the pages of recorded runs in Chromium and uses them as a person would; one line for each, and the measures.
+
+'use strict';
+const fs = require('node:fs'), path = require('node:path'), { pathToFileURL } = require('node:url');
+const { chromium } = require('playwright-core');
+const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+
+const [runs, , shots] = process.argv.slice(2);
+const PAGE_BYTES_MAX = 1.5e6, READY_MS_MAX = 1000, STEP_MS_MAX = 16, LARGE_EVENTS = 20000;
+
+function check(holds, what) {
+  if (!holds) throw new Error(what);
+}
+
+const cursor = page => page.evaluate(() => Number(document.getElementById('minimap').getAttribute('aria-valuenow')));
+const data = page => page.evaluate(() => {
+  const { opening, milestones, lost, journal } = JSON.parse(document.getElementById('run').textContent);
+  return { opening, milestones: milestones.map(([id]) => id), lost: lost.length, events: journal.events.kind.length };
+});
+
+// A page that was opened, with all that it said and asked for.
+async function open(browser, file, options = {}, hash = '') {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const page = await context.newPage(), heard = [];
+  page.on('console', message => heard.push(`console ${message.type()}: ${message.text()}`));
+  page.on('pageerror', error => heard.push(`error: ${error.stack}`));
+  page.on('request', request => { if (request.url().split('#')[0] !== pathToFileURL(file).href) heard.push(`request: ${request.url()}`); });
+  await page.goto(pathToFileURL(file).href + hash);
+  await page.waitForFunction(() => document.documentElement.dataset.ready, null, { timeout: 20000 });
+  return { context, page, heard };
+}
+
+async function presses(page, ...keys) {
+  for (const key of keys) await page.keyboard.press(key);
+}
+
+// The checks by keyboard and mouse, each a sentence.
+const uses = {
+  async 'opens paused at the decisive moment'(page, run) {
+    check(await cursor(page) === run.opening, `opened at ${await cursor(page)}, decisive is ${run.opening}`);
+    await page.waitForTimeout(400);
+    check(await cursor(page) === run.opening, 'it moved by itself');
+  },
+  async 'steps by event both ways'(page, run) {
+    await presses(page, 'ArrowRight', 'ArrowRight');
+    const ahead = await cursor(page);
+    check(ahead > run.opening, `two steps lead from ${run.opening} to ${ahead}`);
+    const inspected = await page.textContent('#inspector h2');
+    check(inspected.startsWith(`#${ahead} `), `the inspector shows ${inspected}`);
+    await presses(page, 'ArrowLeft', 'ArrowLeft');
+    check(await cursor(page) === run.opening, 'two steps back do not lead back');
+  },
+  async 'steps by milestone both ways'(page, run) {
+    await presses(page, 'Home', 'Shift+ArrowRight');
+    check(await cursor(page) === run.milestones.find(id => id > 1), `the first milestone is ${run.milestones[0]}, not ${await cursor(page)}`);
+    await presses(page, 'Shift+ArrowRight', 'Shift+ArrowLeft');
+    check(await cursor(page) === run.milestones.find(id => id > 1), 'a milestone forth and back is not where it was');
+  },
+  async 'scrubs with the mouse, and shows the same state from both sides'(page) {
+    const box = await (await page.$('#minimap')).boundingBox(), y = box.y + box.height / 2;
+    await page.mouse.move(box.x + box.width * 0.3, y);
+    await page.mouse.down();
+    const first = await cursor(page), logs = () => page.innerHTML('#strips');
+    const before = await logs();
+    await page.mouse.move(box.x + box.width * 0.8, y, { steps: 8 });
+    check(await cursor(page) > first, 'dragging to the right did not go ahead');
+    await page.mouse.move(box.x + box.width * 0.3, y, { steps: 8 });
+    await page.mouse.up();
+    check(await cursor(page) === first, 'dragging back did not lead back');
+    check(await logs() === before, 'the logs differ after the way there and back');
+  },
+  async 'a click in the tracks goes to what was clicked'(page) {
+    const target = page.locator('#tracks rect[data-e]').last(), id = Number(await target.getAttribute('data-e'));
+    await target.click({ force: true });
+    check(Math.abs(await cursor(page) - id) >= 0 && await cursor(page) > 0, 'nothing happened');
+  },
+  async 'follows a cause and its effect'(page, run) {
+    await page.evaluate(id => { location.hash = `#e=${id}`; }, run.opening);
+    await page.waitForFunction(id => document.getElementById('minimap').getAttribute('aria-valuenow') === String(id), run.opening);
+    const cause = page.locator('#cause a, #effects a').first(), to = Number((await cause.getAttribute('href')).slice(3));
+    await cause.click();
+    await page.waitForFunction(id => document.getElementById('minimap').getAttribute('aria-valuenow') === String(id), to);
+    check(await page.locator(`#inspector a[href="#e=${run.opening}"]`).count() === 1, 'the way back is not among its causes and effects');
+  },
+  async 'a witness leads to its event'(page, run) {
+    const witness = page.locator('.claims a').first();
+    if (!run.lost) return;
+    const to = Number((await witness.getAttribute('href')).slice(3));
+    await witness.click();
+    await page.waitForFunction(id => document.getElementById('minimap').getAttribute('aria-valuenow') === String(id), to);
+  },
+  async 'search finds an event by its number, and words'(page) {
+    await presses(page, '/');
+    await page.fill('#query', '#12');
+    await presses(page, 'Enter');
+    await page.waitForFunction(() => document.getElementById('minimap').getAttribute('aria-valuenow') === '12');
+    await presses(page, '/');
+    await page.fill('#query', 'leads epoch');
+    check(await page.locator('#results a').count() > 0, 'nobody ever led');
+    await presses(page, 'Escape');
+  },
+  async 'goes to a time'(page) {
+    await presses(page, 'g');
+    await page.fill('#time', '0.15');
+    await presses(page, 'Enter');
+    await page.waitForTimeout(50);
+    const said = await page.getAttribute('#minimap', 'aria-valuetext');
+    check(/, 0\.1[5-9]/.test(said), `at ${said}`);
+  },
+  async 'scale, folding, zoom and theme change by key'(page) {
+    const shown = () => page.textContent('#shown');
+    await presses(page, 's');
+    check(await page.inputValue('#scale') === 'time', 'the scale did not change');
+    const folded = await shown();
+    await presses(page, 'q');
+    check(await shown() !== folded, 'folding changed nothing');
+    await presses(page, 'q', 's', '+', '-', 't', 't');
+    check(await page.getAttribute('html', 'data-theme') === 'dark', 'the theme is not dark');
+    await presses(page, 't', '?');
+    check(await page.locator('#keys[open]').count() === 1, 'there is no sheet of keys');
+    await presses(page, 'Escape', '.', 'l', 'v', '1');
+  },
+  async 'plays and stops'(page) {
+    await presses(page, 'Home', ']', ']', ' ');
+    await page.waitForFunction(() => Number(document.getElementById('minimap').getAttribute('aria-valuenow')) > 3, null, { timeout: 5000 });
+    await presses(page, ' ');
+    const at = await cursor(page);
+    await page.waitForTimeout(300);
+    check(await cursor(page) === at, 'it did not stop');
+  },
+  async 'every control is reached by tab and has a name'(page) {
+    const nameless = await page.evaluate(() => [...document.querySelectorAll('button, select, input, [role=slider]')]
+      .filter(control => control.tabIndex < 0 || !(control.textContent.trim() || control.getAttribute('aria-label') || control.closest('label'))).map(control => control.id));
+    check(nameless.length === 0, `without name or tab stop: ${nameless}`);
+  },
+};
+
+// A link to what is shown now shows it again in a fresh page.
+async function deepLink(browser, page, file) {
+  await page.evaluate(() => { location.hash = '#e=100'; });
+  await presses(page, 's', 'q', 'ArrowRight');
+  await page.waitForTimeout(300);
+  const state = () => [document.getElementById('minimap').getAttribute('aria-valuetext'), document.getElementById('scale').value,
+    document.getElementById('quiet').checked, document.getElementById('inspector').textContent, document.getElementById('strips').textContent];
+  const here = await page.evaluate(state), hash = await page.evaluate(() => location.hash);
+  const other = await open(browser, file, {}, hash);
+  const there = await other.page.evaluate(state);
+  await other.context.close();
+  check(JSON.stringify(here) === JSON.stringify(there), `${hash} shows ${there[0]}, was ${here[0]}`);
+}
+
+async function accessible(page, what) {
+  const found = await page.evaluate(source => (0, eval)(source), axe).then(() => page.evaluate(() => axe.run())).catch(async () => {
+    // A page that allows no eval takes the checker as the debugger's own script.
+    await page.evaluate(`${axe};0`);
+    return page.evaluate(() => axe.run());
+  });
+  const told = found.violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(node => `${node.html.slice(0, 160)} (${node.any.concat(node.all)[0]?.message ?? ''})`).join(' | ')}`);
+  check(told.length === 0, `axe (${what}): ${told.join('; ')}`);
+}
+
+async function drive(browser, file) {
+  const { context, page, heard } = await open(browser, file), run = await data(page);
+  for (const [what, use] of Object.entries(uses)) {
+    await use(page, run).catch(error => { throw new Error(`${what}: ${error.message}`); });
+  }
+  await deepLink(browser, page, file);
+  for (const details of await page.$$('details')) await details.evaluate(element => { element.open = true; });
+  await page.waitForTimeout(100);
+  await accessible(page, 'light');
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await accessible(page, 'dark');
+  await presses(page, '?');
+  await accessible(page, 'keys');
+  check(heard.length === 0, heard.join('\n'));
+  await context.close();
+  return run;
+}
+
+const median = list => [...list].sort((a, b) => a - b)[list.length >> 1];
+
+// How long the page takes: to be ready, and for a step and a scrub from key to the end of layout.
+async function measure(browser, file) {
+  const readies = [];
+  let opened;
+  for (let time = 0; time < 3; time++) {
+    if (opened) await opened.context.close();
+    opened = await open(browser, file);
+    readies.push(await opened.page.evaluate(() => performance.getEntriesByName('ready')[0].startTime));
+  }
+  const steps = await opened.page.evaluate(() => {
+    const times = { step: [], back: [], milestone: [], scrub: [] };
+    const timed = (list, act) => {
+      const begun = performance.now();
+      act();
+      document.body.getBoundingClientRect();
+      list.push(performance.now() - begun);
+    };
+    const press = (key, shiftKey = false) => document.body.dispatchEvent(new KeyboardEvent('keydown', { key, shiftKey, bubbles: true }));
+    for (let count = 0; count < 200; count++) timed(times.step, () => press('ArrowRight'));
+    for (let count = 0; count < 200; count++) timed(times.back, () => press('ArrowLeft'));
+    for (let count = 0; count < 20; count++) timed(times.milestone, () => press('ArrowLeft', true));
+    const map = document.getElementById('minimap'), box = map.getBoundingClientRect();
+    map.setPointerCapture = () => {};
+    for (let count = 0; count < 60; count++) {
+      timed(times.scrub, () => map.dispatchEvent(new PointerEvent('pointerdown', { clientX: box.left + box.width * (count * 37 % 60) / 60, clientY: box.top + 5, bubbles: true })));
+    }
+    return times;
+  });
+  await opened.context.close();
+  return { ready: median(readies), ...Object.fromEntries(Object.entries(steps).map(([name, list]) => [name, median(list)])) };
+}
+
+async function photograph(browser, file, name) {
+  fs.mkdirSync(shots, { recursive: true });
+  for (const width of [1280, 1920]) {
+    for (const colorScheme of ['light', 'dark']) {
+      const { context, page } = await open(browser, file, { viewport: { width, height: 1000 }, colorScheme });
+      await page.waitForTimeout(150);
+      await page.screenshot({ path: path.join(shots, `${name}-${width}-${colorScheme}.png`), fullPage: true });
+      if (width === 1280 && colorScheme === 'light') await page.pdf({ path: path.join(shots, `${name}.pdf`), format: 'A4', landscape: true, printBackground: true });
+      await context.close();
+    }
+  }
+}
+
+(async () => {
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--no-sandbox', '--disable-gpu'] });
+  let passed = 0, failed = 0;
+  for (const scenario of fs.readdirSync(runs).sort()) {
+    const seed = fs.readdirSync(path.join(runs, scenario))[0], file = path.join(runs, scenario, seed, 'report.html'), bytes = fs.statSync(file).size;
+    try {
+      const run = await drive(browser, file), times = await measure(browser, file);
+      const told = Object.entries(times).map(([name, ms]) => `${name} ${ms.toFixed(1)} ms`).join(', ');
+      if (scenario === 'large') {
+        check(run.events >= LARGE_EVENTS, `only ${run.events} events`);
+        check(bytes / run.events * LARGE_EVENTS <= PAGE_BYTES_MAX, `${bytes} bytes for ${run.events} events`);
+        check(times.ready < READY_MS_MAX, `ready after ${times.ready} ms`);
+        for (const name of ['step', 'back', 'scrub']) check(times[name] < STEP_MS_MAX, `median of ${name}: ${times[name]} ms`);
+      }
+      if (shots) await photograph(browser, file, scenario);
+      console.log(`page           ok: ${scenario}: ${run.events} events, ${(bytes / 1e6).toFixed(2)} MB, ${told}`);
+      passed++;
+    } catch (error) {
+      console.log(`page           FAILED: ${scenario}: ${error.message}`);
+      failed++;
+    }
+  }
+  await browser.close();
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exitCode = failed ? 1 : 0;
+})();
