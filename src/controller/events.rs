@@ -6,11 +6,16 @@ use super::{core::Decided, image::MetadataImage};
 use crate::{
     base::{TopicId, TopicPartition},
     protocol::metadata::{ConfigResource, MetadataRecord},
-    trace::{Election, Event, Tracer},
+    trace::{Election, Event, EventId, Tracer},
 };
 
-/// Reports one record that was replayed into `image`. `deleted` names the topic that it removed.
-pub fn report(tracer: &Tracer, image: &MetadataImage, decided: &Decided, deleted: Option<Arc<str>>) {
+/// Reports one record that was replayed into `image`, and returns its event. `deleted` names the topic that it removed.
+pub fn report(
+    tracer: &Tracer,
+    image: &MetadataImage,
+    decided: &Decided,
+    deleted: Option<Arc<str>>,
+) -> Option<EventId> {
     let reason = decided.reason.as_str();
     let event = match &decided.record {
         MetadataRecord::RegisterBroker(record) => Event::BrokerRegistered {
@@ -45,9 +50,9 @@ pub fn report(tracer: &Tracer, image: &MetadataImage, decided: &Decided, deleted
         MetadataRecord::PartitionChange(change) => {
             return report_partition(tracer, image, change.topic_id, change.partition, decided.election, reason);
         }
-        _ => return,
+        _ => return None,
     };
-    tracer.milestone(event);
+    tracer.milestone(event)
 }
 
 fn report_partition(
@@ -57,7 +62,7 @@ fn report_partition(
     index: i32,
     election: Election,
     reason: &str,
-) {
+) -> Option<EventId> {
     let topic = image.topic_by_id(topic_id).expect("the record was replayed");
     let registration = &topic.partitions[&index];
     tracer.milestone(Event::PartitionChanged {
@@ -69,5 +74,5 @@ fn report_partition(
         isr: registration.isr.clone(),
         election,
         reason: reason.into(),
-    });
+    })
 }

@@ -188,6 +188,8 @@ async fn commit(state: &mut State, records: Vec<Decided>, tracer: &Tracer) -> Re
     records.iter().for_each(|decided| batch.push(now_ms, None, Some(&decided.record.encode()), &[]));
     append(state, &batch.build()).await?;
     let mut delta = MetadataDelta::default();
+    // What no request asked for follows from the first record: the elections from the fencing.
+    let mut cause = trace::current_cause();
     for decided in &records {
         let deleted = match &decided.record {
             MetadataRecord::RemoveTopic { topic_id } => state.controller.image().topic_by_id(*topic_id),
@@ -195,7 +197,9 @@ async fn commit(state: &mut State, records: Vec<Decided>, tracer: &Tracer) -> Re
         };
         let deleted = deleted.map(|topic| topic.name.clone());
         state.controller.replay(&decided.record, &mut delta, clock::now());
-        events::report(tracer, state.controller.image(), decided, deleted);
+        let report = || events::report(tracer, state.controller.image(), decided, deleted);
+        let reported = trace::caused_by_sync(cause, report);
+        cause = cause.or(reported);
     }
     Ok(())
 }

@@ -31,6 +31,20 @@ const effects = [[]];
 }
 const LAST = events.length - 1;
 
+// The controller's decision that a broker's change of role carries out: it travels in a batch of metadata that says
+// more, so that the journal names no cause.
+const decisions = new Map();
+{
+  const byEpoch = new Map();
+  for (const event of events) {
+    const key = `${event?.partition} ${event?.leader_epoch}`;
+    if (event?.kind === 'partition_changed' && !byEpoch.has(key)) byEpoch.set(key, event.id);
+    if (event?.kind !== 'became_leader' && event?.kind !== 'became_follower' || !byEpoch.has(key)) continue;
+    decisions.set(event.id, byEpoch.get(key));
+    effects[byEpoch.get(key)].push(event.id);
+  }
+}
+
 // What became of the message that event `sent` put on the wire: its delivery or its loss, and whether it was held.
 const arrivals = new Map(), held = new Map();
 for (const event of events) {

@@ -12,7 +12,8 @@ const shownOf = (shown, all) => all > shown ? `<li class="soft">showing ${shown}
 function inspect(view) {
   const event = events[view.cursor], out = [];
   out.push(`<h2>#${event.id} <span class="mono">${escapeText(event.node)}</span> ${escapeText(event.kind.replaceAll('_', ' '))}</h2><p>${escapeText(sentence(event))}</p>`);
-  out.push(`<dl><dt>time</dt><dd class="mono">${(event.time / 1e6).toFixed(6)} ms</dd><dt>cause</dt><dd id="cause">${event.cause ? eventLink(event.cause, '\u2190') : '<span class="soft">none: a clock, a fault or an application</span>'}</dd>`);
+  const causes = [decisions.get(event.id), event.cause].filter(Boolean).map(id => eventLink(id, '\u2190')).join('<br>');
+  out.push(`<dl><dt>time</dt><dd class="mono">${(event.time / 1e6).toFixed(6)} ms</dd><dt>cause</dt><dd id="cause">${causes || '<span class="soft">none: a clock, a fault or an application</span>'}</dd>`);
   const caused = effects[event.id];
   const list = caused.slice(0, LINKS_MAX).map(id => `<li>${eventLink(id, '\u2192')}</li>`).join('');
   out.push(`<dt>effects</dt><dd id="effects">${list ? `<ul>${list}${shownOf(Math.min(caused.length, LINKS_MAX), caused.length)}</ul>` : '<span class="soft">none</span>'}</dd>`);

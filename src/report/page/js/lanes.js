@@ -68,7 +68,7 @@ const reads = new Map(clients.map(({ name }) => [name, []]));
 for (const record of records.values()) boxes.get(record.sent.node).push(record);
 for (const event of events) if (event?.kind === 'record_read' || event?.kind === 'position_set') reads.get(event.node).push(event);
 
-const LANE_ROWS_MAX = 6;
+const LANE_ROWS_MAX = 8;
 
 // A record's box: its fill, and what else it takes.
 const BOX_STYLES = {
