@@ -71,7 +71,8 @@ const uses = {
     check(await logs() === before, 'the logs differ after the way there and back');
   },
   async 'a click in the tracks goes to what was clicked'(page) {
-    const target = page.locator('#tracks circle[data-e]').first(), id = Number(await target.getAttribute('data-e'));
+    await presses(page, 'd');
+    const target = page.locator('#tracks text.halo[data-e]').first(), id = Number(await target.getAttribute('data-e'));
     await target.scrollIntoViewIfNeeded();
     const box = await target.boundingBox();
     await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
@@ -164,6 +165,7 @@ async function accessible(page, what) {
 
 async function drive(browser, file) {
   const { context, page, heard } = await open(browser, file), run = await data(page);
+  page.setDefaultTimeout(8000);
   for (const [what, use] of Object.entries(uses)) {
     await use(page, run).catch(error => { throw new Error(`${what}: ${error.message}`); });
   }

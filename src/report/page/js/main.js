@@ -76,9 +76,7 @@ function keepInView() {
 
 function goTo(id) {
   view.cursor = Math.min(LAST, Math.max(1, id));
-  const name = events[view.cursor].partition;
-  if (name && name !== view.partition && partitionNames.includes(name)) choose('partition', name);
-  else render();
+  render();
 }
 
 function follow(id) {
@@ -176,7 +174,7 @@ function jump() {
 // ---- the address: #e=1382&s=time&p=orders-0&a=Fetch&q=1&w=96 ----
 
 function remember() {
-  const parts = [['e', view.cursor], ['s', view.scale === 'event' ? null : view.scale], ['p', view.partition === openingPartition ? null : view.partition],
+  const parts = [['e', view.cursor], ['s', view.scale === 'event' ? null : view.scale], ['p', partitionNames.length > 1 ? view.partition : null],
     ['a', view.api || null], ['q', view.quiet ? 1 : null], ['o', view.offset], ['w', Math.abs(view.span - spanDefault()) < 1 ? null : Math.round(view.span)]];
   const hash = `#${parts.filter(([, value]) => value !== null).map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join('&')}`;
   if (hash !== location.hash) window.history.replaceState(null, '', hash);
@@ -189,10 +187,12 @@ function rememberSoon() {
 }
 
 // Takes what the address names; what it does not name stays as it is.
-function recall() {
-  const named = new URLSearchParams(location.hash.slice(1)), number = key => named.has(key) && Number.isInteger(Number(named.get(key))) ? Number(named.get(key)) : null;
+function recall(hash) {
+  const named = new URLSearchParams(hash.slice(1)), number = key => named.has(key) && Number.isInteger(Number(named.get(key))) ? Number(named.get(key)) : null;
   if (named.get('s') === 'time' || named.get('s') === 'event') view.scale = named.get('s');
-  if (partitionNames.includes(named.get('p'))) view.partition = named.get('p');
+  // A link to an event alone shows the partition that the event is about.
+  const about = events[number('e')]?.partition;
+  for (const name of [about, named.get('p')]) if (partitionNames.includes(name)) view.partition = name;
   if (apis.includes(named.get('a'))) view.api = named.get('a');
   if (named.has('q')) view.quiet = named.get('q') === '1';
   view.offset = number('o') ?? view.offset;
@@ -245,7 +245,7 @@ function listen() {
   });
   hint(element('tracks'));
   hint(element('strips'));
-  window.addEventListener('hashchange', recall);
+  window.addEventListener('hashchange', event => recall(new URL(event.newURL).hash));
   new ResizeObserver(() => requestAnimationFrame(render)).observe(element('tracks'));
 }
 
@@ -286,6 +286,6 @@ writeLegend();
 listen();
 view.cursor = data.opening;
 view.partition = openingPartition;
-recall();
+recall(location.hash);
 document.documentElement.dataset.ready = 'true';
 performance.mark('ready');
