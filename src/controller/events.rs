@@ -10,12 +10,7 @@ use crate::{
 };
 
 /// Reports one record that was replayed into `image`, and returns its event. `deleted` names the topic that it removed.
-pub fn report(
-    tracer: &Tracer,
-    image: &MetadataImage,
-    decided: &Decided,
-    deleted: Option<Arc<str>>,
-) -> Option<EventId> {
+pub fn report(tracer: &Tracer, image: &MetadataImage, decided: &Decided, deleted: Option<Arc<str>>) -> Option<EventId> {
     let reason = decided.reason.as_str();
     let event = match &decided.record {
         MetadataRecord::RegisterBroker(record) => Event::BrokerRegistered {
