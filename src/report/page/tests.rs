@@ -122,7 +122,7 @@ fn a_page_of_20000_events_is_small() {
     let Recorded { manifest, entries } = recorded();
     let request = |id: u64, index: u64| {
         let sent = id % 2 == 1;
-        let (api, correlation) = (if index % 3 == 0 { "Produce" } else { "Fetch" }, (index / 3) as i32);
+        let (api, correlation) = (if index.is_multiple_of(3) { "Produce" } else { "Fetch" }, (index / 3) as i32);
         match sent {
             true => Event::MessageSent { to: "b1".into(), api: api.into(), request: true, correlation, bytes: 1234 },
             false => Event::MessageDelivered {
