@@ -282,10 +282,6 @@ impl Leader {
         self.partition_epoch = partition_epoch;
         self.isr = isr.iter().copied().collect();
         self.pending = None;
-        // Whoever was taken out may have been fenced: until it fetches again nobody waits for it to join.
-        for (id, follower) in &mut self.followers {
-            follower.eligible &= self.isr.contains(id);
-        }
         if self.start.switches.hw_after_alter_partition {
             self.advance(now);
         }

@@ -74,18 +74,6 @@ fn a_lagging_follower_is_proposed_out_and_counts_until_that_is_committed() {
 }
 
 #[test]
-fn a_follower_that_the_controller_took_out_holds_the_high_watermark_no_more() {
-    let mut leader = leader(&[1, 2, 3], 2, Switches::NEWEST);
-    fetch(&mut leader, 2, 10, 1);
-    fetch(&mut leader, 3, 10, 1);
-    leader.appended(Offset(15), at(2));
-    fetch(&mut leader, 3, 15, 3);
-    assert_eq!(leader.high_watermark(), Offset(10), "broker 2 is dead, and still in the ISR");
-    assert!(leader.committed(&nodes(&[1, 3]), PartitionEpoch(1), at(4)), "the controller fenced it");
-    assert_eq!((leader.high_watermark(), leader.ack(Offset(15))), (Offset(15), Ack::Done));
-}
-
-#[test]
 fn a_follower_joins_at_the_high_watermark_and_the_begin_of_the_epoch() {
     let mut leader = leader(&[1], 1, Switches::NEWEST);
     leader.appended(Offset(15), at(1));
