@@ -27,9 +27,17 @@ fn the_readme_shows_what_its_first_command_prints() {
     let readme = readme();
     let block = readme.split("```text\n").find(|block| block.starts_with("LOST")).expect("README.md shows a life");
     let shown = block.split("```").next().expect("the block ends").lines();
+    // A change of the broker may well move an event by a millisecond; what happens and why must stay true.
+    let timeless = |line: &str| line.split_whitespace().filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ");
     for line in shown.filter(|line| line.trim() != "...") {
-        assert!(story.lines().any(|told| told == line), "README.md shows `{line}`, which the story does not tell");
+        let is_told = story.lines().any(|told| timeless(told) == timeless(line));
+        assert!(is_told, "README.md shows `{line}`, which the story does not tell");
     }
+}
+
+/// Whether it is written as `9.091s`.
+fn is_time(word: &str) -> bool {
+    word.strip_suffix('s').is_some_and(|number| number.parse::<f64>().is_ok())
 }
 
 #[test]
