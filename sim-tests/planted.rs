@@ -19,6 +19,8 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("bug_hw_ignores_one_isr_member", &["acked-records-survive", "committed-prefix-kept", "hw-within-isr"]),
     ("bug_no_truncation", &["cluster-recovers"]),
     ("bug_recovery_accepts_torn_batch", &["consumers-reach-the-end"]),
+    ("bug_returning_broker_not_fenced", &["acked-records-survive", "committed-prefix-kept"]),
+    ("bug_consumers_read_to_the_end", &["no-phantom-reads"]),
     ("bug_isr_expands_early", &["acked-records-survive", "committed-prefix-kept", "hw-within-isr"]),
 ];
 

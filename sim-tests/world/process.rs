@@ -33,6 +33,25 @@ in_a_world! {
         assert!(clock::now().since(monotonic) < Duration::from_millis(100), "time itself does not step");
     }
 
+    fn a_clock_may_run_fast_or_slow_on_its_own_host_only(world, _seen) {
+        let (a, b) = two_hosts(&world);
+        let second = || async {
+            let begun = clock::now();
+            clock::sleep(Duration::from_secs(1)).await;
+            clock::now().since(begun).as_millis()
+        };
+        for (ppm, b_takes_ms) in [(0, 1000), (1_000_000, 500), (-500_000, 2000)] {
+            world.drift("b", ppm);
+            for (host, takes_ms) in [(&a, 1000), (&b, b_takes_ms)] {
+                let begun = clock::now();
+                let shown_ms = host.run(second()).await.unwrap();
+                let passed_ms = clock::now().since(begun).as_millis();
+                assert!((995..1010).contains(&shown_ms), "a second on the clock of the host, not {shown_ms} ms");
+                assert!((takes_ms - 5..takes_ms + 20).contains(&passed_ms), "{ppm} ppm: {passed_ms} ms");
+            }
+        }
+    }
+
     fn a_clean_stop_lets_the_process_finish(world, seen) {
         let finished = Arc::new(AtomicU32::new(0));
         let counter = finished.clone();

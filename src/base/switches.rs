@@ -158,6 +158,18 @@ switches! {
             "a follower asks where to truncate after each new epoch, also of the same leader (KAFKA-7164)";
         fetch_epoch_fencing = Release(2, 1, 0),
             "a follower tells its leader epoch, and an older or newer one is refused (KIP-320, KAFKA-7395)";
+        consumer_truncation_check = Release(2, 3, 0),
+            "a consumer tells the epoch of what it has read, and notices a truncation (KIP-320, KAFKA-7747)";
+        list_offsets_needs_leso = Release(2, 2, 0),
+            "the end of the log is told when the high watermark has reached the leader's epoch (KIP-207, KAFKA-2334)";
+        truncate_cleans_epochs = Release(2, 6, 1),
+            "a truncation to the end of the log drops epochs without records (KAFKA-10706)";
+        idempotence_default = Release(3, 0, 0),
+            "producers are idempotent and wait for all replicas unless they are told otherwise (KIP-679)";
+        late_answers_ignored = Release(3, 0, 0),
+            "an answer that comes after the partition has another leader truncates nothing (KAFKA-13207)";
+        leaving_brokers_step_down = Release(3, 3, 2),
+            "a broker in controlled shutdown gives up its leaderships (KAFKA-14296)";
         isr_join_needs_leso = Release(2, 0, 1),
             "a follower joins the ISR only at the begin of the leader's epoch (KAFKA-7128)";
         idle_followers_stay = Release(2, 1, 0),
@@ -180,6 +192,9 @@ switches! {
         bug_hw_ignores_one_isr_member, "the high watermark leaves out one ISR member";
         bug_no_truncation, "a follower does not truncate a diverging tail";
         bug_recovery_accepts_torn_batch, "recovery accepts a torn batch";
+        bug_returning_broker_not_fenced,
+            "a broker that comes back within its session keeps its leaderships and its place in the ISR";
+        bug_consumers_read_to_the_end, "a consumer reads beyond the high watermark";
         bug_isr_expands_early, "a follower joins the ISR before it has caught up";
     }
 }

@@ -171,7 +171,9 @@ async fn run_broker(
     });
     let follower_channel = channel("metadata", FETCH_WAIT + config.broker_session_timeout / 4);
     task::spawn(metadata::follow(registration.clone(), follower_channel, cache.clone(), applied, background.clone()));
-    task::spawn(isr_changes::send_all(proposals, calls.clone(), registration.clone(), background.clone()));
+    // On a connection of its own: a heartbeat must not wait behind a change of an ISR.
+    let alter_partition = Arc::new(channel("alter-partition", config.broker_session_timeout / 2));
+    task::spawn(isr_changes::send_all(proposals, alter_partition, registration.clone(), background.clone()));
     task::spawn(replicas.clone().watch_lag(background.clone()));
     task::spawn(replicas.clone().write_checkpoints(background.clone()));
     let service = Arc::new(Broker::new(

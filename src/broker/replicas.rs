@@ -84,6 +84,10 @@ impl Replicas {
                 }
                 continue;
             }
+            let leaves = image.broker(self.context.node).is_some_and(|known| known.in_controlled_shutdown);
+            if leaves && !self.context.switches.leaving_brokers_step_down {
+                continue;
+            }
             if let Err(error) = self.apply_one(id, topic_id, registration, image, &active).await {
                 tracing::error!(partition = %id, %error, "the partition is offline on this broker");
                 self.lock().remove(id);

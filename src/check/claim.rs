@@ -47,6 +47,9 @@ claims! {
     OffsetsAgree = "offsets-agree", "one offset shows one record, to everybody and for ever";
     /// L-consume, Jepsen `unseen`.
     ConsumersReachTheEnd = "consumers-reach-the-end", "after everything healed, every consumer read to the end";
+    /// S37 `ConsumeCoverage`, Jepsen `poll-skip`.
+    ConsumersMissNothing = "consumers-miss-nothing",
+        "a consumer has read every record between where it began and where it stands";
     /// L-elect, L-isr.
     ClusterRecovers = "cluster-recovers",
         "after everything healed, every partition got a leader and all its in-sync replicas back";

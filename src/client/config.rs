@@ -166,6 +166,8 @@ pub struct ConsumerConfig {
     pub partition_bytes_max: i32,
     /// `max.poll.records`.
     pub poll_records_max: usize,
+    /// Tell brokers the epoch of what was read, so that a truncation is noticed (KIP-320). No setting of Kafka's.
+    pub truncation_check: bool,
 }
 
 impl ProducerConfig {
@@ -246,6 +248,7 @@ impl ConsumerConfig {
             fetch_bytes_max: values.parse("fetch.max.bytes", "a number of bytes")?,
             partition_bytes_max: values.parse("max.partition.fetch.bytes", "a number of bytes")?,
             poll_records_max: values.at_least("max.poll.records", 1)?,
+            truncation_check: true,
             cluster: values.cluster()?,
         })
     }

@@ -264,6 +264,8 @@ impl Consumer {
         let mut partitions = Vec::new();
         for (partition, offset, read_epoch, leader_epoch) in wanted {
             self.set_busy(&partition);
+            let told = |epoch| if self.config.truncation_check { epoch } else { LeaderEpoch::UNKNOWN };
+            let (read_epoch, leader_epoch) = (told(read_epoch), told(leader_epoch));
             let one = FetchPartition::default()
                 .with_partition(partition.partition)
                 .with_current_leader_epoch(leader_epoch.0)
@@ -380,6 +382,11 @@ impl Consumer {
         match ErrorCode::from_i16(data.error_code) {
             ErrorCode::None if diverging.epoch >= 0 || diverging.end_offset >= 0 => {
                 let offset = Offset(diverging.end_offset).min(from);
+                if self.config.reset == OffsetReset::None {
+                    // The application said that it wants to decide by itself (LogTruncationException, KIP-320).
+                    let message = Some(format!("{partition} was truncated to {offset}, and {from} was read before"));
+                    return Err(ClientError::Kafka { code: ErrorCode::OffsetOutOfRange, message });
+                }
                 (position.next, position.epoch) = (Seek::Offset(offset), LeaderEpoch(diverging.epoch));
                 let why = "truncation".into();
                 self.tracer.detail(|| Event::PositionSet { partition: partition.clone(), offset, why });

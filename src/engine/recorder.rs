@@ -106,7 +106,7 @@ impl Recorder {
 
     /// The story begins: steps may fire.
     pub fn begin(&self) {
-        self.lock().script.begin(clock::now());
+        self.lock().script.begin(clock::world_now());
         self.fire(self.due());
     }
 
@@ -115,7 +115,7 @@ impl Recorder {
         self.fire(self.due());
         let mut state = self.lock();
         let State { script, view, .. } = &mut *state;
-        script.give_up(clock::now(), view);
+        script.give_up(clock::world_now(), view);
         script.next_time()
     }
 
@@ -128,7 +128,7 @@ impl Recorder {
     fn due(&self) -> Option<(usize, Step)> {
         let mut state = self.lock();
         let State { script, view, .. } = &mut *state;
-        script.fire(clock::now(), view, None)
+        script.fire(clock::world_now(), view, None)
     }
 
     /// Fires a step that is due, and steps for as long as another is.
@@ -137,7 +137,7 @@ impl Recorder {
             match self.resolve(&step.actions.value) {
                 Ok(deeds) => {
                     self.perform(number, &step, deeds);
-                    self.lock().script.done(clock::now());
+                    self.lock().script.done(clock::world_now());
                 }
                 Err(problem) => self.lock().script.fail(problem),
             }
@@ -175,6 +175,11 @@ impl Recorder {
             Deed::Clock(nodes, offset_ms) => {
                 self.lock().faults += nodes.len() as u64;
                 nodes.iter().for_each(|node| world.step_wall_clock(node, *offset_ms));
+                self.report(Event::FaultBegan { fault: deed.to_string() });
+            }
+            Deed::Drift(nodes, ppm) => {
+                self.lock().faults += nodes.len() as u64;
+                nodes.iter().for_each(|node| world.drift(node, *ppm));
                 self.report(Event::FaultBegan { fault: deed.to_string() });
             }
             Deed::Cut(links) => {
@@ -257,7 +262,7 @@ impl Recorder {
             events: state.journal.len(),
             entries: state.journal.entries().to_vec(),
             faults: state.faults,
-            simulated: clock::now(),
+            simulated: clock::world_now(),
         }
     }
 }
@@ -286,7 +291,7 @@ impl Sink for Recorder {
         let mut state = self.lock();
         let State { journal, view, oracle, script, .. } = &mut *state;
         let oracle = oracle.as_mut()?;
-        let now = clock::now();
+        let now = clock::world_now();
         let entry = journal.push(now, node, cause, event);
         view.take(&entry);
         let id = entry.id;
@@ -331,6 +336,7 @@ enum Deed {
     Pause(Vec<String>),
     Resume(Vec<String>),
     Clock(Vec<String>, i64),
+    Drift(Vec<String>, i64),
     Cut(Links),
     Slow(Links, std::time::Duration),
     Hold(Links, String),
@@ -374,6 +380,7 @@ impl Deed {
             Action::Release(link, api) => Self::Release(links(link)?, api.to_string()),
             Action::Heal(link) => Self::Heal(links(link)?),
             Action::HealAll => Self::HealAll,
+            Action::Drift(target, ppm) => Self::Drift(nodes(target)?, *ppm),
             Action::Set(topic, name, value) => Self::Order(Order::Set(topic.clone(), name.clone(), value.clone())),
             Action::Elect(kind, partition) => Self::Order(Order::Elect(*kind, partition.partition())),
             Action::Nothing => Self::Nothing,
@@ -394,6 +401,7 @@ impl std::fmt::Display for Deed {
             Self::Pause(nodes) => write!(f, "pause {}", list(nodes)),
             Self::Resume(nodes) => write!(f, "resume {}", list(nodes)),
             Self::Clock(nodes, offset_ms) => write!(f, "clock {} {offset_ms:+}ms", list(nodes)),
+            Self::Drift(nodes, ppm) => write!(f, "clock {} drift {ppm}ppm", list(nodes)),
             Self::Cut(links) => write!(f, "cut {links}"),
             Self::Slow(links, delay) => write!(f, "slow {links} {}ms", delay.as_millis()),
             Self::Hold(links, api) => write!(f, "hold {links} api={api}"),

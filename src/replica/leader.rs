@@ -200,6 +200,13 @@ impl Leader {
         self.advance(now);
     }
 
+    /// The log was cut under the leader by an answer to a fetch from the time before: until KAFKA-13207.
+    pub fn truncated(&mut self, end: Offset) {
+        self.end = end;
+        self.start.end = self.start.end.min(end);
+        self.high_watermark = self.high_watermark.min(end);
+    }
+
     /// A follower asked for records from `offset` on, in this epoch. Returns an ISR to propose, if it may join.
     pub fn fetched(
         &mut self,

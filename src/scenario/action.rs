@@ -58,6 +58,8 @@ pub enum Action {
     HealAll,
     /// `clock X +5s`
     Clock(Term, i64),
+    /// `clock X drift 200ppm`
+    Drift(Term, i64),
     /// `set orders.min.insync.replicas=2`
     Set(String, String, String),
     /// `elect preferred orders-0`, `elect unclean orders-0`
@@ -91,7 +93,11 @@ pub const VERBS: &[(&str, &str, &str)] = &[
     ("hold", "messages of one API are kept back, everything else arrives", "hold b1 > controller api=AlterPartition"),
     ("release", "what was held arrives", "release b1 > controller api=AlterPartition"),
     ("heal", "ends what was done to links, or with `all` to the whole network", "heal all"),
-    ("clock", "steps the wall clock", "clock b1 +5s"),
+    (
+        "clock",
+        "steps the wall clock; or makes the clock run fast or slow, as `clock b1 drift -500ppm`: by millionths",
+        "clock b1 +5s",
+    ),
     ("set", "an operator sets a topic's setting", "set orders.min.insync.replicas=2"),
     ("elect", "an operator asks for an election, `preferred` or `unclean`", "elect preferred orders-0"),
     ("nothing", "only waits for its trigger", "nothing"),
@@ -113,6 +119,7 @@ impl fmt::Display for Action {
             Self::Heal(link) => write!(f, "heal {link}"),
             Self::HealAll => f.write_str("heal all"),
             Self::Clock(target, offset_ms) => write!(f, "clock {target} {offset_ms:+}ms"),
+            Self::Drift(target, ppm) => write!(f, "clock {target} drift {ppm}ppm"),
             Self::Set(topic, name, value) => write!(f, "set {topic}.{name}={value}"),
             Self::Elect(ElectionType::Preferred, partition) => write!(f, "elect preferred {partition}"),
             Self::Elect(ElectionType::Unclean, partition) => write!(f, "elect unclean {partition}"),
@@ -167,6 +174,9 @@ impl Action {
             "heal" => read_link(words).map(Self::Heal),
             "clock" => {
                 let target = Term::read(words)?;
+                if words.keyword("drift") {
+                    return read_drift(words).map(|ppm| Self::Drift(target, ppm));
+                }
                 let (at, step) = words.word("a step of the clock, as +5s")?;
                 let (negative, size) = match step.strip_prefix('-') {
                     Some(size) => (true, size),
@@ -213,7 +223,8 @@ impl Action {
             | Self::Restart(target)
             | Self::Pause(target)
             | Self::Resume(target)
-            | Self::Clock(target, _) => {
+            | Self::Clock(target, _)
+            | Self::Drift(target, _) => {
                 target.expect_target(cast)?;
                 match target {
                     Term::Name(at, name) if cast.clients.iter().any(|(client, _)| client == name) => {
@@ -260,6 +271,14 @@ fn read_link(words: &mut Words) -> Result<Link, Problem> {
         None => return Err(words.expected("`|` (both directions) or `>` (one)")),
     };
     Ok(Link { from, to: Term::read(words)?, two_way })
+}
+
+fn read_drift(words: &mut Words) -> Result<i64, Problem> {
+    let (at, text) = words.word("how much the clock gains, as 200ppm")?;
+    let ppm = text.strip_suffix("ppm").and_then(|number| number.parse().ok());
+    // Up to ten times as fast, down to a tenth.
+    ppm.filter(|ppm| (-900_000..=9_000_000).contains(ppm))
+        .ok_or_else(|| Problem::at(at, format!("expected millionths from -900000ppm to 9000000ppm, found `{text}`")))
 }
 
 fn read_api(words: &mut Words) -> Result<Term, Problem> {

@@ -193,6 +193,8 @@ pub struct StepChange {
     pub when: Option<Spot<Condition>>,
     /// Another event.
     pub on: Option<Spot<EventTrigger>>,
+    /// So long after the step before.
+    pub after: Option<Duration>,
     /// Other actions.
     pub actions: Option<Spot<Vec<Action>>>,
     /// Another bound.
@@ -412,6 +414,9 @@ impl StepChange {
         }
         if let Some(when) = &self.when {
             line(out, "when", quoted(&when.to_string()));
+        }
+        if let Some(after) = self.after {
+            line(out, "after", time(after));
         }
         if let Some(actions) = &self.actions {
             line(out, "do", quoted(&action::show(&actions.value)));

@@ -60,7 +60,8 @@ const STEP: Keys = Keys { table: "[[step]]", keys: &["when", "on", "after", "at"
 const EXPECT: Keys = Keys { table: "[[expect]]", keys: &["claim", "value", "lost"] };
 const LOST: Keys = Keys { table: "`lost`", keys: &["count", "cause"] };
 const VARIANT: Keys = Keys { table: "[[variant]]", keys: &["name", "note", "set", "steps", "expect", "must_reach"] };
-const VARIANT_STEP: Keys = Keys { table: "a variant's step", keys: &["off", "when", "on", "do", "within", "note"] };
+const VARIANT_STEP: Keys =
+    Keys { table: "a variant's step", keys: &["off", "when", "on", "after", "do", "within", "note"] };
 const VARIANT_EXPECT: Keys = Keys { table: "a variant's expectation", keys: &["value", "lost"] };
 const PREDICT: Keys = Keys { table: "[[predict]]", keys: &["before", "ask", "options", "answer", "why"] };
 
@@ -400,14 +401,20 @@ fn variant(table: &mut Table<'_>) -> Result<Variant, Problem> {
 
 fn step_change(value: Value<'_>) -> Result<StepChange, Problem> {
     let mut table = Table::from_value(&VARIANT_STEP, value)?;
-    Ok(StepChange {
+    let place = table.at();
+    let change = StepChange {
         off: table.flag("off")?.unwrap_or(false),
         when: condition(&mut table)?,
         on: event(&mut table)?,
+        after: table.duration("after")?.map(|after| after.value),
         actions: table.text("do")?.map(|text| actions(&text)).transpose()?,
         within: table.duration("within")?.map(|within| within.value),
         note: plain(table.text("note")?),
-    })
+    };
+    match change.after.is_some() && (change.when.is_some() || change.on.is_some()) {
+        true => Err(Problem::at(place, "a step has one trigger: `when` and `on` together, or `after`")),
+        false => Ok(change),
+    }
 }
 
 fn flatten_given(prefix: &str, table: Value<'_>, set: &mut BTreeMap<String, Spot<Given>>) -> Result<(), Problem> {

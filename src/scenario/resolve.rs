@@ -126,11 +126,16 @@ pub fn resolve(scenario: &Scenario, variant: Option<&Spot<String>>) -> Result<Re
         };
         match &client.work {
             Work::Send(sending) => {
+                if !switches.idempotence_default {
+                    given.entry("acks".to_owned()).or_insert_with(|| "1".to_owned());
+                    given.entry("enable.idempotence".to_owned()).or_insert_with(|| "false".to_owned());
+                }
                 let config = ProducerConfig::from_properties(&given).map_err(faulty)?;
                 producers.push((name, config, sending.clone()));
             }
             Work::Read(reading) => {
-                let config = ConsumerConfig::from_properties(&given).map_err(faulty)?;
+                let mut config = ConsumerConfig::from_properties(&given).map_err(faulty)?;
+                config.truncation_check = switches.consumer_truncation_check;
                 consumers.push((name, config, reading.clone()));
             }
         }

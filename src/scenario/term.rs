@@ -88,6 +88,13 @@ pub const FUNCTIONS: &[Function] = &[
     function("size", &[Nodes], Kind::Number, "how many nodes a set has", "size(isr(orders-0)) < 3"),
     function("epoch", &[Partition], Kind::Number, "the leader epoch", "epoch(orders-0) > 0"),
     function(
+        "partition_epoch",
+        &[Partition],
+        Kind::Number,
+        "how often the leader or the ISR has changed",
+        "partition_epoch(orders-0) == 0",
+    ),
+    function(
         "leader_known",
         &[Partition, Node],
         Kind::Node,

@@ -43,8 +43,8 @@ pub fn overlay(scenario: &Scenario, variant: &Variant) -> Result<(Scenario, Vec<
         if change.off {
             off.push(number - 1);
         }
-        if change.when.is_some() || change.on.is_some() {
-            (step.at, step.after) = (None, None);
+        if change.when.is_some() || change.on.is_some() || change.after.is_some() {
+            (step.at, step.after) = (None, change.after);
             (step.when, step.on) = (change.when.clone(), change.on.clone());
         }
         step.actions = change.actions.clone().unwrap_or_else(|| step.actions.clone());

@@ -48,6 +48,7 @@ const NOBODY: &str = "none";
 struct Registration {
     leader: Option<String>,
     epoch: i64,
+    partition_epoch: i64,
     replicas: Vec<String>,
     isr: Vec<String>,
 }
@@ -113,11 +114,12 @@ impl View {
                     }
                 }
             }
-            Event::PartitionChanged { partition, leader, leader_epoch, replicas, isr, .. } => {
+            Event::PartitionChanged { partition, leader, leader_epoch, partition_epoch, replicas, isr, .. } => {
                 let names = |ids: &[NodeId]| ids.iter().map(|id| broker(*id)).collect();
                 let registration = Registration {
                     leader: (*leader != NodeId::NONE).then(|| broker(*leader)),
                     epoch: i64::from(leader_epoch.0),
+                    partition_epoch: i64::from(partition_epoch.0),
                     replicas: names(replicas),
                     isr: names(isr),
                 };
@@ -230,6 +232,7 @@ impl View {
             "replicas" => Value::Nodes(registration().map_or(Vec::new(), |registration| registration.replicas.clone())),
             "size" => Value::Number(i64::try_from(self.nodes(&arguments[0]).len()).ok()),
             "epoch" => Value::Number(registration().map(|registration| registration.epoch)),
+            "partition_epoch" => Value::Number(registration().map(|registration| registration.partition_epoch)),
             "leader_known" => Value::Node(replica().and_then(|replica| replica.leader.clone())),
             "hw" => Value::Number(replica().and_then(|replica| replica.high_watermark)),
             "leo" => Value::Number(replica().and_then(|replica| replica.end)),

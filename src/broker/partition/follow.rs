@@ -53,6 +53,11 @@ impl Partition {
         let mut state = self.state.lock().await;
         let state = &mut *state;
         if matches!(state.role, Standing::Leader(_)) || state.leader_epoch != position.leader_epoch {
+            if let Some(diverging) = response.diverging
+                && !self.context.switches.late_answers_ignored
+            {
+                self.cut(state, diverging).await?;
+            }
             return Ok(());
         }
         if let Some(diverging) = response.diverging {
@@ -89,8 +94,13 @@ impl Partition {
         if to < state.log.end_offset() {
             mark::reach("follower_truncated_to_leader_epoch");
         }
-        state.log.truncate_to(to, "leader-epoch").await?;
+        if to < state.log.end_offset() || self.context.switches.truncate_cleans_epochs {
+            state.log.truncate_to(to, "leader-epoch").await?;
+        }
         state.high_watermark = state.high_watermark.min(state.log.end_offset());
+        if let Standing::Leader(leader) = &mut state.role {
+            leader.truncated(state.log.end_offset());
+        }
         Ok(())
     }
 

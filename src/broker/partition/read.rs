@@ -125,7 +125,9 @@ impl Partition {
         if params.offset > end {
             return Fetched { leader, ..Fetched::error(ErrorCode::OffsetOutOfRange) };
         }
-        let up_to = if matches!(params.fetcher, Fetcher::Consumer) { fetched.high_watermark } else { end };
+        let is_consumer = matches!(params.fetcher, Fetcher::Consumer);
+        let to_high_watermark = is_consumer && !self.context.switches.bug_consumers_read_to_the_end;
+        let up_to = if to_high_watermark { fetched.high_watermark } else { end };
         match state.log.read(params.offset, up_to, params.max_bytes, params.at_least_one).await {
             Ok(records) => fetched.records = records,
             Err(error) => {
@@ -185,7 +187,8 @@ impl Partition {
         let Standing::Leader(leader) = &state.role else { return Err(ErrorCode::NotLeaderOrFollower) };
         let (high_watermark, end) = (leader.high_watermark(), state.log.end_offset());
         let earliest = matches!(timestamp, -2 | -4);
-        if !from_replica && !earliest && high_watermark < leader.epoch_start() {
+        let told_late = self.context.switches.list_offsets_needs_leso;
+        if !from_replica && !earliest && told_late && high_watermark < leader.epoch_start() {
             return Err(ErrorCode::OffsetNotAvailable);
         }
         let up_to = if from_replica { end } else { high_watermark };

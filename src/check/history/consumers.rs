@@ -5,8 +5,16 @@
 //! `consumers-reach-the-end`: L-consume, Jepsen's `unseen`.
 //! After healing, each consumer has read each of its partitions to the end that the audit found, and the audit itself
 //! found the end of each partition that a client has touched.
+//!
+//! `consumers-miss-nothing`: S37 `ConsumeCoverage`, Jepsen's `poll-skip`.
+//! Of the records that the audit found between the first position of a consumer and its last, it has read each, at that
+//! offset. It need not have come to the end. Where something else stood at an offset when it read that, it has missed
+//! what stands there now.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{AUDIT_NODE, Case, Score};
 use crate::{
@@ -36,6 +44,32 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
         if *position < end {
             let text = format!("{consumer} stands at {partition}@{position}, the end is {end}");
             score.violate(text, vec![*event]);
+        }
+    }
+    score.into_finding()
+}
+
+/// Whether each consumer has read all that it passed.
+pub(super) fn coverage(case: &Case<'_>) -> Finding {
+    let mut score = Score::new(Claim::ConsumersMissNothing);
+    let mut seen: BTreeMap<(&Arc<str>, &TopicPartition), BTreeSet<Offset>> = BTreeMap::new();
+    for read in &case.history.reads {
+        let audit = case.history.audits.get(&read.partition);
+        let found = audit.and_then(|audit| audit.records.get(&read.offset));
+        if found.is_some_and(|(content, _)| *content == read.content) {
+            seen.entry((&read.consumer, &read.partition)).or_default().insert(read.offset);
+        }
+    }
+    for ((consumer, partition), (position, event)) in consumers(case) {
+        let Some(audit) = case.history.audits.get(partition).filter(|audit| audit.end.is_some()) else { continue };
+        let begin = case.history.begins[&(consumer.clone(), partition.clone())];
+        let seen = seen.get(&(consumer, partition));
+        for (offset, (content, _)) in audit.records.range(begin..(*position).max(begin)) {
+            score.checks += 1;
+            if !seen.is_some_and(|seen| seen.contains(offset)) {
+                let text = format!("{consumer} has passed {partition}@{offset} without reading {}", content.value);
+                score.violate(text, vec![*event]);
+            }
         }
     }
     score.into_finding()

@@ -35,6 +35,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim::NoPhantomReads,
     Claim::OffsetsAgree,
     Claim::ConsumersReachTheEnd,
+    Claim::ConsumersMissNothing,
     Claim::ClusterRecovers,
 ];
 
@@ -45,6 +46,8 @@ pub struct History {
     sends: BTreeMap<Arc<str>, BTreeMap<u64, Sent>>,
     /// Every record handed to a consumer, in order.
     reads: Vec<Read>,
+    /// Where each consumer began.
+    begins: BTreeMap<(Arc<str>, TopicPartition), Offset>,
     /// Where each consumer stands: the offset after the last it read.
     positions: BTreeMap<(Arc<str>, TopicPartition), (Offset, EventId)>,
     /// The log as the audit read it.
@@ -136,6 +139,7 @@ impl History {
                 self.read(entry, partition, *offset, content);
             }
             Event::PositionSet { partition, offset, .. } => {
+                self.begins.entry((entry.node.clone(), partition.clone())).or_insert(*offset);
                 self.positions.insert((entry.node.clone(), partition.clone()), (*offset, entry.id));
                 if &*entry.node == AUDIT_NODE {
                     self.audits.insert(partition.clone(), Audit::default());
@@ -178,6 +182,7 @@ impl History {
             let audit = self.audits.entry(partition.clone()).or_default();
             audit.records.insert(offset, (content.clone(), entry.id));
         } else {
+            self.begins.entry((entry.node.clone(), partition.clone())).or_insert(offset);
             self.positions.insert((entry.node.clone(), partition.clone()), (offset.next(), entry.id));
         }
         let (consumer, partition) = (entry.node.clone(), partition.clone());
@@ -268,6 +273,7 @@ pub(super) fn findings(history: &History, plan: &Plan, ending: &Ending, ledger: 
         reads::phantoms(&case),
         reads::disagreements(&case),
         consumers::check(&case),
+        consumers::coverage(&case),
         consumers::recovery(&case),
     ];
     Report { findings, fate }

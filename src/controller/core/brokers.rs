@@ -51,12 +51,16 @@ impl Controller {
                 // The answer was lost; the registration stands.
                 return Decision::only(BrokerRegistrationResponse::default().with_broker_epoch(known.epoch.0));
             }
-            if !known.fenced && self.session_lasts(broker, now) {
+            if !known.fenced
+                && self.session_lasts(broker, now)
+                && !self.settings.switches.bug_returning_broker_not_fenced
+            {
                 return refused(ErrorCode::DuplicateBrokerRegistration);
             }
         }
+        let stays = self.settings.switches.bug_returning_broker_not_fenced && known.is_some_and(|known| !known.fenced);
         let mut records = Vec::new();
-        if known.is_some_and(|known| !known.fenced) {
+        if known.is_some_and(|known| !known.fenced) && !stays {
             self.leave_all(broker, &format!("broker {broker} came back as another incarnation"), &mut records);
         }
         let endpoint =
@@ -78,7 +82,7 @@ impl Controller {
                 .map(|feature| (feature.name.to_string(), feature.min_supported_version, feature.max_supported_version))
                 .collect(),
             rack: request.rack.as_ref().map(ToString::to_string),
-            fenced: true,
+            fenced: !stays,
             in_controlled_shutdown: false,
             log_dirs: request.log_dirs.iter().map(|id| *id.as_bytes()).collect(),
         };

@@ -1,4 +1,5 @@
-//! Simulated time: one monotonic clock for all, a wall clock for each host.
+//! Simulated time: one true time that the network and the story have, and a clock for each host, which shows that time
+//! until a scenario makes it run fast or slow or steps its wall clock.
 
 use std::time::Duration;
 
@@ -10,9 +11,49 @@ const WALL_BEGIN_MS: i64 = 1_767_225_600_000;
 /// The executor cannot wait for ever; a year is as good.
 const SLEEP_MAX: Duration = Duration::from_secs(365 * 86_400);
 
-/// Monotonic time since the world began.
-pub fn now() -> Time {
+/// True time since the world began.
+pub fn world_now() -> Time {
     Time(u64::try_from(World::time().elapsed().as_nanos()).expect("a run is shorter than 500 years"))
+}
+
+/// Monotonic time, as the host of the running task has it.
+pub fn now() -> Time {
+    match drift() {
+        None => world_now(),
+        Some(drift) => drift.local(world_now()),
+    }
+}
+
+fn drift() -> Option<Drift> {
+    let world = World::drifting()?;
+    let here = world.here()?;
+    world.lock().hosts[&here.host].drift
+}
+
+/// A clock that runs fast or slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// Since when, in true time, and what the clock showed then.
+    since: (Time, Time),
+    /// How much it gains, in millionths.
+    ppm: i64,
+}
+
+impl Drift {
+    /// A clock that shows `local` at `now` and gains `ppm` millionths from then on.
+    pub fn new(now: Time, local: Time, ppm: i64) -> Self {
+        Self { since: (now, local), ppm }
+    }
+
+    /// What the clock shows at the true time `now`.
+    pub fn local(&self, now: Time) -> Time {
+        let (since, local) = self.since;
+        local + now.since(since).mul_f64(self.rate())
+    }
+
+    fn rate(&self) -> f64 {
+        1.0 + self.ppm as f64 / 1e6
+    }
 }
 
 /// Wall-clock milliseconds since 1970, as the host of the running task has them.
@@ -24,7 +65,9 @@ pub fn wall_ms() -> Timestamp {
 
 /// Waits for `duration`, at least for a millisecond.
 pub async fn sleep(duration: Duration) {
-    madsim::time::sleep(duration.min(SLEEP_MAX)).await;
+    let duration = duration.min(SLEEP_MAX);
+    let true_duration = drift().map_or(duration, |drift| duration.div_f64(drift.rate()));
+    madsim::time::sleep(true_duration).await;
 }
 
 /// Waits until `deadline`.

@@ -23,7 +23,7 @@ use std::{
 use madsim::{runtime::Handle, task::NodeId, time::TimeHandle};
 use tokio::sync::Notify;
 
-use super::{disk::Images, net::Network};
+use super::{clock::Drift, disk::Images, net::Network};
 use crate::trace::{Event, EventId, Sink, StopKind, Tracer};
 
 /// What a world is made with.
@@ -44,6 +44,8 @@ pub(super) struct Inner {
     sink: Arc<dyn Sink>,
     state: Mutex<State>,
     clock: TimeHandle,
+    /// Some clock runs fast or slow: only then does asking for the time need to know who asks.
+    drifting: AtomicBool,
     /// Rung at every change of links and hosts: those who wait for one look again.
     pub changed: Notify,
 }
@@ -66,6 +68,7 @@ pub(super) struct Host {
     pub powered: bool,
     paused: bool,
     pub wall_offset_ms: i64,
+    pub drift: Option<Drift>,
     pub stop: Arc<Stop>,
 }
 
@@ -132,7 +135,9 @@ impl World {
         };
         let (seed, state) = (config.seed, Mutex::new(state));
         runtime.block_on(async {
-            let inner = Inner { seed, sink, state, clock: TimeHandle::current(), changed: Notify::new() };
+            let clock = TimeHandle::current();
+            let drifting = AtomicBool::new(false);
+            let inner = Inner { seed, sink, state, clock, drifting, changed: Notify::new() };
             let world = Self(Arc::new(inner));
             assert!(WORLD.set(world.clone()).is_ok(), "one process runs one world");
             madsim::task::spawn(super::net::pump(world.clone()));
@@ -185,6 +190,7 @@ impl World {
             powered: true,
             paused: false,
             wall_offset_ms: 0,
+            drift: None,
             stop: Arc::default(),
         };
         let mut state = self.lock();
@@ -324,6 +330,25 @@ impl World {
     /// Steps the wall clock of `host` by `offset_ms`.
     pub fn step_wall_clock(&self, host: &str, offset_ms: i64) {
         self.lock().hosts.get_mut(host).expect("the host exists").wall_offset_ms += offset_ms;
+    }
+
+    /// Makes the clock of `host` gain `ppm` millionths from now on; less than none is a clock that loses.
+    ///
+    /// # Panics
+    /// A clock that stands still or runs backwards: 1,000,000 ppm and more are lost.
+    pub fn drift(&self, host: &str, ppm: i64) {
+        assert!(ppm > -1_000_000, "a clock that loses {ppm} ppm does not go on");
+        self.0.drifting.store(true, Ordering::Relaxed);
+        let now = super::clock::world_now();
+        let mut state = self.lock();
+        let known = state.hosts.get_mut(host).expect("the host exists");
+        let local = known.drift.map_or(now, |drift| drift.local(now));
+        known.drift = Some(Drift::new(now, local, ppm));
+    }
+
+    /// This world, if some clock in it runs fast or slow.
+    pub(super) fn drifting() -> Option<Self> {
+        WORLD.get().filter(|world| world.0.drifting.load(Ordering::Relaxed)).cloned()
     }
 
     fn lose_power(&self, host: &Arc<str>) {

@@ -70,9 +70,10 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("from = ", "start = ", "26:28: `start` is not a key of `read`; expected one of: topic, from"),
     ("cause = ", "reason = ", "40:27: `reason` is not a key of `lost`; expected one of: count, cause"),
     ("claim = ", "claims = ", "38:1: `claims` is not a key of [[expect]]; did you mean `claim`?"),
-    ("{ do = \"stop b1\" }", "{ after = \"1s\" }", "46:18: `after` is not a key of a variant's step; expected one of: off, when, on, do, within, note"),
+    ("{ do = \"stop b1\" }", "{ before = \"1s\" }", "46:18: `before` is not a key of a variant's step; expected one of: off, when, on, after, do, within, note"),
     ("[[topic]]", "[[topics]]", "14:3: `topics` is not a key of a scenario; did you mean `topic`?"),
     ("[[client]]\nname = \"r1\"", "[client]\nname = \"r1\"", "24:2: the table `client` is here twice; where there may be several, write [[step]]"),
+    ("{ do = \"stop b1\" }", "{ after = \"1s\", when = \"hw(orders-0) >= 1\" }", "46:16: a step has one trigger: `when` and `on` together, or `after`"),
     // Missing keys.
     ("kafka      = \"4.1\"\n", "", r#"1:1: `kafka` is missing in a scenario; write kafka = "4.1""#),
     ("title      = \"a story\"\n", "", "1:1: `title` is missing in a scenario"),
@@ -110,9 +111,9 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("before  = \"step 2\"", "before  = \"step 3\"", "49:12: there is no step 3; the scenario has 2"),
     // Names.
     ("\"clean_election\"", "\"clean_elektion\"", "5:16: `clean_elektion` is not a mark; did you mean `clean_election`?"),
-    ("\"0.11\"", "\"0.12\"", "6:15: era `0.12` is not known; known eras: 0.8, 0.10, 0.11, 2.8, 4.1"),
+    ("\"0.11\"", "\"0.12\"", "6:15: era `0.12` is not known; known eras: 0.8, 0.10, 0.11, 1.1, 2.0, 2.8, 3.3, 3.6, 4.1"),
     ("truncate = ", "trunkate = ", "7:16: `trunkate` is not a switch; did you mean `truncate`?"),
-    ("\"leader-epoch\"", "\"leader_epoch\"", "7:16: switch `truncate` takes high-watermark or leader-epoch, not `leader_epoch`"),
+    ("\"leader-epoch\"", "\"leader_epoch\"", "7:16: switch `truncate` takes high-watermark or one-round or iterative or leader-epoch, not `leader_epoch`"),
     ("\"acked-records-survive\"", "\"acked-record-survives\"", "38:10: `acked-record-survives` is not a claim; did you mean `acked-records-survive`?"),
     ("no-duplicates", "no-duplicate", "45:12: `no-duplicate` is not a claim; did you mean `no-duplicates`?"),
     ("\"leader-crashed-before-replication\"", "\"leader-crashed\"", "40:36: `leader-crashed` is not a cause of loss; did you mean `leader-crashed-before-replication`?"),

@@ -88,6 +88,7 @@ fn one_action() -> impl Strategy<Value = Action> {
         link().prop_map(Action::Heal),
         Just(Action::HealAll),
         (term(), -86_400_000..86_400_000i64).prop_map(|(on, step_ms)| Action::Clock(on, step_ms)),
+        (term(), -900_000..9_000_000i64).prop_map(|(on, ppm)| Action::Drift(on, ppm)),
         ("[a-z0-9_-]{1,5}", word(), word()).prop_map(|(topic, name, value)| Action::Set(topic, name, value)),
         (election, term()).prop_map(|(kind, partition)| Action::Elect(kind, partition)),
         Just(Action::Nothing),
@@ -198,12 +199,14 @@ fn given() -> impl Strategy<Value = Given> {
 }
 
 fn change() -> impl Strategy<Value = StepChange> {
-    let trigger = (option::of(spot(condition())), option::of(spot(event())));
+    let state = (option::of(spot(condition())), option::of(spot(event()))).prop_map(|(when, on)| (when, on, None));
+    let trigger = prop_oneof![state, option::of(time()).prop_map(|after| (None, None, after))];
     let rest = (option::of(spot(actions())), option::of(time()), option::of(text()));
-    (any::<bool>(), trigger, rest).prop_map(|(off, (when, on), (actions, within, note))| StepChange {
+    (any::<bool>(), trigger, rest).prop_map(|(off, (when, on, after), (actions, within, note))| StepChange {
         off,
         when,
         on,
+        after,
         actions,
         within,
         note,

@@ -220,7 +220,7 @@ impl Writer {
         let held = {
             let mut state = world.lock();
             let segment = network::Segment::message(message, sent);
-            state.network.send(self.connection, self.side, segment, clock::now())
+            state.network.send(self.connection, self.side, segment, clock::world_now())
         };
         report(&world, held);
         Ok(())
@@ -232,7 +232,7 @@ impl Drop for Writer {
         let world = World::current();
         let mut state = world.lock();
         if self.here.is_alive() {
-            let due = state.network.send(self.connection, self.side, network::Segment::end(), clock::now());
+            let due = state.network.send(self.connection, self.side, network::Segment::end(), clock::world_now());
             drop(state);
             report(&world, due);
         }
@@ -255,7 +255,7 @@ fn report(world: &World, outcomes: Vec<Outcome>) {
 fn set_timer(world: &World, at: Time) {
     let bell = world.lock().network.bell();
     let waker = Waker::from(Arc::new(Ring(bell)));
-    let sleep = madsim::time::sleep(at.since(clock::now()));
+    let sleep = madsim::time::sleep(at.since(clock::world_now()));
     tokio::pin!(sleep);
     // The first poll registers the timer, which outlives the future.
     let _ = sleep.as_mut().poll(&mut Context::from_waker(&waker));
@@ -276,7 +276,7 @@ pub(super) async fn pump(world: World) {
         bell.notified().await;
         while let Some(due) = {
             let mut state = world.lock();
-            state.network.next_due(clock::now())
+            state.network.next_due(clock::world_now())
         } {
             deliver(&world, &due);
         }
@@ -289,7 +289,7 @@ fn deliver(world: &World, due: &Due) {
         let state = &mut *guard;
         let hosts = &state.hosts;
         let powered = |host: &Arc<str>| hosts[host].powered;
-        state.network.deliver(due, powered, clock::now())
+        state.network.deliver(due, powered, clock::world_now())
     };
     report(world, outcomes);
 }
@@ -302,7 +302,7 @@ impl World {
 
     /// Heals the way from `from` to `to`: what waited comes after a retransmission.
     pub fn heal(&self, from: &str, to: &str) {
-        let outcomes = self.lock().network.heal(from, to, clock::now());
+        let outcomes = self.lock().network.heal(from, to, clock::world_now());
         report(self, outcomes);
         self.0.changed.notify_waiters();
     }
@@ -319,7 +319,7 @@ impl World {
 
     /// Lets go what was kept back: of `api`, or of every API.
     pub fn release(&self, from: &str, to: &str, api: Option<&str>) {
-        let outcomes = self.lock().network.release(from, to, api, clock::now());
+        let outcomes = self.lock().network.release(from, to, api, clock::world_now());
         report(self, outcomes);
     }
 
@@ -329,7 +329,7 @@ impl World {
             let mut guard = self.lock();
             let state = &mut *guard;
             state.network.forget_listeners(host);
-            state.network.reset_old(host, clock::now())
+            state.network.reset_old(host, clock::world_now())
         };
         report(self, outcomes);
     }
