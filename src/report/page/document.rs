@@ -193,6 +193,7 @@ impl<'a> Document<'a> {
             Claim::NoPhantomReads
             | Claim::OffsetsAgree
             | Claim::ConsumersReachTheEnd
+            | Claim::ConsumersMissNothing
             | Claim::ClusterRecovers
             | Claim::LogsAgreeBelowHw
             | Claim::HwWithinIsr
