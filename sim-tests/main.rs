@@ -9,4 +9,5 @@ mod planted;
 mod readme;
 mod stories;
 mod tidy;
+mod words;
 mod world;

@@ -85,6 +85,7 @@ fn imports_point_one_way() {
         ("scenario", &["base", "trace", "runtime", "protocol", "storage", "controller", "broker", "client", "check"]),
         ("engine", &["base", "trace", "runtime", "rpc", "storage", "broker", "client", "check", "scenario"]),
         ("explore", &["base", "broker", "controller", "client", "trace", "runtime", "check", "scenario", "report"]),
+        ("lesson", &["base", "trace", "check", "scenario", "report"]),
     ]);
     let mut found = Vec::new();
     for source in sources().iter().filter(|source| source.path.starts_with("src/") && !source.is_test()) {

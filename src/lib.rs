@@ -4,7 +4,7 @@
 //! base <- protocol <- storage <- replica <- broker
 //! base <- protocol <- controller <- broker <- scenario <- engine <- explore <- cli
 //! base <- protocol <- rpc <- broker, client;  client <- scenario
-//! base <- trace <- check <- scenario;  trace, check <- report <- cli
+//! base <- trace <- check <- scenario;  trace, check <- report <- cli;  scenario, report <- lesson <- cli
 //! runtime (net, disk, clock, task, random) is the only part that knows which build this is
 //! ```
 //!
@@ -19,6 +19,7 @@ pub mod controller;
 #[cfg(madsim)]
 pub mod engine;
 pub mod explore;
+pub mod lesson;
 pub mod protocol;
 pub mod replica;
 pub mod report;

@@ -15,9 +15,10 @@ const VERSION: &str = if cfg!(madsim) {
 
 /// Below the list of commands in `--help`.
 const BUILDS: &str = "\
-Two builds share these commands. `run`, `replay` and `sweep` simulate a cluster: start them with `cargo sim COMMAND`.
+Two builds share these commands. `run`, `replay`, `sweep`, `claims` and `lesson` simulate a cluster: start them with
+`cargo sim COMMAND`.
 `serve`, `storage`, `topics`, `produce` and `consume` work with a real one: start them with `cargo run --release -- COMMAND`.
-`list`, `check`, `explain`, `report` and `completions` are in both.
+`list`, `check`, `explain`, `diff`, `report` and `completions` are in both.
 
 Exit codes: 0 all as expected, 1 a claim broke or a command failed, 2 unknown or nothing proved, 3 the harness is at fault,
 64 wrong usage or a faulty file, 74 a result cannot be written. docs/commands.md tells more.";
@@ -42,12 +43,16 @@ pub enum Command {
     List(ListOptions),
     /// Check scenario files without running them
     Check(CheckOptions),
-    /// The life of each lost record of a run, as text
+    /// The stories of a run, or the life of one record, as text
     Explain(ExplainOptions),
+    /// Two runs of a scenario beside each other: settings, the first event that differs, milestones
+    Diff(DiffOptions),
     /// What settings promise under faults, and what became of acknowledged records by seed
     Claims(ClaimsOptions),
     /// Write the report of a recorded run again, from its journal
     Report(ReportOptions),
+    /// Predict, observe, explain: the questions of a scenario, answered by its run
+    Lesson(LessonOptions),
     /// A real broker for Kafka clients
     Serve(ServeOptions),
     /// Format a log directory
@@ -72,8 +77,10 @@ impl Command {
             Self::List(_) => "list",
             Self::Check(_) => "check",
             Self::Explain(_) => "explain",
+            Self::Diff(_) => "diff",
             Self::Claims(_) => "claims",
             Self::Report(_) => "report",
+            Self::Lesson(_) => "lesson",
             Self::Serve(_) => "serve",
             Self::Storage(_) => "storage",
             Self::Topics(_) => "topics",
@@ -105,6 +112,9 @@ pub struct RunOptions {
     /// A variant of the scenario, by name
     #[arg(long)]
     pub variant: Option<String>,
+    /// Another setting, as topic.orders.min.insync.replicas=2, under the same faults; every claim then has to hold
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Where reports go
     #[arg(long, default_value = "reports")]
     pub out: PathBuf,
@@ -120,6 +130,12 @@ pub struct RunOptions {
     /// One process for one run: print the outcome as JSON and nothing else
     #[arg(long, hide = true)]
     pub child: bool,
+    /// With --set: when each step fired without it, in nanoseconds
+    #[arg(long, hide = true, value_delimiter = ',')]
+    pub latest_ns: Vec<u64>,
+    /// Print what became of every record too
+    #[arg(long, hide = true)]
+    pub aftermath: bool,
 }
 
 #[derive(Debug, Options)]
@@ -132,6 +148,9 @@ pub struct ReplayOptions {
     /// A variant of the scenario, by name
     #[arg(long)]
     pub variant: Option<String>,
+    /// Another setting, as it was given to run
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Where reports are
     #[arg(long, default_value = "reports")]
     pub out: PathBuf,
@@ -195,6 +214,17 @@ pub struct ExplainOptions {
 }
 
 #[derive(Debug, Options)]
+pub struct DiffOptions {
+    /// Folder of a run, or its run.json
+    pub run_a: PathBuf,
+    /// Folder of another run of the same scenario: another seed, another variant, another version of the file
+    pub run_b: PathBuf,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Options)]
 pub struct ClaimsOptions {
     /// A scenario, whose first topic and producer say the settings
     #[arg(conflicts_with_all = ["config", "producer"])]
@@ -244,6 +274,39 @@ pub struct ReportOptions {
     /// The timeline, trace.perfetto.json
     #[arg(long)]
     pub perfetto: bool,
+}
+
+#[derive(Debug, Options)]
+pub struct LessonOptions {
+    /// Scenario file
+    pub scenario: PathBuf,
+    /// Seed; the scenario's own if not given
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// A variant of the scenario, by name
+    #[arg(long)]
+    pub variant: Option<String>,
+    /// Where the report goes
+    #[arg(long, default_value = "reports")]
+    pub out: PathBuf,
+    /// The answers, as 2,1; without them they are read from standard input
+    #[arg(long, value_delimiter = ',')]
+    pub answers: Vec<String>,
+    /// Print what to hand out: the questions with room to write, and no answer
+    #[arg(long, group = "sheet")]
+    pub handout: bool,
+    /// Print the teacher's key: every answer, why, and what the wrong ones show
+    #[arg(long, group = "sheet")]
+    pub key: bool,
+    /// Print two labs for after the lesson: put a story in order, find the decisive moment
+    #[arg(long, group = "sheet")]
+    pub labs: bool,
+    /// Print links into the page of the run, by number
+    #[arg(long, group = "sheet")]
+    pub slides: bool,
+    /// Judge this scenario of yours: the settings of the lesson, a story in which an acknowledged record is lost
+    #[arg(long = "break", value_name = "FILE", conflicts_with_all = ["sheet", "answers", "variant"])]
+    pub broken: Option<PathBuf>,
 }
 
 #[derive(Debug, Options)]

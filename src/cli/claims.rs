@@ -210,7 +210,7 @@ impl WorkFolder {
     fn run(&self, scenario: &str, (cell, row, seed): (usize, usize, u64)) -> Result<Told, Failure> {
         let path = self.0.join(format!("{cell}-{row}-{seed}.toml"));
         write(&path, scenario.as_bytes())?;
-        let order = Order { scenario: path.clone(), seed, variant: None, out: None, journal: false };
+        let order = Order { scenario: path.clone(), seed, ..Order::default() };
         let told = one_run::in_a_child(&order)?;
         let _ = fs::remove_file(&path);
         Ok(told)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    args::{CheckOptions, ExplainOptions, Format, ListOptions, ReportOptions},
+    args::{CheckOptions, DiffOptions, ExplainOptions, Format, ListOptions, ReportOptions},
     exit::{self, Failure, Outcome},
     files::{self, ScenarioFile},
     output::{print, print_line},
@@ -159,8 +159,22 @@ pub fn report(options: &ReportOptions) -> Outcome {
     Ok(exit::OK)
 }
 
+/// Puts two runs of one scenario beside each other.
+pub fn diff(options: &DiffOptions) -> Outcome {
+    let (_, a) = read_run(&options.run_a)?;
+    let (_, b) = read_run(&options.run_b)?;
+    let diff = report::Diff::of(&a, &b).map_err(|error| {
+        Failure::usage(format!("{} and {}: {error}", options.run_a.display(), options.run_b.display()))
+    })?;
+    match options.format {
+        Format::Text => print(&diff.text())?,
+        Format::Json => print_line(&diff.json())?,
+    }
+    Ok(exit::OK)
+}
+
 /// The folder of a run, and the run as its files tell it.
-fn read_run(given: &Path) -> Result<(PathBuf, Recorded), Failure> {
+pub fn read_run(given: &Path) -> Result<(PathBuf, Recorded), Failure> {
     let folder = folder_of_run(given);
     let manifest = read_part(&folder, MANIFEST_FILE, "a folder as `run` writes it, reports/SCENARIO/seed-N")?;
     let journal = read_part(&folder, JOURNAL_FILE, "a run whose journal was kept (without --no-journal)")?;

@@ -6,8 +6,8 @@
 //!
 //! | build | module | commands |
 //! |---|---|---|
-//! | both | `inspect` | `list`, `check`, `explain` |
-//! | simulation | `simulate`, `sweep`, `claims` | `run`, `replay`, `sweep`, `claims` |
+//! | both | `inspect` | `list`, `check`, `explain`, `diff`, `report` |
+//! | simulation | `simulate`, `sweep`, `claims`, `lesson` | `run`, `replay`, `sweep`, `claims`, `lesson` |
 //! | deployment | `serve` | `serve`, `storage` |
 //! | deployment | `topics`, `produce`, `consume` | the same, through `cluster` |
 
@@ -23,6 +23,8 @@ mod claims;
 mod cluster;
 #[cfg(not(madsim))]
 mod consume;
+#[cfg(madsim)]
+mod lesson;
 #[cfg(madsim)]
 mod one_run;
 #[cfg(not(madsim))]
@@ -67,6 +69,7 @@ fn run(command: Command) -> Outcome {
         Command::Check(options) => inspect::check(&options),
         Command::Explain(options) => inspect::explain(&options),
         Command::Report(options) => inspect::report(&options),
+        Command::Diff(options) => inspect::diff(&options),
         Command::Completions(options) => {
             let mut script = Vec::new();
             clap_complete::generate(options.shell, &mut Args::command(), "highwater", &mut script);
@@ -96,6 +99,7 @@ fn of_this_build(command: Command) -> Outcome {
         Command::Replay(options) => simulate::replay(&options),
         Command::Sweep(options) => sweep::sweep(&options),
         Command::Claims(options) => claims::claims(&options),
+        Command::Lesson(options) => lesson::lesson(&options),
         other => other_build(other.name(), "deployment", "cargo run --release --"),
     }
 }

@@ -6,6 +6,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -17,15 +19,21 @@ use super::{
     output::print_line,
 };
 use crate::{
+    check::story::{self, Aftermath, Story},
     engine::{self, Finished},
     explore::Outcome,
+    lesson,
     report::{self, Change, Manifest, Recorded},
     runtime::sim::child,
-    scenario::Resolved,
+    scenario::{Resolved, Spot, resolve::resolve_with, variant::read_set},
 };
 
 /// Real time after which a run is taken to hang.
 const WATCHDOG_SECONDS: u32 = 300;
+
+/// Where only settings differ from another run, a step whose trigger does not come true fires this long after it fired
+/// there: other settings may take a little longer to the same point.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// What a child tells its parent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,10 +44,15 @@ pub struct Told {
     pub text: String,
     /// The verdict as `--format json` prints it.
     pub json: serde_json::Value,
+    /// When each step fired, since the story began, in nanoseconds.
+    pub fired_ns: Vec<u64>,
+    /// What became of every record, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub aftermath: Option<Aftermath>,
 }
 
 /// Which run, and where its report goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Order {
     /// The scenario file.
     pub scenario: PathBuf,
@@ -47,6 +60,12 @@ pub struct Order {
     pub seed: u64,
     /// The variant.
     pub variant: Option<String>,
+    /// What is set besides, each `KEY=VALUE`.
+    pub set: Vec<String>,
+    /// When each step fired under other settings, since the story began, in nanoseconds.
+    pub latest_ns: Vec<u64>,
+    /// Ask what became of every record.
+    pub aftermath: bool,
     /// Folder of reports; `None` writes none.
     pub out: Option<PathBuf>,
     /// Keep the journal.
@@ -63,6 +82,14 @@ pub fn in_a_child(order: &Order) -> Result<Told, Failure> {
     command.arg("run").arg("--child").arg(&order.scenario).args(["--seed", &order.seed.to_string()]);
     if let Some(variant) = &order.variant {
         command.args(["--variant", variant]);
+    }
+    command.args(order.set.iter().flat_map(|set| ["--set", set]));
+    if !order.latest_ns.is_empty() {
+        let latest: Vec<String> = order.latest_ns.iter().map(u64::to_string).collect();
+        command.args(["--latest-ns", &latest.join(",")]);
+    }
+    if order.aftermath {
+        command.arg("--aftermath");
     }
     match &order.out {
         Some(out) => command.arg("--out").arg(out),
@@ -92,7 +119,20 @@ impl Order {
     fn again(&self) -> String {
         let variant = self.variant.as_deref().map(|name| format!(" --variant {}", report::shell_word(name)));
         let scenario = report::shell_word(&self.scenario.display().to_string());
-        format!("cargo sim run {scenario} --seed {}{}", self.seed, variant.unwrap_or_default())
+        let set: String = self.set.iter().map(|set| format!(" --set {}", report::shell_word(set))).collect();
+        format!("cargo sim run {scenario} --seed {}{}{set}", self.seed, variant.unwrap_or_default())
+    }
+
+    /// The order with the moments at which the steps fire without what is set: the same faults for other settings.
+    ///
+    /// # Errors
+    /// As [`in_a_child`].
+    pub fn under_the_same_faults(self) -> Result<Self, Failure> {
+        if self.set.is_empty() {
+            return Ok(self);
+        }
+        let base = Self { set: Vec::new(), out: None, journal: false, aftermath: false, ..self.clone() };
+        Ok(Self { latest_ns: in_a_child(&base)?.fired_ns, ..self })
     }
 }
 
@@ -100,44 +140,96 @@ impl Order {
 pub fn child(options: &RunOptions) -> ExitOutcome {
     let [path] = &options.scenarios[..] else { return Err(Failure::usage("--child runs one scenario")) };
     let file = ScenarioFile::read(path)?;
-    let resolved = file.resolve(options.variant.as_deref())?;
+    let mut resolved = resolve(&file, options.variant.as_deref(), &options.set)?;
+    resolved.latest = options.latest_ns.iter().map(|ns| Duration::from_nanos(*ns) + GRACE).collect();
     let seed = options.seed.unwrap_or(file.scenario.seed);
     let order = Order {
         scenario: path.clone(),
         seed,
         variant: options.variant.clone(),
-        out: None,
-        journal: !options.no_journal,
+        set: options.set.clone(),
+        latest_ns: options.latest_ns.clone(),
+        ..Order::default()
     };
     let again = order.again();
     let hung = format!("{} did not end within {WATCHDOG_SECONDS} s\n  again: {again}\n", file.name);
     child::watchdog(WATCHDOG_SECONDS, &hung, i32::from(exit::HARNESS));
-    let keep = !options.no_journal && !options.no_report;
+    let keep = !options.no_journal && (!options.no_report || options.aftermath);
     let finished = catch_unwind(AssertUnwindSafe(|| engine::run(&resolved, seed, keep))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("a panic without a message");
         Failure { code: exit::HARNESS, message: format!("{}: {text}\n  again: {again}", file.name) }
     })?;
     let faults = finished.faults;
-    let recorded = record(&file, &resolved, seed, finished);
+    let fired_ns: Vec<u64> = finished.fired.iter().map(|fired| fired.as_nanos() as u64).collect();
+    let mut recorded = record(&file, &resolved, &order, finished);
     if !options.no_report {
+        if order.set.is_empty() {
+            try_settings(&order, &fired_ns, &mut recorded.manifest);
+        }
         write(&options.out, &recorded)?;
     }
     let told = Told {
         outcome: outcome(&recorded.manifest, faults),
         text: report::run_lines(&recorded.manifest),
         json: serde_json::from_str(&report::run_json(&recorded.manifest)).expect("it was just written"),
+        aftermath: options.aftermath.then(|| {
+            let Manifest { verdict, ending, stories, .. } = &recorded.manifest;
+            Aftermath::of(&recorded.entries, verdict, ending, stories)
+        }),
+        fired_ns,
     };
     print_line(&serde_json::to_string(&told).expect("it is plain data"))?;
     Ok(recorded.manifest.verdict.exit)
 }
 
-fn record(file: &ScenarioFile, resolved: &Resolved, seed: u64, finished: Finished) -> Recorded {
+/// Most settings that are tried for the stories of one run, so that a run takes less than a second.
+const TRIED_MAX: usize = 12;
+
+/// Runs the settings that the stories speak of, with the same seed and the same faults, two at a time; the stories learn
+/// what came of it. A setting that cannot be run here (another one forbids it) is not confirmed.
+fn try_settings(order: &Order, fired_ns: &[u64], manifest: &mut Manifest) {
+    let mut sets: Vec<Vec<String>> = Vec::new();
+    for set in manifest.stories.iter().flat_map(Story::sets) {
+        if !sets.iter().any(|known| known == set) && sets.len() < TRIED_MAX {
+            sets.push(set.to_vec());
+        }
+    }
+    let tried = |set: &Vec<String>| {
+        let order = Order {
+            set: set.clone(),
+            latest_ns: fired_ns.to_vec(),
+            aftermath: true,
+            out: None,
+            journal: true,
+            ..order.clone()
+        };
+        in_a_child(&order).ok().and_then(|told| told.aftermath)
+    };
+    for pair in sets.chunks(2) {
+        let aftermaths: Vec<Option<Aftermath>> = thread::scope(|scope| {
+            let running: Vec<_> = pair.iter().map(|set| scope.spawn(|| tried(set))).collect();
+            running.into_iter().map(|run| run.join().expect("a thread that waits for a child does not panic")).collect()
+        });
+        for (set, aftermath) in pair.iter().zip(aftermaths) {
+            let Some(aftermath) = aftermath else { continue };
+            manifest.stories.iter_mut().for_each(|story| story.learn(set, &aftermath));
+        }
+    }
+    story::remember(&manifest.stories, &mut manifest.verdict.lost);
+}
+
+fn record(file: &ScenarioFile, resolved: &Resolved, order: &Order, finished: Finished) -> Recorded {
     let change = |change: &crate::scenario::variant::Change| Change {
         key: change.key.clone(),
         from: change.from.clone(),
         to: change.to.clone(),
     };
+    let told = match finished.entries.is_empty() {
+        true => Vec::new(),
+        false => story::stories(&finished.entries, &resolved.plan, &finished.verdict),
+    };
+    let lesson = lesson::questions(resolved, &finished.entries, &finished.verdict);
     let manifest = Manifest {
         schema: report::SCHEMA.into(),
         highwater: env!("CARGO_PKG_VERSION").into(),
@@ -146,18 +238,43 @@ fn record(file: &ScenarioFile, resolved: &Resolved, seed: u64, finished: Finishe
         title: file.scenario.title.clone(),
         teaches: file.scenario.teaches.clone(),
         variant: resolved.variant.clone(),
+        set: order.set.clone(),
+        latest_ns: order.latest_ns.clone(),
         changes: resolved.changes.iter().map(change).collect(),
-        seed,
+        seed: order.seed,
         verdict: finished.verdict,
         trace_hash: finished.trace_hash,
         events: finished.events,
         simulated_ns: finished.simulated,
         ending: finished.ending,
+        stories: told,
+        lesson,
         plan: resolved.plan.clone(),
         config: resolved.settings(),
         scenario_text: file.text.clone(),
     };
     Recorded { manifest, entries: finished.entries }
+}
+
+/// The scenario with one of its variants and with keys from the command line, each `KEY=VALUE`.
+///
+/// # Errors
+/// As [`ScenarioFile::resolve`], or a key or a value that means nothing here.
+pub fn resolve(file: &ScenarioFile, variant: Option<&str>, set: &[String]) -> Result<Resolved, Failure> {
+    let resolved = file.resolve(variant)?;
+    if set.is_empty() {
+        return Ok(resolved);
+    }
+    let wrong = |message: String| Failure::usage(format!("{}: --set: {message}", file.given));
+    let set = set.iter().map(|text| read_set(text)).collect::<Result<_, _>>().map_err(wrong)?;
+    let variant = variant.map(|name| Spot::new(name.to_owned(), 0));
+    resolve_with(&file.scenario, variant.as_ref(), &set).map_err(|problem| wrong(problem.message))
+}
+
+/// What a run is called besides its scenario and seed: its variant, and what was set.
+pub fn label(variant: Option<&str>, set: &[String]) -> Option<String> {
+    let parts: Vec<&str> = variant.into_iter().chain(set.iter().map(String::as_str)).collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
 }
 
 /// Folder of a run: `OUT/scenario/seed-7`, with the variant's name behind it.
@@ -173,7 +290,8 @@ pub fn folder(out: &Path, scenario: &str, seed: u64, variant: Option<&str>) -> P
 
 fn write(out: &Path, recorded: &Recorded) -> Result<(), Failure> {
     let manifest = &recorded.manifest;
-    let folder = folder(out, &manifest.scenario, manifest.seed, manifest.variant.as_deref());
+    let name = label(manifest.variant.as_deref(), &manifest.set);
+    let folder = folder(out, &manifest.scenario, manifest.seed, name.as_deref());
     files::write(&folder, &report::files(recorded)).map(|_| ())
 }
 

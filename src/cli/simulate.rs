@@ -20,10 +20,11 @@ pub fn run(options: &RunOptions) -> Outcome {
         return one_run::child(options);
     }
     let variant = options.variant.as_deref();
+    let label = one_run::label(variant, &options.set);
     let mut files = Vec::new();
     for path in &options.scenarios {
         let file = ScenarioFile::read(path)?;
-        file.resolve(variant)?;
+        one_run::resolve(&file, variant, &options.set)?;
         files.push((path, file));
     }
     let mut worst = exit::OK;
@@ -34,13 +35,15 @@ pub fn run(options: &RunOptions) -> Outcome {
             scenario: path.clone(),
             seed,
             variant: options.variant.clone(),
+            set: options.set.clone(),
             out: (!options.no_report).then(|| options.out.clone()),
             journal: !options.no_journal,
+            ..Order::default()
         };
-        let told = one_run::in_a_child(&order)?;
+        let told = one_run::in_a_child(&order.under_the_same_faults()?)?;
         show(&told, options.format)?;
         if options.format == Format::Text && !options.no_report {
-            let folder = one_run::folder(&options.out, &file.name, seed, variant);
+            let folder = one_run::folder(&options.out, &file.name, seed, label.as_deref());
             let file = if options.no_journal { STORY_FILE } else { PAGE_FILE };
             print_line(&format!("  report: {}", folder.join(file).display()))?;
         }
@@ -70,30 +73,39 @@ pub fn worse(a: u8, b: u8) -> u8 {
 /// Runs again and demands the hash that was recorded; where nothing was recorded, that of a second run.
 pub fn replay(options: &ReplayOptions) -> Outcome {
     let is_manifest = options.run.extension().is_some_and(|extension| extension == "json");
-    let (scenario, seed, variant, recorded) = match is_manifest {
+    let (order, recorded) = match is_manifest {
         true => {
-            if options.seed.is_some() || options.variant.is_some() {
-                let message =
-                    "it names seed and variant itself; leave --seed and --variant out, or name the scenario file";
+            if options.seed.is_some() || options.variant.is_some() || !options.set.is_empty() {
+                let message = "it names seed, variant and settings itself; leave --seed, --variant and --set out, or name the \
+                     scenario file";
                 return Err(Failure::usage(format!("{}: {message}", options.run.display())));
             }
             let manifest = read_manifest(&options.run)?;
-            let scenario = scenario_of(&manifest, &options.run)?;
-            (scenario, manifest.seed, manifest.variant.clone(), Some(manifest))
+            let order = Order {
+                scenario: scenario_of(&manifest, &options.run)?,
+                seed: manifest.seed,
+                variant: manifest.variant.clone(),
+                set: manifest.set.clone(),
+                latest_ns: manifest.latest_ns.clone(),
+                ..Order::default()
+            };
+            (order, Some(manifest))
         }
         false => {
             let file = ScenarioFile::read(&options.run)?;
-            file.resolve(options.variant.as_deref())?;
+            one_run::resolve(&file, options.variant.as_deref(), &options.set)?;
             let seed = options.seed.unwrap_or(file.scenario.seed);
-            let folder = one_run::folder(&options.out, &file.name, seed, options.variant.as_deref());
+            let label = one_run::label(options.variant.as_deref(), &options.set);
+            let folder = one_run::folder(&options.out, &file.name, seed, label.as_deref());
             let path = folder.join(MANIFEST_FILE);
             let recorded = if path.exists() { Some(read_manifest(&path)?) } else { None };
             let same = recorded.filter(|manifest| manifest.scenario_text == file.text);
-            (options.run.clone(), seed, options.variant.clone(), same)
+            let (scenario, variant, set) = (options.run.clone(), options.variant.clone(), options.set.clone());
+            let order = Order { scenario, seed, variant, set, ..Order::default() };
+            (order.under_the_same_faults()?, same)
         }
     };
-    announce(&scenario.display().to_string(), seed, variant.as_deref());
-    let order = Order { scenario, seed, variant, out: None, journal: false };
+    announce(&order.scenario.display().to_string(), order.seed, order.variant.as_deref());
     let told = one_run::in_a_child(&order)?;
     show(&told, options.format)?;
     let (before, what) = match &recorded {

@@ -182,8 +182,7 @@ fn run_one(index: usize, run: &Run) -> (Result<Told, Failure>, bool) {
         scenario: PathBuf::from(&run.scenario),
         seed: run.seed,
         variant: run.variant.clone(),
-        out: None,
-        journal: false,
+        ..Order::default()
     };
     let first = one_run::in_a_child(&order);
     if !index.is_multiple_of(REPEATED) {

@@ -67,7 +67,7 @@ impl Recorder {
             journal: Journal::new(keep_journal),
             view: View::new(resolved.cast.clone()),
             oracle: Some(Oracle::new(resolved.plan.clone())),
-            script: Script::new(resolved.scenario.steps.clone()),
+            script: Script::new(resolved.scenario.steps.clone(), resolved.latest.clone()),
             faults: 0,
             open_faults: BTreeMap::new(),
         };
@@ -262,6 +262,7 @@ impl Recorder {
             events: state.journal.len(),
             entries: state.journal.entries().to_vec(),
             faults: state.faults,
+            fired: state.script.fired().to_vec(),
             simulated: clock::world_now(),
         }
     }
@@ -282,6 +283,8 @@ pub struct Finished {
     pub entries: Vec<Entry>,
     /// Number of faults injected.
     pub faults: u64,
+    /// When the steps fired, since the story began.
+    pub fired: Vec<std::time::Duration>,
     /// Simulated time at the end.
     pub simulated: crate::base::Time,
 }

@@ -1,5 +1,7 @@
 //! The steps of a story in their order: which one waits, for what, and until when. Pure.
 
+use std::time::Duration;
+
 use crate::{
     base::Time,
     check::Unfired,
@@ -11,6 +13,10 @@ use crate::{
 #[derive(Debug)]
 pub struct Script {
     steps: Vec<Step>,
+    /// When each step fires at the latest, since the story began.
+    latest: Vec<Duration>,
+    /// When the steps fired, since the story began.
+    fired: Vec<Duration>,
     next: usize,
     begun: Option<Time>,
     /// Since when the next step waits.
@@ -21,9 +27,9 @@ pub struct Script {
 }
 
 impl Script {
-    /// A story that has not begun.
-    pub fn new(steps: Vec<Step>) -> Self {
-        Self { steps, next: 0, begun: None, armed: Time::ZERO, busy: false, unfired: None }
+    /// A story that has not begun. A step with a time in `latest` fires then, whether or not its trigger has come true.
+    pub fn new(steps: Vec<Step>, latest: Vec<Duration>) -> Self {
+        Self { steps, latest, fired: Vec::new(), next: 0, begun: None, armed: Time::ZERO, busy: false, unfired: None }
     }
 
     /// The story begins.
@@ -45,6 +51,7 @@ impl Script {
     pub fn fire(&mut self, now: Time, view: &View, entry: Option<&Entry>) -> Option<(usize, Step)> {
         let begun = self.begun?;
         let step = self.waiting()?;
+        let overdue = self.latest().is_some_and(|latest| now >= latest);
         let timed = step.at.map(|at| begun + at).or(step.after.map(|after| self.armed + after));
         let happened = match (&step.on, entry) {
             (None, _) => true,
@@ -52,12 +59,23 @@ impl Script {
             (Some(_), None) => false,
         };
         let holds = || step.when.as_ref().is_none_or(|when| view.holds(&when.value));
-        if timed.is_some_and(|time| now < time) || !happened || !holds() {
+        if !overdue && (timed.is_some_and(|time| now < time) || !happened || !holds()) {
             return None;
         }
         let fired = step.clone();
+        self.fired.push(now.since(begun));
         self.busy = true;
         Some((self.next + 1, fired))
+    }
+
+    /// When the next step fires at the latest.
+    fn latest(&self) -> Option<Time> {
+        Some(self.begun? + *self.latest.get(self.next)?)
+    }
+
+    /// When the steps fired, since the story began.
+    pub fn fired(&self) -> &[Duration] {
+        &self.fired
     }
 
     /// The step that fired has been done.
@@ -79,7 +97,8 @@ impl Script {
         let step = self.waiting()?;
         let timed =
             step.at.map(|at| self.begun.unwrap_or_default() + at).or(step.after.map(|after| self.armed + after));
-        Some(timed.unwrap_or(self.armed + step.within))
+        let usual = timed.unwrap_or(self.armed + step.within);
+        Some(self.latest().map_or(usual, |latest| latest.min(usual)))
     }
 
     /// Gives up the step whose patience is at its end.

@@ -5,7 +5,10 @@ use thiserror::Error;
 use super::{JOURNAL_FILE, MANIFEST_FILE, Manifest, Recorded, SCHEMA, story_text, terminal};
 use crate::{
     base::{Offset, TopicPartition},
-    check::{Claim, Lost, story},
+    check::{
+        Claim, Lost,
+        story::{self, Kind},
+    },
     trace::{
         Event,
         journal::{self, Entry},
@@ -32,8 +35,8 @@ pub enum ExplainError {
     /// The record's name cannot be read.
     #[error("`{0}` is not a record; expected partition@offset, as `orders-0@5`")]
     Record(String),
-    /// No client was ever told of such a record.
-    #[error("{partition}@{offset}: no producer was told of a record there; {hint}")]
+    /// No log ever had a record there.
+    #[error("{partition}@{offset}: no log ever had a record there; {hint}")]
     NoSuchRecord {
         /// Its partition.
         partition: TopicPartition,
@@ -85,10 +88,11 @@ pub fn load(manifest: &str, events: &str) -> Result<Recorded, ExplainError> {
         return Err(ExplainError::Damaged(problem, terminal::run_command(&manifest)));
     }
     story::tell(&entries, &manifest.plan, &mut manifest.verdict.lost);
+    story::remember(&manifest.stories, &mut manifest.verdict.lost);
     Ok(Recorded { manifest, entries })
 }
 
-/// The verdict and the life of `record` (`orders-0@5`), or without one of every lost record.
+/// The verdict and the life of `record` (`orders-0@5`), or without one every story.
 ///
 /// # Errors
 /// [`ExplainError::Record`] for a name that cannot be read, [`ExplainError::NoSuchRecord`] for one nobody knows.
@@ -104,6 +108,9 @@ pub fn explain(run: &Recorded, record: Option<&str>) -> Result<String, ExplainEr
         for lost in &verdict.lost {
             text.push('\n');
             text.push_str(&story_text::life(lost, &[lost]));
+        }
+        for story in run.manifest.stories.iter().filter(|story| story.kind != Kind::Lost) {
+            text.push_str(&format!("\n{}", story_text::other(story)));
         }
         return Ok(text);
     };
@@ -130,14 +137,7 @@ fn survivor(run: &Recorded, partition: TopicPartition, offset: Offset) -> Result
         }
         _ => None,
     });
-    let Some((producer, record, acked)) = acked else {
-        let status = run.manifest.verdict.finding(Claim::AckedRecordsSurvive).status;
-        let hint = match terminal::lost_lines(&run.manifest.verdict).as_slice() {
-            [] => format!("acked-records-survive: {status}"),
-            lines => lines.join("; "),
-        };
-        return Err(ExplainError::NoSuchRecord { partition, offset, hint });
-    };
+    let Some((producer, record, acked)) = acked else { return unpromised(run, partition, offset) };
     let value = run.entries.iter().find_map(|entry| match &entry.event {
         Event::RecordSent { record: sent, value, .. } if entry.node == producer && *sent == record => {
             Some(value.clone())
@@ -151,4 +151,30 @@ fn survivor(run: &Recorded, partition: TopicPartition, offset: Offset) -> Result
     record[0].life.therefore.clear();
     let text = story_text::life(&record[0], &[]);
     Ok(text.replacen("LOST", "KEPT", 1))
+}
+
+/// The life of a record that was in a log, and that no producer was told of.
+fn unpromised(run: &Recorded, partition: TopicPartition, offset: Offset) -> Result<String, ExplainError> {
+    if let Some(lines) = story::unpromised(&run.entries, &partition, offset) {
+        return Ok(format!("UNPROMISED {partition}@{offset}\n{}", story_text::told(&lines, &[])));
+    }
+    let ends = run.entries.iter().filter_map(|entry| match &entry.event {
+        Event::Appended { partition: p, end_offset, .. } if *p == partition => Some(*end_offset),
+        _ => None,
+    });
+    let hint = match ends.max() {
+        Some(end) => format!("its logs went up to {end}"),
+        None => {
+            let mut known: Vec<String> = Vec::new();
+            for entry in &run.entries {
+                if let Event::PartitionChanged { partition, .. } = &entry.event
+                    && !known.contains(&partition.to_string())
+                {
+                    known.push(partition.to_string());
+                }
+            }
+            format!("the partitions of this run are {}", known.join(", "))
+        }
+    };
+    Err(ExplainError::NoSuchRecord { partition, offset, hint })
 }

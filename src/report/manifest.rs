@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::lesson::Question;
 use crate::{
     base::Time,
-    check::{Ending, Plan, Verdict},
+    check::{Ending, Plan, Verdict, story::Story},
 };
 
 /// Value of the manifest's `schema` field. It changes when a field changes its meaning or goes.
@@ -31,7 +32,13 @@ pub struct Manifest {
     /// The variant that was run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub variant: Option<String>,
-    /// What the variant changes.
+    /// What the command line set, each `KEY=VALUE`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub set: Vec<String>,
+    /// With `set`: when each step fired without it, since the story began. It fires soon after that at the latest.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub latest_ns: Vec<u64>,
+    /// What the variant and the command line change.
     pub changes: Vec<Change>,
     /// The seed.
     pub seed: u64,
@@ -45,6 +52,12 @@ pub struct Manifest {
     pub simulated_ns: Time,
     /// How the run ended, with the marks it reached.
     pub ending: Ending,
+    /// What happened to records and partitions, by kind, and what other settings would have done.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub stories: Vec<Story>,
+    /// The questions of its lesson, answered by this run.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub lesson: Vec<Question>,
     /// What the checkers knew of the scenario.
     pub plan: Plan,
     /// Every setting that was in force, as its engine resolved it.

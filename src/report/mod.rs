@@ -4,7 +4,9 @@
 //! nothing here reads a clock, a path or an environment. A renderer returns text or bytes, and who called it writes
 //! them.
 
+mod diff;
 mod explain;
+pub mod lesson;
 mod manifest;
 mod milestones;
 mod page;
@@ -13,6 +15,7 @@ mod story_text;
 mod terminal;
 
 pub use self::{
+    diff::{Diff, DiffError},
     explain::{ExplainError, explain, load, read_manifest},
     manifest::{Change, Manifest, SCHEMA},
     terminal::{replay_command, run_json, run_lines, shell_word},

@@ -10,7 +10,7 @@ use crate::{
     base::Offset,
     check::{
         Finding, Lost, Status,
-        story::{Life, Line, Moment},
+        story::{Kind, Life, Line, Sentence, Story},
     },
 };
 
@@ -27,6 +27,11 @@ pub(super) fn story(run: &Recorded) -> String {
     if !lives.is_empty() {
         text.push_str("\nThe life of each lost record\n");
         text.push_str(&lives);
+    }
+    let others: Vec<&Story> = manifest.stories.iter().filter(|story| story.kind != Kind::Lost).collect();
+    if !others.is_empty() {
+        text.push_str("\nOther stories\n");
+        others.iter().for_each(|story| text.push_str(&format!("\n{}", other(story))));
     }
     text
 }
@@ -101,7 +106,7 @@ fn lives(lost: &[Lost]) -> String {
 pub(super) fn fates(lost: &[Lost]) -> Vec<Vec<&Lost>> {
     let mut fates: Vec<Vec<&Lost>> = Vec::new();
     for record in lost {
-        match fates.iter_mut().find(|fate| same_fate(fate[0], record)) {
+        match fates.iter_mut().find(|fate| fate[0].same_fate(record)) {
             Some(fate) => fate.push(record),
             None => fates.push(vec![record]),
         }
@@ -109,23 +114,10 @@ pub(super) fn fates(lost: &[Lost]) -> Vec<Vec<&Lost>> {
     fates
 }
 
-/// Whether two records were lost by the same event and went with the same event.
-fn same_fate(a: &Lost, b: &Lost) -> bool {
-    let moments = |lost: &Lost| [Moment::Decisive, Moment::LastCopyGone].map(|moment| lost.life.moment(moment));
-    a.partition == b.partition
-        && a.cause == b.cause
-        && a.life.acks == b.life.acks
-        && a.life.therefore == b.life.therefore
-        && moments(a) == moments(b)
-}
-
 /// The life of one record; `sharers` are the records with the same fate, itself among them.
 pub(super) fn life(lost: &Lost, sharers: &[&Lost]) -> String {
-    let Life { leader_epoch, key, acks, lines, therefore } = &lost.life;
-    let epoch = leader_epoch.map(|epoch| format!(" e{epoch}")).unwrap_or_default();
-    let key = key.as_ref().map(|key| format!("  key={key}")).unwrap_or_default();
-    let acks = if *acks == -1 { "all".to_owned() } else { acks.to_string() };
-    let mut text = format!("LOST {}@{}{epoch}{key}  value={}  acks={acks}", lost.partition, lost.offset, lost.value);
+    let Life { lines, therefore, .. } = &lost.life;
+    let mut text = format!("LOST {}", lost.subject());
     if let [_, rest @ ..] = sharers
         && !rest.is_empty()
     {
@@ -136,6 +128,27 @@ pub(super) fn life(lost: &Lost, sharers: &[&Lost]) -> String {
         text.push_str(&format!("  (one of {count}; @ {others} {share} this story from line {from} on)"));
     }
     text.push('\n');
+    text.push_str(&told(lines, therefore));
+    text
+}
+
+/// A story that is not the life of a lost record.
+pub(super) fn other(story: &Story) -> String {
+    let more = match story.records.len() {
+        0 | 1 => String::new(),
+        records if story.kind == Kind::Reordered => format!("  ({records} records)"),
+        records => format!("  (one of {records})"),
+    };
+    let mut text = format!("{} {}{more}\n{}", story.kind.word(), story.subject, told(&story.lines, &story.therefore));
+    if story.untold > 0 {
+        text.push_str(&format!("({} more stories of this kind are not told)\n", story.untold));
+    }
+    text
+}
+
+/// The lines of a story and what follows from them.
+pub(super) fn told(lines: &[Line], therefore: &[Sentence]) -> String {
+    let mut text = String::new();
     let width = lines.iter().map(|line| line.node.len()).max().unwrap_or(0);
     for (index, line) in lines.iter().enumerate() {
         text.push_str(&life_line(index + 1, line, width));
@@ -150,12 +163,7 @@ pub(super) fn life(lost: &Lost, sharers: &[&Lost]) -> String {
 fn life_line(number: usize, line: &Line, width: usize) -> String {
     let Line { time, node, text, copies, moment, .. } = line;
     let copies = copies.as_ref().map(|copies| format!("  copies {copies}")).unwrap_or_default();
-    let moment = match moment {
-        Some(Moment::Promise) => "  <- PROMISE",
-        Some(Moment::Decisive) => "  <- DECISIVE",
-        Some(Moment::LastCopyGone) => "  <- LAST COPY GONE",
-        None => "",
-    };
+    let moment = moment.map(|moment| format!("  <- {}", moment.name())).unwrap_or_default();
     format!("  {number:>2}  {time:>8} {node:<width$}  {text}{copies}{moment}\n")
 }
 

@@ -31,7 +31,8 @@ pub fn run_lines(manifest: &Manifest) -> String {
 /// `01-acks-one-leader-crash seed 7 [acks=all]`.
 pub(super) fn run_name(manifest: &Manifest) -> String {
     let variant = manifest.variant.as_ref().map(|variant| format!(" [{variant}]")).unwrap_or_default();
-    format!("{}{variant} seed {}", manifest.scenario, manifest.seed)
+    let set: String = manifest.set.iter().map(|set| format!(" [{set}]")).collect();
+    format!("{}{variant}{set} seed {}", manifest.scenario, manifest.seed)
 }
 
 /// The verdict in a few words: what became of the claim that the run is about.
@@ -125,7 +126,8 @@ pub(super) fn run_command(manifest: &Manifest) -> String {
 fn command(verb: &str, manifest: &Manifest) -> String {
     let variant =
         manifest.variant.as_ref().map(|variant| format!(" --variant {}", shell_word(variant))).unwrap_or_default();
-    format!("cargo sim {verb} {} --seed {}{variant}", shell_word(&manifest.path), manifest.seed)
+    let set: String = manifest.set.iter().map(|set| format!(" --set {}", shell_word(set))).collect();
+    format!("cargo sim {verb} {} --seed {}{variant}{set}", shell_word(&manifest.path), manifest.seed)
 }
 
 /// `text` as one word of a shell.

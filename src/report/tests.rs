@@ -70,6 +70,8 @@ pub(super) fn recorded() -> Recorded {
         title: "Unclean election loses acknowledged records".into(),
         teaches: Some("A promise is as good as the set of brokers that may lead next".into()),
         variant: Some("acks=1, again".into()),
+        set: Vec::new(),
+        latest_ns: Vec::new(),
         changes: vec![Change { key: "client.p1.acks".into(), from: Some("all".into()), to: "1".into() }],
         seed: 7,
         verdict,
@@ -77,6 +79,8 @@ pub(super) fn recorded() -> Recorded {
         events: entries.len() as u64,
         simulated_ns: Time(5_002_000_000),
         ending,
+        stories: Vec::new(),
+        lesson: Vec::new(),
         plan,
         config: serde_json::json!({"acks": "1"}),
         scenario_text: "title = \"Unclean election\"\n".into(),
@@ -120,7 +124,7 @@ fn explain_tells_of_lost_and_kept_records_and_refuses_unknown_ones() {
     assert!(explain(&run, Some("orders-0@2")).unwrap().contains("<- DECISIVE"));
     insta::assert_snapshot!("kept", explain(&run, Some("orders-0@0")).unwrap());
     let unknown = explain(&run, Some("orders-0@9")).unwrap_err().to_string();
-    assert!(unknown.contains("no producer was told"), "{unknown}");
+    assert!(unknown.contains("no log ever had a record there"), "{unknown}");
     assert_eq!(explain(&run, Some("orders-0")), Err(ExplainError::Record("orders-0".into())));
 }
 

@@ -11,6 +11,7 @@ use std::{
 use super::{
     action::{self, Action},
     condition::{Condition, EventTrigger},
+    predict::{Answer, Prediction},
     source::{Spot, show_duration},
 };
 use crate::check::{Expectation, Expected};
@@ -201,21 +202,6 @@ pub struct StepChange {
     pub within: Option<Duration>,
     /// Another note.
     pub note: Option<String>,
-}
-
-/// A question to a class.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Prediction {
-    /// Asked before this step (from 1).
-    pub before: Spot<u64>,
-    /// The question.
-    pub ask: String,
-    /// Answers to choose from.
-    pub options: Vec<String>,
-    /// The right one.
-    pub answer: Spot<String>,
-    /// Why.
-    pub why: String,
 }
 
 impl fmt::Display for Given {
@@ -433,9 +419,15 @@ impl Prediction {
         out.push_str("\n[[predict]]\n");
         line(out, "before", quoted(&format!("step {}", self.before.value)));
         line(out, "ask", quoted(&self.ask));
-        line(out, "options", texts(self.options.iter().map(String::as_str)));
-        line(out, "answer", quoted(&self.answer.value));
+        if !self.options.is_empty() {
+            line(out, "options", texts(self.options.iter().map(String::as_str)));
+        }
+        match &self.answer {
+            Answer::Fixed(answer) => line(out, "answer", quoted(&answer.value)),
+            Answer::Measured(measured) => line(out, "value", quoted(&measured.value.to_string())),
+        }
         line(out, "why", quoted(&self.why));
+        settings(out, "predict.wrong", &self.wrong);
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `words`, [`term`], [`condition`], [`action`] | the small language of triggers and actions |
 //! | [`file`], [`parse()`] | the file as a value, and back |
 //! | [`variant`], [`resolve()`] | overlays; everything a run needs, every name checked |
+//! | [`predict`] | questions to a class, and how a run answers them |
 //! | [`view`] | the state of a run, rebuilt from its events |
 //!
 //! `docs/scenario-format.md` is the reference for those who write scenarios. Not here: running
@@ -15,6 +16,7 @@ pub mod action;
 pub mod condition;
 pub mod file;
 mod parse;
+pub mod predict;
 pub mod resolve;
 pub mod source;
 pub mod term;

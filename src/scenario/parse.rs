@@ -9,9 +9,10 @@ use super::{
     action,
     condition::{Condition, EventTrigger},
     file::{
-        Client, Cluster, Given, KAFKA, Prediction, Reading, Scenario, Sending, Settings, Step, StepChange, Topic,
-        Variant, WITHIN, Work,
+        Client, Cluster, Given, KAFKA, Reading, Scenario, Sending, Settings, Step, StepChange, Topic, Variant, WITHIN,
+        Work,
     },
+    predict::Prediction,
     source::{self, Keys, Problem, Spot, Table, Value, expected, unknown},
 };
 use crate::check::{Cause, Claim, Expectation, Expected, ExpectedLoss};
@@ -63,7 +64,8 @@ const VARIANT: Keys = Keys { table: "[[variant]]", keys: &["name", "note", "set"
 const VARIANT_STEP: Keys =
     Keys { table: "a variant's step", keys: &["off", "when", "on", "after", "do", "within", "note"] };
 const VARIANT_EXPECT: Keys = Keys { table: "a variant's expectation", keys: &["value", "lost"] };
-const PREDICT: Keys = Keys { table: "[[predict]]", keys: &["before", "ask", "options", "answer", "why"] };
+const PREDICT: Keys =
+    Keys { table: "[[predict]]", keys: &["before", "ask", "options", "answer", "value", "wrong", "why"] };
 
 /// Every table of a scenario with its keys.
 pub const TABLES: &[&Keys] = &[
@@ -111,7 +113,7 @@ pub fn parse(text: &str) -> Result<Scenario, Problem> {
         steps: each(&mut table, "step", &STEP, step)?,
         expect: expectations(&mut table)?,
         variants: each(&mut table, "variant", &VARIANT, variant)?,
-        predictions: each(&mut table, "predict", &PREDICT, prediction)?,
+        predictions: each(&mut table, "predict", &PREDICT, Prediction::read)?,
     })
 }
 
@@ -431,6 +433,12 @@ fn flatten_given(prefix: &str, table: Value<'_>, set: &mut BTreeMap<String, Spot
     Ok(())
 }
 
+/// The list that a text is, as `["r1", "r2"]`.
+pub(super) fn list_given(text: &str) -> Result<Given, Problem> {
+    let value = DeValue::parse(text).map_err(|error| Problem::at(0, error.message().replace('\n', ", ")))?;
+    given(value).map(|given| given.value)
+}
+
 fn given(value: Value<'_>) -> Result<Spot<Given>, Problem> {
     let at = value.span().start;
     match value.get_ref() {
@@ -440,29 +448,4 @@ fn given(value: Value<'_>) -> Result<Spot<Given>, Problem> {
         }
         _ => source::scalar(&value).map(|text| text.map(Given::Text)),
     }
-}
-
-fn prediction(table: &mut Table<'_>) -> Result<Prediction, Problem> {
-    let before = table.need("before").and_then(source::text)?;
-    let number = before.value.strip_prefix("step ").and_then(|number| number.parse().ok());
-    let number =
-        number.ok_or_else(|| Problem::at(before.at, format!("expected a step as \"step 3\", found `{before}`")))?;
-    let options: Vec<String> = texts(table, "options")?.into_iter().map(|text| text.value).collect();
-    let answer = table.need("answer")?;
-    let at = answer.span().start;
-    let answer = source::text(answer)?;
-    if !options.contains(&answer.value) {
-        return Err(expected(
-            &format!("one of the options: {}", options.join(", ")),
-            &DeValue::String(answer.value.into()),
-            at,
-        ));
-    }
-    Ok(Prediction {
-        before: Spot::new(number, before.at),
-        ask: table.need("ask").and_then(source::text)?.value,
-        options,
-        answer,
-        why: table.need("why").and_then(source::text)?.value,
-    })
 }

@@ -1,13 +1,13 @@
 //! From a file and the name of a variant to everything that a run needs, with every name and value checked.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     action::check_topic_setting,
-    file::{Reading, Scenario, Sending, Settings, Work},
+    file::{Given, Reading, Scenario, Sending, Settings, Work},
     source::{Problem, Spot, show_duration, unknown},
     term::{Cast, NAMES},
-    variant::{Change, overlay},
+    variant::{self, Change, overlay},
 };
 use crate::{
     base::{NodeId, Switches, TopicPartition, mark, switches},
@@ -56,6 +56,9 @@ pub struct Resolved {
     pub consumers: Vec<(String, ConsumerConfig, Reading)>,
     /// What the checkers need to know.
     pub plan: Plan,
+    /// When each step fires at the latest, since the story began: where only settings differ from another run, the same
+    /// faults come at the same moments. Empty: when its trigger comes true.
+    pub latest: Vec<Duration>,
 }
 
 impl Resolved {
@@ -96,7 +99,20 @@ pub fn node_id(name: &str) -> NodeId {
 /// # Errors
 /// The first problem, with its place.
 pub fn resolve(scenario: &Scenario, variant: Option<&Spot<String>>) -> Result<Resolved, Problem> {
-    let (scenario, changes) = match variant {
+    resolve_with(scenario, variant, &BTreeMap::new())
+}
+
+/// Resolves a scenario with further keys set. What it expects is what it expects as it stands: with `set` every claim
+/// has to hold.
+///
+/// # Errors
+/// The first problem, with its place.
+pub fn resolve_with(
+    scenario: &Scenario,
+    variant: Option<&Spot<String>>,
+    set: &BTreeMap<String, Spot<Given>>,
+) -> Result<Resolved, Problem> {
+    let (mut scenario, mut changes) = match variant {
         None => (scenario.clone(), Vec::new()),
         Some(name) => {
             let known = scenario.variants.iter().map(|variant| variant.name.value.as_str());
@@ -105,6 +121,10 @@ pub fn resolve(scenario: &Scenario, variant: Option<&Spot<String>>) -> Result<Re
             overlay(scenario, found)?
         }
     };
+    if !set.is_empty() {
+        changes.extend(variant::set_all(&mut scenario, set)?);
+        (scenario.expect, scenario.must_reach) = (Vec::new(), Vec::new());
+    }
     check_variants(&scenario)?;
     let cast = cast(&scenario)?;
     let switches = behaviour(&scenario)?;
@@ -151,6 +171,7 @@ pub fn resolve(scenario: &Scenario, variant: Option<&Spot<String>>) -> Result<Re
         producers,
         consumers,
         plan,
+        latest: Vec::new(),
     })
 }
 
@@ -297,13 +318,7 @@ fn check_steps(scenario: &Scenario, cast: &Cast) -> Result<(), Problem> {
             action.check(cast, step.actions.at).map_err(|problem| at_least(problem, step.actions.at))?;
         }
     }
-    for prediction in &scenario.predictions {
-        if !(1..=scenario.steps.len() as u64).contains(&prediction.before.value) {
-            let message = format!("there is no step {}; the scenario has {}", prediction.before, scenario.steps.len());
-            return Err(Problem::at(prediction.before.at, message));
-        }
-    }
-    Ok(())
+    scenario.predictions.iter().try_for_each(|prediction| prediction.check(scenario, cast))
 }
 
 /// A term that knows no place stands somewhere in its text.

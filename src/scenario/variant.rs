@@ -1,8 +1,10 @@
 //! Variants are overlays: they change a few keys of a scenario, and the report prints exactly those.
 
+use std::collections::BTreeMap;
+
 use super::{
     file::{Given, Scenario, Settings, Variant, Work},
-    parse::check_count,
+    parse::{self, check_count},
     source::{Problem, Spot, duration, unknown},
 };
 
@@ -23,15 +25,7 @@ pub struct Change {
 /// A key or a step that the scenario does not have, or a value that the key cannot have.
 pub fn overlay(scenario: &Scenario, variant: &Variant) -> Result<(Scenario, Vec<Change>), Problem> {
     let mut changed = scenario.clone();
-    let mut changes = Vec::new();
-    for (key, given) in &variant.set {
-        let from = set(&mut changed, key, given)?;
-        let to = match &given.value {
-            Given::Text(text) => text.clone(),
-            list @ Given::List(_) => list.to_string(),
-        };
-        changes.push(Change { key: key.clone(), from, to });
-    }
+    let mut changes = set_all(&mut changed, &variant.set)?;
     let mut off = Vec::new();
     for (number, change) in &variant.steps {
         let count = changed.steps.len();
@@ -67,6 +61,36 @@ pub fn overlay(scenario: &Scenario, variant: &Variant) -> Result<(Scenario, Vec<
         changed.must_reach = marks.clone();
     }
     Ok((changed, changes))
+}
+
+/// Sets keys, and says what that changes.
+///
+/// # Errors
+/// A key that the scenario does not have, or a value that the key cannot have.
+pub fn set_all(scenario: &mut Scenario, given: &BTreeMap<String, Spot<Given>>) -> Result<Vec<Change>, Problem> {
+    let change = |(key, given): (&String, &Spot<Given>)| {
+        let from = set(scenario, key, given)?;
+        let to = match &given.value {
+            Given::Text(text) => text.clone(),
+            list @ Given::List(_) => list.to_string(),
+        };
+        Ok(Change { key: key.clone(), from, to })
+    };
+    given.iter().map(change).collect()
+}
+
+/// A key and its value as the command line has them: `topic.orders.min.insync.replicas=2`.
+///
+/// # Errors
+/// There is no `=`, or a list that cannot be read.
+pub fn read_set(text: &str) -> Result<(String, Spot<Given>), String> {
+    let wrong = || format!("expected KEY=VALUE, as topic.orders.min.insync.replicas=2, found `{text}`");
+    let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+    let given = match value.starts_with('[') {
+        true => parse::list_given(value).map_err(|problem| format!("{key}: {}", problem.message))?,
+        false => Given::Text(value.to_owned()),
+    };
+    Ok((key.to_owned(), Spot::new(given, 0)))
 }
 
 /// Sets one key; returns what it was.

@@ -1,12 +1,16 @@
 //! The conclusion of a record's life, from two sets: a record may be lost exactly if somebody can be elected who was
 //! not needed for the promise, or if everybody who was needed forgets.
 //!
-//! What would have kept it follows from the rules of replication, not from another run; where a variant of the scenario
-//! really was run, its own verdict confirms it.
+//! What would have kept it follows from the rules of replication. A sentence that names settings says so in a form that
+//! can be tried ([`super::what_if`]): the report of a run has tried them.
 
 use std::sync::Arc;
 
-use super::words::{brokers, one_of};
+use super::{
+    Effect, Sentence,
+    scene::client_set,
+    words::{brokers, one_of},
+};
 use crate::{
     base::NodeId,
     check::{Cause, Plan},
@@ -16,6 +20,7 @@ use crate::{
 pub(super) struct Facts<'a> {
     pub(super) plan: &'a Plan,
     pub(super) topic: &'a str,
+    pub(super) producer: &'a str,
     pub(super) acks: i16,
     /// The ISR when the acknowledgement was sent.
     pub(super) promise_isr: &'a [NodeId],
@@ -42,6 +47,16 @@ impl Facts<'_> {
         self.setting("min.insync.replicas").and_then(|value| value.parse().ok()).unwrap_or(1)
     }
 
+    /// A setting of the topic, as `run --set` takes it.
+    fn set(&self, name: &str, value: &str) -> String {
+        format!("topic.{}.{name}={value}", self.topic)
+    }
+
+    /// acks=all for its producer, as `run --set` takes it.
+    fn set_acks_all(&self) -> String {
+        client_set(self.producer, "acks", "all")
+    }
+
     fn acks_all(&self) -> bool {
         self.acks == -1
     }
@@ -53,12 +68,13 @@ impl Facts<'_> {
 }
 
 /// The sentences after *Therefore*.
-pub(super) fn sentences(facts: &Facts<'_>) -> Vec<String> {
-    let mut sentences = vec![sets(facts)];
+pub(super) fn sentences(facts: &Facts<'_>) -> Vec<Sentence> {
+    let mut sentences = vec![Sentence::plain(sets(facts))];
     sentences.extend(remedies(facts));
     if !facts.still_held.is_empty() {
         let held = brokers(&facts.still_held);
-        sentences.push(format!("A copy is still on {held}; it goes when that broker follows the new leader."));
+        let text = format!("A copy is still on {held}; it goes when that broker follows the new leader.");
+        sentences.push(Sentence::plain(text));
     }
     sentences
 }
@@ -92,95 +108,146 @@ fn sets(facts: &Facts<'_>) -> String {
     }
 }
 
-fn remedies(facts: &Facts<'_>) -> Vec<String> {
+fn remedies(facts: &Facts<'_>) -> Vec<Sentence> {
+    use Effect::{DoesNotHelp, Helps};
+    let flush = facts.set("flush.messages", "1");
     match facts.cause {
         Cause::LeaderElectedWithoutThem => unclean(facts),
         Cause::AcknowledgedByAStaleLeader => stale(facts),
         Cause::LeaderCrashedBeforeReplication | Cause::LeaderMovedBeforeReplication => acks_one(facts),
-        Cause::PowerLossOfAllCopies => vec![
-            "It would have lived with flush.messages=1: each replica has it on disk before it counts.".into(),
-            "It would have lived with replicas on hosts that do not lose power together.".into(),
-        ],
-        Cause::ElectedAfterPowerLoss => vec![
+        Cause::PowerLossOfAllCopies => {
+            let mut sentences = vec![Sentence::about(
+                &[flush],
+                Helps,
+                "It would have lived with flush.messages=1: each replica has it on disk before it counts.",
+            )];
+            let all = facts.replicas.len();
+            if facts.acks_all() && facts.min_isr() < all {
+                sentences.push(Sentence::about(
+                    &[facts.set("min.insync.replicas", &all.to_string())],
+                    DoesNotHelp,
+                    format!("min.insync.replicas={all} would NOT have saved it: it counts replicas, not disks."),
+                ));
+            }
+            sentences
+                .push(Sentence::plain("It would have lived with replicas on hosts that do not lose power together."));
+            sentences
+        }
+        Cause::ElectedAfterPowerLoss => vec![Sentence::about(
+            &[flush],
+            Helps,
             "It would have lived with flush.messages=1, or had the controller taken the broker out of the ISR before \
-             it came back (KIP-903, KIP-966)."
-                .into(),
-        ],
+             it came back (KIP-903, KIP-966).",
+        )],
         Cause::TruncatedToHighWatermark => vec![
-            "It would have lived with Kafka 0.11 or newer (switch truncate = \"leader-epoch\", KIP-101): a follower \
-             asks the leader where its epochs end before it cuts anything."
-                .into(),
-            "No setting of acks or min.insync.replicas would have helped: every in-sync replica had it.".into(),
+            Sentence::about(
+                &["switch.truncate=leader-epoch".into()],
+                Helps,
+                "It would have lived with Kafka 0.11 or newer (switch truncate = \"leader-epoch\", KIP-101): a follower \
+                 asks the leader where its epochs end before it cuts anything.",
+            ),
+            Sentence::about(
+                &[facts.set("min.insync.replicas", &facts.replicas.len().to_string()), facts.set_acks_all()],
+                DoesNotHelp,
+                "No setting of acks or min.insync.replicas would have helped: every in-sync replica had it.",
+            ),
         ],
         Cause::AcknowledgedTooEarly | Cause::JoinedIsrTooEarly => {
-            vec!["No setting would have helped: this is a bug of the broker.".into()]
+            vec![Sentence::plain("No setting would have helped: this is a bug of the broker.")]
         }
         Cause::Unknown => Vec::new(),
     }
 }
 
-fn unclean(facts: &Facts<'_>) -> Vec<String> {
+fn unclean(facts: &Facts<'_>) -> Vec<Sentence> {
     let keeper = one_of(&facts.needed());
-    let mut sentences = vec![format!(
-        "It would have lived with unclean.leader.election.enable=false: the partition stays offline until {keeper} \
-         returns."
+    let mut sentences = vec![Sentence::about(
+        &[facts.set("unclean.leader.election.enable", "false")],
+        Effect::Helps,
+        format!(
+            "It would have lived with unclean.leader.election.enable=false: the partition stays offline until {keeper} \
+             returns."
+        ),
     )];
     if facts.min_isr() > 1 {
         if !facts.acks_all() {
-            sentences.push(format!(
+            let text = format!(
                 "With acks=all there would have been no promise while fewer than {} replicas were in sync.",
                 facts.min_isr()
-            ));
+            );
+            sentences.push(Sentence::about(&[facts.set_acks_all()], Effect::Helps, text));
         }
         return sentences;
     }
     if !facts.acks_all() {
         let leader = facts.leader;
+        let set = [facts.set_acks_all()];
         sentences.push(match (facts.promise_isr, facts.isr_before) {
-            (_, isr) if isr != [leader] => {
-                format!("With acks=all the acknowledgement would have waited for {}.", brokers(facts.promise_isr))
-            }
-            ([_], _) => format!(
-                "acks=all alone would NOT have saved it: the ISR was {{b{leader}}}, and b{leader} would have \
-                 acknowledged at once."
+            (_, isr) if isr != [leader] => Sentence::about(
+                &set,
+                Effect::Helps,
+                format!("With acks=all the acknowledgement would have waited for {}.", brokers(facts.promise_isr)),
             ),
-            _ => format!(
-                "acks=all alone would NOT have saved it: the ISR shrank to {{b{leader}}}, and b{leader} would have \
-                 acknowledged then."
+            ([_], _) => Sentence::about(
+                &set,
+                Effect::DoesNotHelp,
+                format!(
+                    "acks=all alone would NOT have saved it: the ISR was {{b{leader}}}, and b{leader} would have \
+                     acknowledged at once."
+                ),
+            ),
+            _ => Sentence::about(
+                &set,
+                Effect::DoesNotHelp,
+                format!(
+                    "acks=all alone would NOT have saved it: the ISR shrank to {{b{leader}}}, and b{leader} would have \
+                     acknowledged then."
+                ),
             ),
         });
     }
-    sentences.push(
+    let mut set = vec![facts.set("min.insync.replicas", "2")];
+    set.extend((!facts.acks_all()).then(|| facts.set_acks_all()));
+    sentences.push(Sentence::about(
+        &set,
+        Effect::Helps,
         "acks=all with min.insync.replicas=2 would have made no promise while one replica was in sync \
-         (NOT_ENOUGH_REPLICAS)."
-            .into(),
-    );
+         (NOT_ENOUGH_REPLICAS).",
+    ));
     sentences
 }
 
-fn stale(facts: &Facts<'_>) -> Vec<String> {
+fn stale(facts: &Facts<'_>) -> Vec<Sentence> {
     let leader = facts.leader;
     if facts.acks_all() {
-        return vec![format!(
+        return vec![Sentence::plain(format!(
             "It would have lived with unclean.leader.election.enable=false, and with min.insync.replicas=2 b{leader} \
              would have made no promise."
-        )];
+        ))];
     }
-    vec![format!(
-        "It would have lived with acks=all: b{leader} could not have acknowledged without {}.",
-        brokers(&others(facts.promise_isr, leader))
+    vec![Sentence::about(
+        &[facts.set_acks_all()],
+        Effect::Helps,
+        format!(
+            "It would have lived with acks=all: b{leader} could not have acknowledged without {}.",
+            brokers(&others(facts.promise_isr, leader))
+        ),
     )]
 }
 
-fn acks_one(facts: &Facts<'_>) -> Vec<String> {
+fn acks_one(facts: &Facts<'_>) -> Vec<Sentence> {
     let waited = brokers(&others(facts.promise_isr, facts.leader));
-    let mut sentences = vec![format!(
+    let text = format!(
         "It would have lived with acks=all: the acknowledgement waits for {waited} too, and whoever is elected has it."
-    )];
+    );
+    let mut sentences = vec![Sentence::about(&[facts.set_acks_all()], Effect::Helps, text)];
     if facts.min_isr() < 2 && facts.replicas.len() > 2 {
-        sentences.push(
-            "Add min.insync.replicas=2, so that acks=all never means the leader alone when the ISR has shrunk.".into(),
-        );
+        sentences.push(Sentence::about(
+            &[facts.set("min.insync.replicas", "2")],
+            Effect::DoesNotHelp,
+            "min.insync.replicas=2 alone would NOT have saved it: it binds acks=all. With acks=all it sees to it that \
+             this never means the leader alone.",
+        ));
     }
     sentences
 }

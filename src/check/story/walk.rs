@@ -32,6 +32,7 @@ pub(super) fn tell(entries: &[Entry], plan: &Plan, lost: &Lost) -> (Life, Cause)
     let facts = Facts {
         plan,
         topic: &lost.partition.topic,
+        producer: &lost.producer,
         acks: promise.acks,
         promise_isr: &promise.isr,
         leader: promise.leader,

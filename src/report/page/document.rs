@@ -8,10 +8,7 @@ use super::{
 };
 use crate::{
     base::Offset,
-    check::{
-        Claim, Finding, Lost, Status,
-        story::{Line, Moment},
-    },
+    check::{Claim, Finding, Lost, Status, story::Line},
     report::{
         JOURNAL_FILE, MANIFEST_FILE, Manifest, PERFETTO_FILE, Recorded, STORY_FILE, replay_command, shell_word,
         story_text, terminal,
@@ -393,7 +390,7 @@ fn life(sharers: &[&Lost]) -> String {
         }
     };
     let lines: String = lost.life.lines.iter().map(life_line).collect();
-    let therefore: Vec<String> = lost.life.therefore.iter().map(|sentence| escape(sentence)).collect();
+    let therefore: Vec<String> = lost.life.therefore.iter().map(|sentence| escape(&sentence.to_string())).collect();
     format!(
         "<h3>The life of {}@{}{shared}</h3><ol class=\"story\">{lines}</ol><p class=\"there\"><b>Therefore:</b> {}</p>",
         escape(&lost.partition.to_string()),
@@ -403,12 +400,7 @@ fn life(sharers: &[&Lost]) -> String {
 }
 
 fn life_line(line: &Line) -> String {
-    let moment = match line.moment {
-        Some(Moment::Promise) => "<span class=\"key\">PROMISE</span>",
-        Some(Moment::Decisive) => "<span class=\"key\">DECISIVE</span>",
-        Some(Moment::LastCopyGone) => "<span class=\"key\">LAST COPY GONE</span>",
-        None => "",
-    };
+    let moment = line.moment.map(|moment| format!("<span class=\"key\">{}</span>", moment.name())).unwrap_or_default();
     let copies = line.copies.as_ref().map(|copies| format!(" <span class=\"copies\">copies {}</span>", escape(copies)));
     format!(
         "<li data-event=\"{0}\"><a href=\"#e={0}\"><span class=\"t\">{1}</span><b>{2}</b><span>{moment}{3}{4}</span></a></li>",

@@ -12,6 +12,7 @@ use crate::{
         TABLES,
         action::{self, VERBS},
         condition::{Comparison, Condition, EVENTS},
+        predict::OUTCOMES,
         term::{FUNCTIONS, NAMES},
     },
 };
@@ -42,7 +43,7 @@ const FRAMES: &[Frame] = &[
     Frame { table: "[[variant]]", head: "[[variant]]", needs: &[(&["name"], "name = \"other\"")] },
     Frame { table: "a variant's step", head: "[[variant]]\nname = \"other\"\n[variant.steps.1]", needs: &[] },
     Frame { table: "a variant's expectation", head: "[[variant]]\nname = \"other\"\n[variant.expect.acked-records-survive]", needs: &[(&["value"], "value = \"violated\"")] },
-    Frame { table: "[[predict]]", head: "[[predict]]", needs: &[(&["before"], "before = \"step 1\""), (&["ask"], "ask = \"How many?\""), (&["options"], "options = [\"8\", \"5\"]"), (&["answer"], "answer = \"5\""), (&["why"], "why = \"So.\"")] },
+    Frame { table: "[[predict]]", head: "[[predict]]", needs: &[(&["before"], "before = \"step 1\""), (&["ask"], "ask = \"How many?\""), (&["options"], "options = [\"8\", \"5\"]"), (&["answer", "value"], "answer = \"5\""), (&["why"], "why = \"So.\"")] },
 ];
 
 /// What a part of a scenario leaves to others: keys at the top, and tables.
@@ -137,6 +138,17 @@ fn every_key_is_documented_with_an_example_that_is_accepted() {
         }
     }
     assert_eq!(TABLES.len(), FRAMES.len());
+}
+
+#[test]
+fn what_a_question_can_measure_is_documented_with_an_example_that_is_accepted() {
+    let expected: Vec<Vec<String>> =
+        OUTCOMES.iter().map(|(name, meaning, example)| vec![code(name), (*meaning).into(), code(example)]).collect();
+    check_rows("What a question can measure", &expected);
+    for (name, _, example) in OUTCOMES {
+        let question = "[[predict]]\nbefore = \"step 1\"\nask = \"How many?\"\nwhy = \"So.\"";
+        check_example(name, &format!("{question}\n{example}"));
+    }
 }
 
 #[test]

@@ -12,10 +12,9 @@ use crate::{
         Scenario, Spot,
         action::{self, Action, Crash, Link},
         condition::{Comparison, Condition, EVENTS, EventTrigger},
-        file::{
-            Client, Cluster, Given, Prediction, Reading, Sending, Settings, Step, StepChange, Topic, Variant, Work,
-        },
+        file::{Client, Cluster, Given, Reading, Sending, Settings, Step, StepChange, Topic, Variant, Work},
         parse,
+        predict::{Answer, Measure, Measurement, Moment, Prediction},
         term::{FUNCTIONS, Term},
     },
 };
@@ -23,7 +22,23 @@ use crate::{
 /// A word that is neither a number nor a word of the language.
 fn word() -> impl Strategy<Value = String> {
     let taken = |word: &String| {
-        !["and", "or", "not", "in", "all", "kill", "power", "api", "preferred", "unclean"].contains(&word.as_str())
+        ![
+            "and",
+            "or",
+            "not",
+            "in",
+            "all",
+            "kill",
+            "power",
+            "api",
+            "preferred",
+            "unclean",
+            "lost",
+            "kept",
+            "stored",
+            "verdict",
+        ]
+        .contains(&word.as_str())
     };
     "[a-z][a-z0-9_.-]{0,8}".prop_filter("a word of the language", taken)
 }
@@ -229,12 +244,22 @@ fn variant() -> impl Strategy<Value = Variant> {
     )
 }
 
+fn measured() -> impl Strategy<Value = Answer> {
+    let outcome = (sample::select(vec!["lost", "kept", "stored"]), word())
+        .prop_map(|(name, partition)| Measure::Outcome(name, Term::Name(0, partition)));
+    let verdict = sample::select(Claim::ALL.to_vec()).prop_map(Measure::Verdict);
+    let value = prop_oneof![term().prop_map(Measure::Term), outcome, verdict];
+    let at = prop_oneof![Just(Moment::End), spot(1..9u64).prop_map(Moment::Step)];
+    spot((value, at).prop_map(|(value, at)| Measurement { value, at })).prop_map(Answer::Measured)
+}
+
 fn prediction() -> impl Strategy<Value = Prediction> {
     let options = collection::vec(text(), 1..4).prop_flat_map(|options| {
-        let answer = sample::select(options.clone());
-        (Just(options), spot(answer))
+        let answer = prop_oneof![spot(sample::select(options.clone())).prop_map(Answer::Fixed), measured()];
+        let wrong = collection::btree_map(sample::select(options.clone()), spot(text()), 0..2);
+        (Just(options), answer, wrong)
     });
-    let made = |(before, ask, (options, answer), why)| Prediction { before, ask, options, answer, why };
+    let made = |(before, ask, (options, answer, wrong), why)| Prediction { before, ask, options, answer, wrong, why };
     (spot(1..9u64), text(), options, text()).prop_map(made)
 }
 
