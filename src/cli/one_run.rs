@@ -174,8 +174,8 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
         text: report::run_lines(&recorded.manifest),
         json: serde_json::from_str(&report::run_json(&recorded.manifest)).expect("it was just written"),
         aftermath: options.aftermath.then(|| {
-            let Manifest { verdict, ending, stories, .. } = &recorded.manifest;
-            Aftermath::of(&recorded.entries, verdict, ending, stories)
+            let Manifest { verdict, ending, plan, .. } = &recorded.manifest;
+            Aftermath::of(&recorded.entries, verdict, ending, &story::every(&recorded.entries, plan, verdict))
         }),
         fired_ns,
     };
@@ -227,7 +227,7 @@ fn record(file: &ScenarioFile, resolved: &Resolved, order: &Order, finished: Fin
     };
     let told = match finished.entries.is_empty() {
         true => Vec::new(),
-        false => story::stories(&finished.entries, &resolved.plan, &finished.verdict),
+        false => story::told(story::every(&finished.entries, &resolved.plan, &finished.verdict)),
     };
     let lesson = lesson::questions(resolved, &finished.entries, &finished.verdict);
     let manifest = Manifest {

@@ -51,6 +51,10 @@ fn question(prediction: &Prediction, measured: Measured, as_it_stands: bool) -> 
         choices: options.into_iter().map(choice).collect(),
         answer: answer.clone(),
         measured: what,
-        why: prediction.why.clone(),
+        // The file explains the scenario as it stands.
+        why: match as_it_stands {
+            true => prediction.why.clone(),
+            false => format!("As the scenario stands: {}", prediction.why),
+        },
     })
 }

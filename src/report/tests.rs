@@ -9,8 +9,10 @@ use crate::{
     check::{
         Cause, Claim, Ending, Expected, Plan,
         fixture::{expecting, journal, judge},
+        story,
     },
-    trace::journal::hash_of,
+    report::lesson::{Choice, Question},
+    trace::{EventId, journal::hash_of},
 };
 
 const UNCLEAN: &str = "
@@ -141,4 +143,40 @@ fn a_damaged_run_is_refused_with_file_and_line() {
     let cut = error(&manifest, &journal[..cut]);
     assert!(cut.contains("38 events, run.json says 39") && cut.contains("cargo sim run "), "{cut}");
     assert!(error(&manifest, &journal.replacen("o-1", "o-2", 1)).contains("its hash is"));
+}
+
+/// The words in the first cells of the table below `heading` in `docs/run-json.md`.
+fn documented(heading: &str) -> Vec<String> {
+    let text = include_str!("../../docs/run-json.md");
+    let section = text.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with('#'));
+    let key = |line: &str| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned());
+    section.filter_map(key).collect()
+}
+
+fn keys(value: &serde_json::Value) -> Vec<String> {
+    value.as_object().expect("an object").keys().cloned().collect()
+}
+
+#[test]
+fn every_key_of_the_manifest_is_documented_in_its_order() {
+    let mut run = recorded();
+    let manifest = &mut run.manifest;
+    (manifest.set, manifest.latest_ns) = (vec!["client.p1.acks=all".into()], vec![1]);
+    let mut stories = story::every(&run.entries, &manifest.plan, &manifest.verdict);
+    stories[0].untold = 1;
+    manifest.stories = stories;
+    let choices = vec![Choice { text: "8".into(), misconception: Some("They are committed.".into()) }];
+    manifest.lesson = vec![Question {
+        before: 3,
+        event: Some(EventId(1)),
+        ask: "How many?".into(),
+        choices,
+        answer: "5".into(),
+        measured: Some("stored(orders-0)".into()),
+        why: "So.".into(),
+    }];
+    let json: serde_json::Value = serde_json::from_str(&text(&files(&run), MANIFEST_FILE)).expect("it is JSON");
+    assert_eq!(documented("# run.json"), keys(&json));
+    assert_eq!(documented("## A story"), keys(&json["stories"][0]));
+    assert_eq!(documented("## A question"), keys(&json["lesson"][0]));
 }

@@ -109,7 +109,7 @@ fn is_zero(count: &usize) -> bool {
 
 /// Every story that a run has, by kind. `entries` is the whole journal; the lives of lost records are those that
 /// [`tell`] told.
-pub fn stories(entries: &[Entry], plan: &Plan, verdict: &Verdict) -> Vec<Story> {
+pub fn every(entries: &[Entry], plan: &Plan, verdict: &Verdict) -> Vec<Story> {
     let mut all = lost(&verdict.lost);
     all.extend(twice::duplicates(entries, plan));
     all.extend(twice::reorderings(entries, plan));
@@ -118,6 +118,11 @@ pub fn stories(entries: &[Entry], plan: &Plan, verdict: &Verdict) -> Vec<Story> 
     all.extend(refused::refusals(entries, plan));
     all.extend(refused::offline(entries, plan));
     all.sort_by_key(|story| story.kind);
+    all
+}
+
+/// The stories to tell: of each kind the first few.
+pub fn told(all: Vec<Story>) -> Vec<Story> {
     let mut told: Vec<Story> = Vec::new();
     for story in all {
         let same = told.iter().filter(|other| other.kind == story.kind).count();

@@ -48,16 +48,6 @@ pub(super) struct Elected {
     pub(super) electable: Vec<NodeId>,
 }
 
-impl Elected {
-    /// The set it chose from: `accepted any of {b1, b2}`.
-    pub(super) fn accepted(&self) -> String {
-        match self.electable.as_slice() {
-            [only] => format!("accepted b{only} alone"),
-            many => format!("accepted any of {}", Brokers(many)),
-        }
-    }
-}
-
 impl<'a> Scene<'a> {
     pub(super) fn new(partition: &'a TopicPartition) -> Self {
         Self {

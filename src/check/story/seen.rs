@@ -164,9 +164,9 @@ fn conclusion(
     let by_cut = elected.is_some_and(|node| forgot && !by_power && scene.cut_to_high_watermark.contains(&node));
     let first = match decisive {
         Some(elected) => format!(
-            "b{leader} {what} because the ISR, {isr_text}, had it; the election {} and took b{}, which {}. A high \
+            "b{leader} {what} because the ISR, {isr_text}, had it; the election accepted {} and took b{}, which {}. A high \
              watermark promises as much as the ISR behind it.",
-            elected.accepted(),
+            words::any_of(&elected.electable),
             elected.leader,
             match (by_power, by_cut) {
                 (true, _) => "had lost it with its power",

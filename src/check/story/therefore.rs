@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{
     Effect, Sentence,
     scene::client_set,
-    words::{brokers, one_of},
+    words::{any_of, brokers, one_of},
 };
 use crate::{
     base::NodeId,
@@ -82,7 +82,7 @@ pub(super) fn sentences(facts: &Facts<'_>) -> Vec<Sentence> {
 /// Who was needed for the promise, and who could be elected.
 fn sets(facts: &Facts<'_>) -> String {
     let needed = brokers(&facts.needed());
-    let electable = brokers(facts.electable);
+    let electable = any_of(facts.electable);
     let elected = facts.elected.map_or_else(|| "nobody".to_owned(), |node| format!("b{node}"));
     match facts.cause {
         Cause::PowerLossOfAllCopies => format!(
@@ -90,19 +90,19 @@ fn sets(facts: &Facts<'_>) -> String {
              without it."
         ),
         Cause::ElectedAfterPowerLoss => format!(
-            "the promise needed {needed}; {elected} forgot it with its power, and the election still accepted any of \
+            "the promise needed {needed}; {elected} forgot it with its power, and the election still accepted \
              {electable}."
         ),
         Cause::TruncatedToHighWatermark => format!(
             "the promise needed {needed}; {elected} had a copy and threw it away when it followed a new leader, and the \
-             election still accepted any of {electable}."
+             election still accepted {electable}."
         ),
         Cause::AcknowledgedByAStaleLeader => {
             format!("the promise needed {needed}, and {elected} had been elected already, who is not one of them.")
         }
         Cause::Unknown => format!("the promise needed {needed}; the journal does not show what decided the loss."),
         _ => format!(
-            "the promise needed {needed}; the election accepted any of {electable} and took {elected}, which had no \
+            "the promise needed {needed}; the election accepted {electable} and took {elected}, which had no \
              copy."
         ),
     }
@@ -122,7 +122,15 @@ fn remedies(facts: &Facts<'_>) -> Vec<Sentence> {
                 "It would have lived with flush.messages=1: each replica has it on disk before it counts.",
             )];
             let all = facts.replicas.len();
-            if facts.acks_all() && facts.min_isr() < all {
+            let full = facts.promise_isr.len() == all;
+            if facts.acks_all() && !full && facts.min_isr() < 2 {
+                sentences.push(Sentence::about(
+                    &[facts.set("min.insync.replicas", "2")],
+                    Helps,
+                    "With min.insync.replicas=2 there would have been no promise while one replica was in sync.",
+                ));
+            }
+            if facts.acks_all() && full && facts.min_isr() < all {
                 sentences.push(Sentence::about(
                     &[facts.set("min.insync.replicas", &all.to_string())],
                     DoesNotHelp,

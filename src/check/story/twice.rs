@@ -11,7 +11,7 @@ use super::{
 use crate::{
     base::{NodeId, Offset, TopicPartition},
     check::{AUDIT_NODE, Plan, invariants::Brokers, model::broker_id},
-    trace::{Event, EventId, Role, journal::Entry},
+    trace::{BatchInfo, Event, EventId, Role, journal::Entry},
 };
 
 /// A record given to a producer.
@@ -54,15 +54,19 @@ fn is_idempotent(plan: &Plan, producer: &str) -> bool {
     plan.producers.get(producer).is_some_and(|producer| producer.idempotent)
 }
 
-/// The event by which a leader gave the record at `offset` its final place.
-fn appended(entries: &[Entry], partition: &TopicPartition, offset: Offset) -> Option<(EventId, NodeId)> {
-    let holds = |entry: &&Entry| match &entry.event {
+/// The event by which a leader gave the record at `offset` its final place, and the batch that it is in.
+fn appended<'a>(
+    entries: &'a [Entry],
+    partition: &TopicPartition,
+    offset: Offset,
+) -> Option<(EventId, NodeId, &'a BatchInfo)> {
+    entries.iter().rev().find_map(|entry| match &entry.event {
         Event::Appended { partition: p, role: Role::Leader, batches, .. } if p == partition => {
-            batches.iter().any(|batch| batch.base_offset <= offset && offset < batch.end_offset)
+            let holds = |batch: &&BatchInfo| batch.base_offset <= offset && offset < batch.end_offset;
+            Some((entry.id, broker_id(&entry.node)?, batches.iter().find(holds)?))
         }
-        _ => false,
-    };
-    entries.iter().rev().find(holds).and_then(|entry| Some((entry.id, broker_id(&entry.node)?)))
+        _ => None,
+    })
 }
 
 /// A record that is in the log more often than it was sent: each lot of neighbours with the same two leaders once.
@@ -93,15 +97,15 @@ pub(super) fn duplicates(entries: &[Entry], plan: &Plan) -> Vec<Story> {
     stories.into_iter().map(|(_, story)| story).collect()
 }
 
-type Place = (Offset, (EventId, NodeId));
+type Place<'a> = (Offset, (EventId, NodeId, &'a BatchInfo));
 
 fn duplicate(
     entries: &[Entry],
     plan: &Plan,
     sent: &Sent<'_>,
     partition: &TopicPartition,
-    (first, (one, first_leader)): Place,
-    (last, (two, second_leader)): Place,
+    (first, (one, first_leader, batch)): Place<'_>,
+    (last, (two, second_leader, _)): Place<'_>,
 ) -> Story {
     let producer = &sent.record.producer;
     let mut scene = Scene::new(partition);
@@ -118,14 +122,17 @@ fn duplicate(
                 scene.say(entry, format!("appended it at offset {first} as leader of epoch {}", scene.leader_epoch));
             }
             Event::Appended { partition: p, batches, .. } if p == partition && entry.id < two => {
-                let has = batches.iter().any(|batch| batch.base_offset <= first && first < batch.end_offset);
-                if let Some(node) = node.filter(|node| has && !copies.contains(node)) {
+                if let Some(node) = node.filter(|node| batches.contains(batch) && !copies.contains(node)) {
                     copies.push(node);
                     scene.say(entry, format!("copied offset {first}"));
                 }
             }
             Event::ProduceAnswered { partition: p, error, base_offset, end_offset, .. }
-                if p == partition && entry.id < two && *base_offset <= first && first < *end_offset =>
+                if p == partition
+                    && one < entry.id
+                    && entry.id < two
+                    && *base_offset <= first
+                    && first < *end_offset =>
             {
                 let what = if **error == *"NONE" { "stored".to_owned() } else { error.to_string() };
                 scene.say(entry, format!("answered: {what}"));
@@ -154,7 +161,7 @@ fn duplicate(
     let who = if first_leader == second_leader {
         format!("b{second_leader} had it already")
     } else if copies.contains(&second_leader) {
-        format!("the election accepted any of {}, and b{second_leader} had it already", Brokers(&isr_before))
+        format!("the election accepted {}, and b{second_leader} had it already", words::any_of(&isr_before))
     } else {
         format!("b{second_leader} got it from the log later")
     };
@@ -233,7 +240,7 @@ fn reordering(
 ) -> Story {
     let producer = &before.record.producer;
     let mut scene = Scene::new(partition);
-    let at = |offset: Offset| appended(entries, partition, offset).map(|(event, _)| event);
+    let at = |offset: Offset| appended(entries, partition, offset).map(|(event, ..)| event);
     let (late, early) = (at(before_at), at(after_at));
     let mut end = after.event;
     let mut refused: Option<Arc<str>> = None;

@@ -65,13 +65,20 @@ impl Sentence {
     }
 }
 
-/// The sentence, and what running its settings showed.
+/// The sentence, and what running its settings showed. Where that is not what the rules suggest - an operator overrides
+/// the setting, another client does the same - the run has the word.
 impl fmt::Display for Sentence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(WhatIf { set, effect, ran: Some(Ran { confirms: false, seen }) }) = &self.what_if {
+            let would = match effect {
+                Effect::Helps => "would NOT have helped here",
+                Effect::DoesNotHelp => "would have helped here",
+            };
+            return write!(f, "{} {would}, as running it showed: {seen}.", set.join(" with "));
+        }
         f.write_str(&self.text)?;
         match self.what_if.as_ref().and_then(|what_if| what_if.ran.as_ref()) {
-            Some(Ran { confirms: true, seen }) => write!(f, " Confirmed by running: {seen}."),
-            Some(Ran { confirms: false, seen }) => write!(f, " Running it did not bear that out: {seen}."),
+            Some(Ran { seen, .. }) => write!(f, " Confirmed by running: {seen}."),
             None => Ok(()),
         }
     }
@@ -94,8 +101,8 @@ pub enum Fate {
 pub struct Aftermath {
     /// What became of the records of each producer, by their number.
     pub fates: BTreeMap<Arc<str>, Vec<Fate>>,
-    /// The stories it has, by kind and partition.
-    pub stories: Vec<(Kind, TopicPartition)>,
+    /// The stories it has: kind, partition, and whose records they are about.
+    pub stories: Vec<(Kind, TopicPartition, Option<Arc<str>>)>,
     /// Acknowledged records that are gone.
     pub lost: usize,
     /// Acknowledged records.
@@ -124,7 +131,7 @@ impl Aftermath {
         verdict.lost.iter().for_each(|lost| put(&lost.producer, lost.record, Fate::Lost));
         Self {
             fates,
-            stories: stories.iter().map(|story| (story.kind, story.partition.clone())).collect(),
+            stories: stories.iter().map(Story::key).collect(),
             lost: verdict.lost.len(),
             acked: verdict.acked,
             unfinished: ending.unfinished.is_some() || !ending.unfired.is_empty(),
@@ -153,7 +160,7 @@ impl Aftermath {
             };
             return Some((lost > 0, what));
         }
-        let again = self.stories.contains(&(story.kind, story.partition.clone()));
+        let again = self.stories.contains(&story.key());
         let what = match story.kind {
             Kind::Lost => unreachable!("lost records were told by their fates"),
             Kind::Duplicate if again => "a record is there twice again".to_owned(),
@@ -174,6 +181,13 @@ impl Aftermath {
 }
 
 impl Story {
+    /// What makes a story of another run the same story.
+    fn key(&self) -> (Kind, TopicPartition, Option<Arc<str>>) {
+        let of_producer = matches!(self.kind, Kind::Duplicate | Kind::Reordered);
+        let producer = self.records.first().filter(|_| of_producer).map(|record| record.producer.clone());
+        (self.kind, self.partition.clone(), producer)
+    }
+
     /// The settings that its sentences speak of.
     pub fn sets(&self) -> impl Iterator<Item = &[String]> {
         self.therefore.iter().filter_map(|sentence| Some(sentence.what_if.as_ref()?.set.as_slice()))

@@ -46,6 +46,14 @@ pub(super) fn one_of(nodes: &[NodeId]) -> String {
     }
 }
 
+/// A set to choose from: one broker as `b1 alone`, several as `any of {b1, b2}`.
+pub(super) fn any_of(nodes: &[NodeId]) -> String {
+    match nodes {
+        [only] => format!("b{only} alone"),
+        many => format!("any of {}", brokers(many)),
+    }
+}
+
 /// How a process ended.
 pub(super) fn stopped(how: StopKind) -> &'static str {
     match how {
