@@ -189,19 +189,19 @@ fn a_lesson_asks_before_it_shows_and_explains_after_the_answer() {
     for word in ["LOST", "Right", "Measured", "truncated", "read to the end"] {
         assert!(!asked.stdout.contains(word), "no answer was given, and it says `{word}`:\n{}", asked.stdout);
     }
-    let answered = lesson(LESSON, &["--answers", "2,5"]);
+    let answered = lesson(LESSON, &["--answers", "b,5"]);
     for word in [
-        "You said 5; the run says 1) 4.",
+        "You said 5; the run says a) 4.",
         "Behind that answer: That is where its log ends.",
         "Measured: hw(orders-0, b2) at step 2 = 4",
-        "Right: 2) 5.",
+        "Right: b) 5.",
         "1 of 2 right.",
         "LOST 3 of 8",
     ] {
         assert!(answered.stdout.contains(word), "expected `{word}` in\n{}", answered.stdout);
     }
     for (answers, words) in
-        [("2,7", "answer 2: expected the number of an answer, 1 to 3"), ("1,2,3", "3 answers for 2")]
+        [("b,7", "answer 2: expected the letter of an answer, a to c"), ("a,b,c", "3 answers for 2")]
     {
         let wrong = lesson(LESSON, &["--answers", answers]);
         assert!(wrong.exit == 64 && wrong.stdout.is_empty() && wrong.stderr.contains(words), "{wrong:?}");
@@ -212,10 +212,10 @@ fn a_lesson_asks_before_it_shows_and_explains_after_the_answer() {
 fn the_handout_tells_nothing_that_the_key_tells() {
     let (handout, labs) = (lesson(LESSON, &["--handout"]), lesson(LESSON, &["--labs"]));
     let (key, slides) = (lesson(LESSON, &["--key"]), lesson(LESSON, &["--slides"]));
-    assert!(handout.stdout.contains("- [ ] 2) 5") && !handout.stdout.contains("[x]"), "{}", handout.stdout);
+    assert!(handout.stdout.contains("- [ ] b) 5") && !handout.stdout.contains("[x]"), "{}", handout.stdout);
     assert!(!handout.stdout.contains("LOST") && !handout.stdout.contains("Why:"), "{}", handout.stdout);
     assert!(labs.stdout.contains("\nA. ") && !labs.stdout.contains("DECISIVE"), "{}", labs.stdout);
-    for word in ["- [x] 1) 4", "(measured: `stored(orders-0)`)", "The story in order: ", "The decisive moment: line "] {
+    for word in ["- [x] a) 4", "(measured: `stored(orders-0)`)", "The story in order: ", "The decisive moment: line "] {
         assert!(key.stdout.contains(word), "expected `{word}` in\n{}", key.stdout);
     }
     assert!(slides.stdout.contains("1. [Observe: step 1, cut b1 | b2,b3]("), "{}", slides.stdout);

@@ -289,7 +289,7 @@ pub struct LessonOptions {
     /// Where the report goes
     #[arg(long, default_value = "reports")]
     pub out: PathBuf,
-    /// The answers, as 2,1; without them they are read from standard input
+    /// The answers, as b,a; without them they are read from standard input
     #[arg(long, value_delimiter = ',')]
     pub answers: Vec<String>,
     /// Print what to hand out: the questions with room to write, and no answer

@@ -85,11 +85,11 @@ fn hold(options: &LessonOptions, file: &str, run: &Recorded, folder: &Path) -> R
         print(&format!("{heading}{observed}\n{}", lesson::reveal(question, Some(&given))))?;
     }
     if answers.given == 0 {
-        eprintln!("--answers 1,2 answers the questions; --key prints the answers");
+        eprintln!("--answers a,b answers the questions; --key prints the answers");
         return Ok(());
     }
     let verdict = &run.manifest.verdict;
-    let mut text = format!("\n{}\n", verdict.sentence);
+    let mut text = format!("\n{}\n{}\n", run.manifest.title, verdict.sentence);
     text.extend(run.manifest.teaches.iter().map(|teaches| format!("To take home: {teaches}\n")));
     text.push_str(&format!("\n{right} of {} right. The run: {}\n", answers.given, folder.join(PAGE_FILE).display()));
     print(&text)

@@ -54,30 +54,37 @@ pub struct Given {
 }
 
 impl Question {
-    /// Reads an answer: the number of a choice, or its text.
+    /// Reads an answer: the letter of a choice, or its text.
     ///
     /// # Errors
     /// It is none of the choices.
     pub fn given(&self, text: &str) -> Result<Given, String> {
         let text = text.trim();
-        let by_number = text.parse::<usize>().ok().and_then(|number| self.choices.get(number.checked_sub(1)?));
-        let chosen = by_number.or_else(|| self.choices.iter().find(|choice| choice.text == text));
+        let named =
+            |(letter, choice): &(char, &Choice)| text.eq_ignore_ascii_case(&letter.to_string()) || choice.text == text;
+        let chosen = lettered(&self.choices).find(named).map(|(_, choice)| choice);
         let (text, misconception) = match (chosen, self.choices.is_empty(), text.is_empty()) {
             (Some(choice), ..) => (choice.text.clone(), choice.misconception.clone()),
             (None, true, false) => (text.to_owned(), None),
             (None, true, true) => return Err("expected an answer".into()),
             (None, false, _) => {
-                return Err(format!("expected the number of an answer, 1 to {}, found `{text}`", self.choices.len()));
+                let last = lettered(&self.choices).last().map_or('a', |(letter, _)| letter);
+                return Err(format!("expected the letter of an answer, a to {last}, found `{text}`"));
             }
         };
         let is_right = plain(&text) == plain(&self.answer);
         Ok(Given { text, is_right, misconception: misconception.filter(|_| !is_right) })
     }
 
-    /// Number of the right choice, from 1.
-    fn right(&self) -> Option<usize> {
-        self.choices.iter().position(|choice| choice.text == self.answer).map(|index| index + 1)
+    /// Letter of the right choice.
+    fn right(&self) -> Option<char> {
+        lettered(&self.choices).find(|(_, choice)| choice.text == self.answer).map(|(letter, _)| letter)
     }
+}
+
+/// The choices by letters, for many a choice is a number.
+fn lettered(choices: &[Choice]) -> impl Iterator<Item = (char, &Choice)> {
+    ('a'..='z').zip(choices)
 }
 
 /// `{b1,b2}`, `[b1, b2]` and `b1 b2` are one answer.
@@ -91,9 +98,9 @@ fn write(text: &mut String, line: std::fmt::Arguments<'_>) {
     text.push('\n');
 }
 
-/// Title, aim and cast of the lesson: what a class has to know before the first question.
+/// What a class has to know before the first question. A title often says how it ends, so it comes later.
 pub fn opening(manifest: &Manifest) -> String {
-    let mut text = format!("{}\n", manifest.title);
+    let mut text = format!("{}\n", manifest.scenario);
     let settings = settings(manifest);
     if !settings.is_empty() {
         text.push_str("\nIn force, where it is not the default:\n");
@@ -129,8 +136,8 @@ fn settings(manifest: &Manifest) -> Vec<String> {
 pub fn question_text(number: usize, question: &Question) -> String {
     let mut text = String::new();
     write(&mut text, format_args!("Question {number}, before step {}: {}", question.before, question.ask));
-    for (index, choice) in question.choices.iter().enumerate() {
-        write(&mut text, format_args!("  {}) {}", index + 1, choice.text));
+    for (letter, choice) in lettered(&question.choices) {
+        write(&mut text, format_args!("  {letter}) {}", choice.text));
     }
     text
 }
@@ -139,7 +146,7 @@ pub fn question_text(number: usize, question: &Question) -> String {
 pub fn reveal(question: &Question, given: Option<&Given>) -> String {
     let mut text = String::new();
     let answer = match question.right() {
-        Some(number) => format!("{number}) {}", question.answer),
+        Some(letter) => format!("{letter}) {}", question.answer),
         None => question.answer.clone(),
     };
     match given {
@@ -194,14 +201,14 @@ pub fn observed(run: &Recorded, number: usize) -> String {
 /// What to print for a class: no answer, no verdict, room to write.
 pub fn handout(run: &Recorded) -> String {
     let manifest = &run.manifest;
-    let mut text = head(manifest);
+    let mut text = head(manifest, &manifest.scenario);
     text.push_str("\n## The story\n\n");
     steps(run).iter().for_each(|(number, action, _)| write(&mut text, format_args!("{number}. {action}")));
     text.push_str("\n## Predict\n\nChoose before you look at the run, and say why.\n");
     for (index, question) in manifest.lesson.iter().enumerate() {
         write(&mut text, format_args!("\n### {}. Before step {}\n\n{}\n", index + 1, question.before, question.ask));
-        for (index, choice) in question.choices.iter().enumerate() {
-            write(&mut text, format_args!("- [ ] {}) {}", index + 1, choice.text));
+        for (letter, choice) in lettered(&question.choices) {
+            write(&mut text, format_args!("- [ ] {letter}) {}", choice.text));
         }
         if question.choices.is_empty() {
             text.push_str("Answer: ____________________\n");
@@ -219,7 +226,7 @@ pub fn handout(run: &Recorded) -> String {
 /// run lost nothing.
 pub fn labs(run: &Recorded) -> Option<String> {
     let story = lost_story(run)?;
-    let mut text = head(&run.manifest);
+    let mut text = head(&run.manifest, &run.manifest.scenario);
     text.push_str("\n## Put the story in order\n\n");
     write(
         &mut text,
@@ -241,18 +248,18 @@ pub fn labs(run: &Recorded) -> Option<String> {
 /// For the teacher: every answer, why, and what the wrong ones show.
 pub fn key(run: &Recorded) -> String {
     let manifest = &run.manifest;
-    let mut text = head(manifest);
+    let mut text = head(manifest, &manifest.title);
     if let Some(teaches) = &manifest.teaches {
         write(&mut text, format_args!("\nTo take home: {teaches}"));
     }
     text.push_str("\n## Answers\n");
     for (index, question) in manifest.lesson.iter().enumerate() {
         write(&mut text, format_args!("\n### {}. {}\n", index + 1, question.ask));
-        for (index, choice) in question.choices.iter().enumerate() {
+        for (letter, choice) in lettered(&question.choices) {
             let mark = if choice.text == question.answer { "x" } else { " " };
             let behind = choice.misconception.as_ref().filter(|_| choice.text != question.answer);
             let behind = behind.map(|behind| format!(" - {behind}")).unwrap_or_default();
-            write(&mut text, format_args!("- [{mark}] {}) {}{behind}", index + 1, choice.text));
+            write(&mut text, format_args!("- [{mark}] {letter}) {}{behind}", choice.text));
         }
         if question.choices.is_empty() {
             write(&mut text, format_args!("Answer: {}", question.answer));
@@ -299,7 +306,7 @@ fn shuffled(story: &Story) -> Vec<(char, &Line)> {
 /// Deep links into the page of the run, by number: every step, every question before it, and the verdict.
 /// `folder` is where the page lies.
 pub fn slides(run: &Recorded, folder: &str) -> String {
-    let mut text = head(&run.manifest);
+    let mut text = head(&run.manifest, &run.manifest.scenario);
     text.push('\n');
     let mut number = 0;
     let mut slide = |what: &str, event: EventId| {
@@ -320,8 +327,9 @@ pub fn slides(run: &Recorded, folder: &str) -> String {
     text
 }
 
-fn head(manifest: &Manifest) -> String {
-    let mut text = format!("# {}\n\n", manifest.title);
+/// Heading and settings of a sheet.
+fn head(manifest: &Manifest, heading: &str) -> String {
+    let mut text = format!("# {heading}\n\n");
     let variant = manifest.variant.as_ref().map(|name| format!(", variant `{name}`")).unwrap_or_default();
     write(&mut text, format_args!("`{}`, seed {}{variant}", manifest.path, manifest.seed));
     let settings = settings(manifest);
