@@ -175,6 +175,7 @@ async fn run_broker(
     let alter_partition = Arc::new(channel("alter-partition", config.broker_session_timeout / 2));
     task::spawn(isr_changes::send_all(proposals, alter_partition, registration.clone(), background.clone()));
     task::spawn(replicas.clone().watch_lag(background.clone()));
+    task::spawn(replicas.clone().watch_producers(background.clone()));
     task::spawn(replicas.clone().write_checkpoints(background.clone()));
     let service = Arc::new(Broker::new(
         config.clone(),

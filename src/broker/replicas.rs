@@ -20,6 +20,9 @@ use crate::{
     storage::{LogDirectory, Opened, StorageError},
 };
 
+/// How often silent producers are looked for, unless they expire sooner.
+const PRODUCERS_CHECK: Duration = Duration::from_secs(600);
+
 /// The partitions of a broker.
 pub struct Replicas {
     directory: LogDirectory,
@@ -179,6 +182,16 @@ impl Replicas {
         while shutdown.or(clock::sleep(self.context.lag_max / 2)).await.is_some() {
             for partition in self.all() {
                 partition.check_lag().await;
+            }
+        }
+    }
+
+    /// Forgets silent producers, every ten minutes, or as often as they expire where that is sooner.
+    pub async fn watch_producers(self: Arc<Self>, shutdown: Shutdown) {
+        let interval = self.config.producer_id_expiration.clamp(Duration::from_secs(1), PRODUCERS_CHECK);
+        while shutdown.or(clock::sleep(interval)).await.is_some() {
+            for partition in self.all() {
+                partition.expire_producers().await;
             }
         }
     }

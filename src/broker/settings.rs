@@ -105,6 +105,7 @@ pub fn of_topic(name: &str, image: &MetadataImage, node: &NodeConfig, switches: 
             segment_index_bytes: number("segment.index.bytes").max(24) as u64,
             index_interval_bytes: number("index.interval.bytes").max(0) as u64,
             flush_messages: number("flush.messages"),
+            producer_expiration_ms: i64::try_from(node.producer_id_expiration.as_millis()).unwrap_or(i64::MAX),
         },
         limits: Limits {
             message_bytes_max: number("max.message.bytes").max(0) as usize,

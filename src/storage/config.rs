@@ -13,6 +13,8 @@ pub struct LogConfig {
     pub index_interval_bytes: u64,
     /// `flush.messages`: sync after so many records, before the append returns.
     pub flush_messages: i64,
+    /// `producer.id.expiration.ms`: an idempotent producer is forgotten when its last record is older. Of the broker.
+    pub producer_expiration_ms: i64,
 }
 
 impl Default for LogConfig {
@@ -24,6 +26,7 @@ impl Default for LogConfig {
             segment_index_bytes: 10 << 20,
             index_interval_bytes: 4096,
             flush_messages: i64::MAX,
+            producer_expiration_ms: 86_400_000,
         }
     }
 }

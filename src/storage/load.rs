@@ -89,7 +89,7 @@ impl Log {
         self.write_epochs().await?;
         self.remove_snapshots_after(self.end).await?;
         self.rebuild_producers().await?;
-        self.producers.expire(clock::wall_ms().saturating_sub(PRODUCER_ID_EXPIRATION_MS));
+        self.expire_producers();
         Ok(())
     }
 
@@ -291,9 +291,6 @@ impl Log {
         Ok(infos)
     }
 }
-
-/// `producer.id.expiration.ms`, a day.
-const PRODUCER_ID_EXPIRATION_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Base offsets of the segments in a folder, rising. Leftovers of an interrupted deletion are removed.
 async fn existing_segments(disk: &Disk, folder: &str) -> Result<Vec<Offset>, StorageError> {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     base::{LeaderEpoch, Offset, Switches, Timestamp, TopicPartition, mark},
     protocol::records::{BatchError, BatchHeader, HEADER_BYTES, batches, check_crc, decode_records},
-    runtime::disk::Disk,
+    runtime::{clock, disk::Disk},
     trace::{BatchInfo, Event, Role, Tracer},
 };
 
@@ -131,6 +131,11 @@ impl Log {
     /// The leader epochs of the log.
     pub fn epochs(&self) -> &LeaderEpochs {
         &self.epochs
+    }
+
+    /// Forgets idempotent producers that have been silent for `producer.id.expiration.ms`.
+    pub fn expire_producers(&mut self) {
+        self.producers.expire(clock::wall_ms().saturating_sub(self.config.producer_expiration_ms));
     }
 
     /// The idempotent producers of the log.

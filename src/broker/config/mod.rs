@@ -122,6 +122,8 @@ pub struct NodeConfig {
     pub replica_socket_timeout: Duration,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub high_watermark_checkpoint_interval: Duration,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`.
     pub recovery_point_checkpoint_interval: Duration,
     /// `auto.leader.rebalance.enable`.
@@ -209,6 +211,7 @@ impl NodeConfig {
             replica_fetch_backoff: read.millis("replica.fetch.backoff.ms")?,
             replica_socket_timeout: read.millis("replica.socket.timeout.ms")?,
             high_watermark_checkpoint_interval: read.millis("replica.high.watermark.checkpoint.interval.ms")?,
+            producer_id_expiration: read.millis("producer.id.expiration.ms")?,
             recovery_point_checkpoint_interval: read.millis("log.flush.offset.checkpoint.interval.ms")?,
             auto_leader_rebalance_enable: read.boolean("auto.leader.rebalance.enable")?,
             leader_imbalance_check_interval: Duration::from_secs(

@@ -327,6 +327,11 @@ impl Partition {
         state.settings = settings;
     }
 
+    /// Forgets producers that have been silent for too long.
+    pub async fn expire_producers(&self) {
+        self.state.lock().await.log.expire_producers();
+    }
+
     /// What the checkpoints hold: high watermark, recovery point, first offset.
     pub async fn checkpoints(&self) -> (Offset, Offset, Offset) {
         let state = self.state.lock().await;
