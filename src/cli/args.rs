@@ -136,6 +136,9 @@ pub struct RunOptions {
     /// Print what became of every record too
     #[arg(long, hide = true)]
     pub aftermath: bool,
+    /// Of such a run: print the milestones too, for the page of another
+    #[arg(long, hide = true)]
+    pub branch: bool,
 }
 
 #[derive(Debug, Options)]

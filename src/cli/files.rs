@@ -9,7 +9,7 @@ use std::{
 use super::exit::Failure;
 use crate::{
     report,
-    scenario::{self, Problem, Resolved, Scenario, Spot, source::unknown},
+    scenario::{self, Problem, Resolved, Scenario, Spot, source::unknown, variant::without_steps},
 };
 
 /// Largest scenario file, in bytes: far more than anybody writes, and little enough to read at once.
@@ -55,8 +55,10 @@ impl ScenarioFile {
     /// # Errors
     /// A name or value in the file that means nothing, or a variant that it does not have.
     pub fn resolve(&self, variant: Option<&str>) -> Result<Resolved, Failure> {
-        if let Some(wanted) = variant.filter(|wanted| !self.variants().any(|name| name == *wanted)) {
-            let known: Vec<&str> = self.variants().collect();
+        let implied = without_steps(&self.scenario);
+        let implied = || implied.iter().map(|variant| variant.name.value.as_str());
+        if let Some(wanted) = variant.filter(|wanted| !self.variants().chain(implied()).any(|name| name == *wanted)) {
+            let known: Vec<&str> = self.variants().chain(implied()).collect();
             let message = unknown("a variant of this scenario", wanted, known);
             return Err(Failure::usage(format!("{}: {message}", self.given)));
         }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     check::{Expectation, Expected},
-    report::{self, JOURNAL_FILE, MANIFEST_FILE, PAGE_FILE, PERFETTO_FILE, Recorded, STORY_FILE},
+    report::{self, BRANCHES_FILE, JOURNAL_FILE, MANIFEST_FILE, PAGE_FILE, PERFETTO_FILE, Recorded, STORY_FILE},
     scenario,
 };
 
@@ -150,7 +150,7 @@ pub fn report(options: &ReportOptions) -> Outcome {
     let mut files = report::files(&run);
     files.retain(|file| match all {
         // The journal is what everything else was just drawn from.
-        true => file.name != JOURNAL_FILE,
+        true => ![JOURNAL_FILE, BRANCHES_FILE].contains(&file.name),
         false => asked.contains(&(true, file.name)),
     });
     for path in files::write(&folder, &files)? {
@@ -179,7 +179,13 @@ pub fn read_run(given: &Path) -> Result<(PathBuf, Recorded), Failure> {
     let manifest = read_part(&folder, MANIFEST_FILE, "a folder as `run` writes it, reports/SCENARIO/seed-N")?;
     let journal = read_part(&folder, JOURNAL_FILE, "a run whose journal was kept (without --no-journal)")?;
     let run = report::load(&manifest, &journal);
-    let run = run.map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
+    let mut run = run.map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
+    let path = folder.join(BRANCHES_FILE);
+    if path.exists() {
+        let branches = read_part(&folder, BRANCHES_FILE, "what `run` wrote")?;
+        run.branches = serde_json::from_str(&branches)
+            .map_err(|error| Failure::usage(format!("{}: {error}; run it anew", path.display())))?;
+    }
     Ok((folder, run))
 }
 

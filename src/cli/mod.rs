@@ -18,6 +18,8 @@ mod inspect;
 mod output;
 
 #[cfg(madsim)]
+mod branches;
+#[cfg(madsim)]
 mod claims;
 #[cfg(not(madsim))]
 mod cluster;

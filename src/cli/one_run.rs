@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     args::RunOptions,
+    branches,
     exit::{self, Failure, Outcome as ExitOutcome},
     files::{self, ScenarioFile},
     output::print_line,
@@ -23,7 +24,7 @@ use crate::{
     engine::{self, Finished},
     explore::Outcome,
     lesson,
-    report::{self, Change, Manifest, Recorded},
+    report::{self, Branch, Change, Manifest, Recorded},
     runtime::sim::child,
     scenario::{Resolved, Spot, resolve::resolve_with, variant::read_set},
 };
@@ -49,6 +50,9 @@ pub struct Told {
     /// What became of every record, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub aftermath: Option<Aftermath>,
+    /// The run as the page of another carries it, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub branch: Option<Branch>,
 }
 
 /// Which run, and where its report goes.
@@ -70,6 +74,8 @@ pub struct Order {
     pub out: Option<PathBuf>,
     /// Keep the journal.
     pub journal: bool,
+    /// Tell the run as the page of another carries it.
+    pub branch: bool,
 }
 
 /// Does a run in a child process.
@@ -97,6 +103,9 @@ pub fn in_a_child(order: &Order) -> Result<Told, Failure> {
     };
     if !order.journal {
         command.arg("--no-journal");
+    }
+    if order.branch {
+        command.arg("--branch");
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     child::without_address_randomisation(&mut command);
@@ -149,12 +158,13 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
         variant: options.variant.clone(),
         set: options.set.clone(),
         latest_ns: options.latest_ns.clone(),
+        branch: options.branch,
         ..Order::default()
     };
     let again = order.again();
     let hung = format!("{} did not end within {WATCHDOG_SECONDS} s\n  again: {again}\n", file.name);
     child::watchdog(WATCHDOG_SECONDS, &hung, i32::from(exit::HARNESS));
-    let keep = !options.no_journal && (!options.no_report || options.aftermath);
+    let keep = !options.no_journal && (!options.no_report || options.aftermath || options.branch);
     let finished = catch_unwind(AssertUnwindSafe(|| engine::run(&resolved, seed, keep))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("a panic without a message");
@@ -167,6 +177,9 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
         if order.set.is_empty() {
             try_settings(&order, &fired_ns, &mut recorded.manifest);
         }
+        if keep && order.set.is_empty() {
+            recorded.branches = branches::beside(&order, &file)?;
+        }
         write(&options.out, &recorded)?;
     }
     let told = Told {
@@ -178,6 +191,7 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
             Aftermath::of(&recorded.entries, verdict, ending, &story::every(&recorded.entries, plan, verdict))
         }),
         fired_ns,
+        branch: options.branch.then(|| Branch::of(&recorded)),
     };
     print_line(&serde_json::to_string(&told).expect("it is plain data"))?;
     Ok(recorded.manifest.verdict.exit)
@@ -253,7 +267,7 @@ fn record(file: &ScenarioFile, resolved: &Resolved, order: &Order, finished: Fin
         config: resolved.settings(),
         scenario_text: file.text.clone(),
     };
-    Recorded { manifest, entries: finished.entries }
+    Recorded { manifest, entries: finished.entries, branches: Vec::new() }
 }
 
 /// The scenario with one of its variants and with keys from the command line, each `KEY=VALUE`.

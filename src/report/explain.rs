@@ -89,7 +89,7 @@ pub fn load(manifest: &str, events: &str) -> Result<Recorded, ExplainError> {
     }
     story::tell(&entries, &manifest.plan, &mut manifest.verdict.lost);
     story::remember(&manifest.stories, &mut manifest.verdict.lost);
-    Ok(Recorded { manifest, entries })
+    Ok(Recorded { manifest, entries, branches: Vec::new() })
 }
 
 /// The verdict and the life of `record` (`orders-0@5`), or without one every story.

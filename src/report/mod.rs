@@ -4,6 +4,7 @@
 //! nothing here reads a clock, a path or an environment. A renderer returns text or bytes, and who called it writes
 //! them.
 
+mod branch;
 mod diff;
 mod explain;
 pub mod lesson;
@@ -15,6 +16,7 @@ mod story_text;
 mod terminal;
 
 pub use self::{
+    branch::Branch,
     diff::{Diff, DiffError},
     explain::{ExplainError, explain, load, read_manifest},
     manifest::{Change, Manifest, SCHEMA},
@@ -29,6 +31,8 @@ pub struct Recorded {
     pub manifest: Manifest,
     /// Every event.
     pub entries: Vec<Entry>,
+    /// The same seed with one thing changed, as the page lists them.
+    pub branches: Vec<Branch>,
 }
 
 /// One file of a run's folder.
@@ -47,6 +51,8 @@ pub const JOURNAL_FILE: &str = "events.jsonl";
 /// Name of the text for people in a run's folder.
 pub const STORY_FILE: &str = "story.txt";
 
+/// Name of the branches in a run's folder, which the page carries: the same seed with each variant, and without each fault.
+pub const BRANCHES_FILE: &str = "branches.json";
 /// Name of the page in a run's folder.
 pub const PAGE_FILE: &str = "report.html";
 /// Name of the timeline for the Perfetto viewer in a run's folder.
@@ -61,6 +67,12 @@ pub fn files(run: &Recorded) -> Vec<File> {
     ];
     if !run.entries.is_empty() {
         files.push(File { name: JOURNAL_FILE, bytes: journal_lines(&run.entries) });
+        if !run.branches.is_empty() {
+            files.push(File {
+                name: BRANCHES_FILE,
+                bytes: serde_json::to_vec(&run.branches).expect("branches are plain data"),
+            });
+        }
         files.push(File { name: PAGE_FILE, bytes: page::render(run).into_bytes() });
         files.push(File { name: PERFETTO_FILE, bytes: perfetto::render(run).into_bytes() });
     }

@@ -87,7 +87,7 @@ pub(super) fn recorded() -> Recorded {
         config: serde_json::json!({"acks": "1"}),
         scenario_text: "title = \"Unclean election\"\n".into(),
     };
-    Recorded { manifest, entries }
+    Recorded { manifest, entries, branches: Vec::new() }
 }
 
 fn text(files: &[File], name: &str) -> String {

@@ -7,7 +7,7 @@ use super::{
     file::{Given, Reading, Scenario, Sending, Settings, Work},
     source::{Problem, Spot, show_duration, unknown},
     term::{Cast, NAMES},
-    variant::{self, Change, overlay},
+    variant::{self, Change, overlay, without_steps},
 };
 use crate::{
     base::{NodeId, Switches, TopicPartition, mark, switches},
@@ -116,7 +116,8 @@ pub fn resolve_with(
         None => (scenario.clone(), Vec::new()),
         Some(name) => {
             let known = scenario.variants.iter().map(|variant| variant.name.value.as_str());
-            let found = scenario.variants.iter().find(|variant| variant.name == *name);
+            let implied = without_steps(scenario);
+            let found = scenario.variants.iter().chain(&implied).find(|variant| variant.name == *name);
             let found = found.ok_or_else(|| Problem::at(name.at, unknown("a variant", &name.value, known)))?;
             overlay(scenario, found)?
         }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    file::{Given, Scenario, Settings, Variant, Work},
+    action::Action,
+    file::{Given, Scenario, Settings, StepChange, Variant, Work},
     parse::{self, check_count},
     source::{Problem, Spot, duration, unknown},
 };
+use crate::check::{Claim, Expectation, Expected};
 
 /// A key that a variant changes: its value without the variant, if it had one, and with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,35 @@ pub struct Change {
     pub from: Option<String>,
     /// With it.
     pub to: String,
+}
+
+/// Variants that every scenario has without declaring them: for each step that breaks something, the story in which
+/// it still waits for its moment and then does nothing. They expect nothing: what comes of them is what one wants to see.
+pub fn without_steps(scenario: &Scenario) -> Vec<Variant> {
+    let breaks = |action: &Action| {
+        !matches!(
+            action,
+            Action::Restart(_)
+                | Action::Resume(_)
+                | Action::Release(..)
+                | Action::Heal(_)
+                | Action::HealAll
+                | Action::Nothing
+        )
+    };
+    let steps = scenario.steps.iter().enumerate().filter(|(_, step)| step.actions.value.iter().any(breaks));
+    let variant = |number: usize, at: usize| Variant {
+        name: Spot::new(format!("without step {number}"), at),
+        note: None,
+        set: BTreeMap::new(),
+        steps: BTreeMap::from([(
+            number,
+            Spot::new(StepChange { actions: Some(Spot::new(vec![Action::Nothing], at)), ..StepChange::default() }, at),
+        )]),
+        expect: Claim::ALL.iter().map(|&claim| Expectation { claim, value: Expected::Any, lost: None }).collect(),
+        must_reach: Some(Vec::new()),
+    };
+    steps.map(|(index, step)| variant(index + 1, step.place.at)).collect()
 }
 
 /// The scenario with the variant's changes, and what they are.

@@ -14,24 +14,32 @@ function check(holds, what) {
 
 const cursor = page => page.evaluate(() => Number(document.getElementById('minimap').getAttribute('aria-valuenow')));
 const data = page => page.evaluate(() => {
-  const { opening, milestones, lost, journal } = JSON.parse(document.getElementById('run').textContent);
-  return { opening, milestones: milestones.map(([id]) => id), lost: lost.length, events: journal.events.kind.length };
+  const { opening, milestones, lost, journal, branches } = JSON.parse(document.getElementById('run').textContent);
+  return { opening, milestones: milestones.map(([id]) => id), lost: lost.length, events: journal.events.kind.length, branches: branches.length };
 });
 
 // A page that was opened, with all that it said and asked for.
 async function open(browser, file, options = {}, hash = '') {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  const page = await context.newPage(), heard = [];
+  const page = await context.newPage(), heard = [], url = file.startsWith('file:') ? file : pathToFileURL(file).href;
   page.on('console', message => heard.push(`console ${message.type()}: ${message.text()}`));
   page.on('pageerror', error => heard.push(`error: ${error.stack}`));
-  page.on('request', request => { if (request.url().split('#')[0] !== pathToFileURL(file).href) heard.push(`request: ${request.url()}`); });
-  await page.goto(pathToFileURL(file).href + hash);
+  page.on('request', request => { if (request.url().split('#')[0] !== url) heard.push(`request: ${request.url()}`); });
+  await page.goto(url + hash);
   await page.waitForFunction(() => document.documentElement.dataset.ready, null, { timeout: 20000 });
   return { context, page, heard };
 }
 
+const arrives = (page, id) => page.waitForFunction(id => document.getElementById('minimap').getAttribute('aria-valuenow') === String(id), id)
+  .catch(async () => check(false, `at event ${await cursor(page)}, expected ${id}`));
+const closed = (page, dialog) => page.locator(`${dialog}[open]`).waitFor({ state: 'detached' });
+
+// Input reaches the page with its next frame; what was asked before is answered after the one behind it.
+const settled = page => page.evaluate(() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))));
+
 async function presses(page, ...keys) {
   for (const key of keys) await page.keyboard.press(key);
+  await settled(page);
 }
 
 // The checks by keyboard and mouse, each a sentence.
@@ -60,13 +68,16 @@ const uses = {
     const box = await (await page.$('#minimap')).boundingBox(), y = box.y + box.height / 2;
     await page.mouse.move(box.x + box.width * 0.3, y);
     await page.mouse.down();
+    await settled(page);
     const first = await cursor(page), logs = () => page.innerHTML('#strips');
     await page.waitForTimeout(50);
     const before = await logs();
     await page.mouse.move(box.x + box.width * 0.8, y, { steps: 8 });
+    await settled(page);
     check(await cursor(page) > first, 'dragging to the right did not go ahead');
     await page.mouse.move(box.x + box.width * 0.3, y, { steps: 8 });
     await page.mouse.up();
+    await settled(page);
     check(await cursor(page) === first, 'dragging back did not lead back');
     check(await logs() === before, 'the logs differ after the way there and back');
   },
@@ -80,41 +91,44 @@ const uses = {
   },
   async 'follows a cause and its effect'(page, run) {
     await presses(page, 'd');
-    check(await cursor(page) === run.opening, `the decisive moment is ${run.opening}, not ${await cursor(page)}`);
     const links = page.locator('#cause a, #effects a');
-    // A power loss has no cause but the story's.
-    while (await links.count() === 0) await presses(page, 'Shift+ArrowRight');
-    const from = await cursor(page), cause = links.first(), to = Number((await cause.getAttribute('href')).slice(3));
-    await cause.click();
-    await page.waitForFunction(id => document.getElementById('minimap').getAttribute('aria-valuenow') === String(id), to);
-    check(await page.locator(`#inspector a[href="#e=${from}"]`).count() === 1, 'the way back is not among its causes and effects');
+    for (let tries = 0; tries < 50 && !await links.count(); tries++) await presses(page, 'ArrowRight');
+    const here = await cursor(page), to = Number((await links.first().getAttribute('href')).slice(3));
+    await links.first().click();
+    await arrives(page, to);
+    check(await page.locator(`#inspector a[href="#e=${here}"]`).count() === 1, 'the way back is not among its causes and effects');
+    await page.goBack();
+    await arrives(page, here);
   },
   async 'a witness leads to its event'(page, run) {
     const witness = page.locator('.claims a').first();
     if (!run.lost) return;
     const to = Number((await witness.getAttribute('href')).slice(3));
     await witness.click();
-    await page.waitForFunction(id => document.getElementById('minimap').getAttribute('aria-valuenow') === String(id), to);
+    await arrives(page, to);
   },
   async 'search finds an event by its number, and words'(page) {
     await presses(page, '/');
     await page.fill('#query', '#12');
     await presses(page, 'Enter');
-    await page.waitForFunction(() => document.getElementById('minimap').getAttribute('aria-valuenow') === '12');
+    await arrives(page, 12);
     await presses(page, '/');
     await page.fill('#query', 'leads epoch');
     check(await page.locator('#results a').count() > 0, 'nobody ever led');
     await presses(page, 'Escape');
-    await page.waitForFunction(() => !document.querySelector('dialog[open]'));
+    await closed(page, '#search');
   },
   async 'goes to a time'(page) {
     await presses(page, 'g');
     await page.fill('#time', '0.15');
     await presses(page, 'Enter');
-    await page.waitForTimeout(50);
-    const said = await page.getAttribute('#minimap', 'aria-valuetext');
-    const time = Number(/, ([0-9.]+)/.exec(said)[1]);
-    check(time >= 0.15 && time < 0.3, `at ${said}`);
+    await closed(page, '#jump');
+    const time = async () => Number((await page.getAttribute('#minimap', 'aria-valuetext')).match(/, ([\d.]+) s$/)[1]);
+    const there = await time();
+    await presses(page, 'q', 'ArrowLeft');
+    const before = await time();
+    check(before <= 0.15 && there >= 0.15, `it went to ${there}, and the event before is at ${before}`);
+    await presses(page, 'q');
   },
   async 'scale, folding, zoom and theme change by key'(page) {
     const shown = () => page.textContent('#shown');
@@ -127,9 +141,40 @@ const uses = {
     check(await page.getAttribute('html', 'data-theme') === 'dark', 'the theme is not dark');
     await presses(page, 't', '?');
     check(await page.locator('#keys[open]').count() === 1, 'there is no sheet of keys');
-    await presses(page, 'Escape', '.', 'l', 'v', '1');
+    await presses(page, 'Escape');
+    await closed(page, '#keys');
+    await presses(page, '.', 'l', 'v');
+  },
+  async 'switches to each branch and back, at the same time'(page, run) {
+    await presses(page, 'd');
+    const time = async () => Number((await page.getAttribute('#minimap', 'aria-valuetext')).match(/, ([\d.]+) s$/)[1]);
+    const there = await time(), logs = await page.innerHTML('#strips');
+    for (let branch = 1; branch <= Math.min(9, run.branches); branch++) {
+      await presses(page, String(branch));
+      const said = await page.textContent('#banner');
+      check(said.startsWith(`Branch ${branch}: `), `the banner says ${said}`);
+      check(await page.locator('#beside:not([hidden])').count() === 1, 'the milestones do not stand side by side');
+      await presses(page, 'ArrowRight', 'ArrowLeft', 'Shift+ArrowRight', 'Shift+ArrowLeft', 's', 's', 'd');
+    }
+    if (run.branches) await deepLink(page.context().browser(), page, page.url().split('#')[0]);
+    await presses(page, '0', 'd');
+    check(await page.locator('#banner:not([hidden])').count() === 0, 'the banner stays');
+    check(await time() === there && await page.innerHTML('#strips') === logs, 'the run is not what it was');
+    const button = page.locator('button[data-branch]').last(), number = await button.getAttribute('data-branch');
+    if (!run.branches) return;
+    await button.click();
+    await settled(page);
+    check((await page.textContent('#banner')).startsWith(`Branch ${number}: `), 'the button shows no branch');
+    const witness = page.locator('.story a').first();
+    if (run.lost) {
+      await witness.click();
+      await settled(page);
+      check(await page.locator('#banner:not([hidden])').count() === 0, 'a line of the story does not lead back to the run');
+    }
+    await presses(page, '0');
   },
   async 'plays and stops'(page) {
+    await page.evaluate(() => document.activeElement.blur());
     await presses(page, 'Home', ']', ']', ' ');
     await page.waitForFunction(() => Number(document.getElementById('minimap').getAttribute('aria-valuenow')) > 3, null, { timeout: 5000 });
     await presses(page, ' ');
@@ -172,7 +217,10 @@ async function drive(browser, file) {
   const { context, page, heard } = await open(browser, file), run = await data(page);
   page.setDefaultTimeout(8000);
   for (const [what, use] of Object.entries(uses)) {
-    await use(page, run).catch(error => { throw new Error(`${what}: ${error.message}`); });
+    await use(page, run).catch(async error => {
+      const where = await page.evaluate(() => `focus on ${document.activeElement.outerHTML.slice(0, 80)}, open: ${[...document.querySelectorAll('dialog[open]')].map(dialog => dialog.id)}`);
+      throw new Error(`${what}: ${error.message.split('\n')[0]} (${where})`);
+    });
   }
   await deepLink(browser, page, file);
   for (const details of await page.$$('details')) await details.evaluate(element => { element.open = true; });

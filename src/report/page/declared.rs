@@ -24,12 +24,6 @@ pub(super) struct Variant {
     pub name: String,
     /// Why it is there.
     pub note: Option<String>,
-    /// The keys that it sets.
-    pub set: toml::Table,
-    /// The steps that it changes.
-    pub steps: toml::Table,
-    /// What it expects, by claim.
-    pub expect: toml::Table,
 }
 
 impl Declared {
@@ -37,9 +31,4 @@ impl Declared {
     pub(super) fn read(scenario: &str) -> Self {
         toml::from_str(scenario).unwrap_or_default()
     }
-}
-
-/// A value without the quotes of a string.
-pub(super) fn plain(value: &toml::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

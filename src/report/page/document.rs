@@ -2,16 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    declared::{Declared, Variant, plain},
-    markup::escape,
-};
+use super::{declared::Declared, markup::escape};
 use crate::{
     base::Offset,
     check::{Claim, Finding, Lost, Status, story::Line},
     report::{
-        JOURNAL_FILE, MANIFEST_FILE, Manifest, PERFETTO_FILE, Recorded, STORY_FILE, replay_command, shell_word,
-        story_text, terminal,
+        Branch, Change, JOURNAL_FILE, MANIFEST_FILE, Manifest, PERFETTO_FILE, Recorded, STORY_FILE, replay_command,
+        shell_word, story_text, terminal,
     },
     trace::{Event, EventId},
 };
@@ -42,7 +39,7 @@ impl<'a> Document<'a> {
             "replay" => escape(&replay_command(self.manifest)),
             "claims" => self.claims(),
             "lives" => self.lives(),
-            "variants" => self.variants(),
+            "branches" => self.branches(),
             "lesson" => self.lesson(),
             "settings" => self.settings(),
             "files" => self.files(),
@@ -124,12 +121,7 @@ impl<'a> Document<'a> {
 
     fn claim(&self, finding: &Finding) -> String {
         let Finding { claim, status, checks, violations, witnesses, note, .. } = finding;
-        let class = match status {
-            Status::Held => "held",
-            Status::Violated | Status::ViolatedAsExpected => "lost",
-            Status::NotExercised => "none",
-            Status::Unknown => "unknown",
-        };
+        let class = class_of(*status);
         let checked = match violations {
             0 => checks.to_string(),
             violations => format!("{violations} of {checks}"),
@@ -229,75 +221,82 @@ impl<'a> Document<'a> {
         text
     }
 
-    /// The run's own settings and each declared variant, with what it changes and how to run it.
-    fn variants(&self) -> String {
-        if self.declared.variant.is_empty() {
-            return "<p class=\"soft\">The scenario declares no variant.</p>".into();
+    /// The verdict matrix: the run and its branches, what each changes, what was lost, and the claims that tell them apart.
+    fn branches(&self) -> String {
+        let branches = &self.run.branches;
+        if branches.is_empty() {
+            return "<p class=\"soft\">No branch was run beside this run.</p>".into();
         }
-        let base = Variant { name: "as written".into(), ..Variant::default() };
-        let rows: String = std::iter::once(&base)
-            .chain(&self.declared.variant)
+        let this = Branch::in_words(self.run);
+        let tells = |claim: &&Claim| {
+            let statuses = std::iter::once(&this).chain(branches).filter_map(|branch| branch.claims.get(claim));
+            statuses.clone().any(|status| !matches!(status, Status::Held | Status::NotExercised))
+        };
+        let claims: Vec<Claim> = Claim::ALL.iter().filter(tells).copied().collect();
+        let heads: String =
+            claims.iter().map(|claim| format!("<th scope=\"col\"><span class=\"claim\">{claim}</span></th>")).collect();
+        let rows: String = std::iter::once(&this)
+            .chain(branches)
             .enumerate()
-            .map(|(number, variant)| self.variant(number, variant))
+            .map(|(number, branch)| self.branch(number, branch, &claims))
             .collect();
-        format!("<ol class=\"variants\">{rows}</ol>")
+        format!(
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Branches\"><table class=\"branches\"><thead><tr><th scope=\"col\">key</th>\
+             <th scope=\"col\">branch</th><th scope=\"col\">what it changes</th><th scope=\"col\">acknowledged</th><th scope=\"col\">lost</th>{heads}</tr></thead>\
+             <tbody>{rows}</tbody></table></div>\
+             <p class=\"soft\">Each is a run of its own with seed {}, in full with the command beside it. The key shows it in the drawings above.</p>",
+            self.manifest.seed,
+        )
     }
 
-    fn variant(&self, number: usize, variant: &Variant) -> String {
+    fn branch(&self, number: usize, branch: &Branch, claims: &[Claim]) -> String {
         let manifest = self.manifest;
-        let as_written = number == 0;
-        let current = manifest.variant.as_ref().map_or(as_written, |name| !as_written && *name == variant.name);
-        let mut changes: Vec<String> = variant
-            .set
+        let declared = self.declared.variant.iter().find(|variant| branch.variant.as_ref() == Some(&variant.name));
+        let note = declared.and_then(|variant| variant.note.as_ref());
+        let note = note.map(|note| format!("<span class=\"note\">{}</span>", escape(note))).unwrap_or_default();
+        let changes: String = branch
+            .changes
             .iter()
-            .map(|(key, to)| {
-                let known = manifest.changes.iter().find(|change| current && change.key == *key);
-                let from =
-                    known.map(|change| format!("{} &rarr; ", escape(change.from.as_deref().unwrap_or("default"))));
-                format!(
-                    "<code>{}: {}<span class=\"chg\">{}</span></code>",
-                    escape(key),
-                    from.unwrap_or_default(),
-                    escape(&plain(to))
-                )
+            .map(|Change { key, from, to }| {
+                let from = from.as_deref().unwrap_or("default");
+                let (key, from, to) = (escape(key), escape(from), escape(to));
+                format!("<code class=\"changes\">{key}: {from} &rarr; <span class=\"chg\">{to}</span></code>")
             })
             .collect();
-        changes.extend(
-            variant.steps.keys().map(|step| format!("<span class=\"soft\">another step {}</span>", escape(step))),
-        );
-        let expected = match as_written {
-            true => manifest
-                .plan
-                .expectations
-                .iter()
-                .filter(|_| current)
-                .map(|expectation| {
-                    format!("{} {}", expectation.claim, format!("{:?}", expectation.value).to_lowercase())
-                })
-                .collect::<Vec<_>>(),
-            false => variant
-                .expect
-                .iter()
-                .map(|(claim, value)| {
-                    let value = value.get("value").unwrap_or(value);
-                    format!("{} {}", escape(claim), escape(&plain(value)))
-                })
-                .collect(),
+        let never: Vec<String> = branch.unfired.iter().map(usize::to_string).collect();
+        let never = match never.as_slice() {
+            [] => String::new(),
+            never => format!("<span class=\"note\">step {} never came</span>", never.join(", ")),
         };
-        let name = if as_written { String::new() } else { format!(" --variant {}", shell_word(&variant.name)) };
+        let name = branch.variant.as_ref().map(|name| format!(" --variant {}", shell_word(name))).unwrap_or_default();
         let command = format!("cargo sim run {} --seed {}{name}", shell_word(&manifest.path), manifest.seed);
-        let row = if current { " class=\"current\"" } else { "" };
-        let shown = if current { " <span class=\"here\">this run</span>" } else { "" };
-        let note = variant.note.as_ref().map(|note| format!("<p class=\"soft\">{}</p>", escape(note)));
-        let key = if as_written { String::new() } else { format!("<kbd>{number}</kbd> ") };
-        let changes = if changes.is_empty() { String::new() } else { format!("<p>{}</p>", changes.join(", ")) };
+        let cells: String = claims
+            .iter()
+            .map(|claim| match branch.claims.get(claim) {
+                Some(status) => {
+                    format!("<td class=\"v {}\">{}</td>", class_of(*status), status.to_string().to_lowercase())
+                }
+                None => "<td></td>".into(),
+            })
+            .collect();
+        let refused = match branch.failed {
+            0 => String::new(),
+            failed => format!("<span class=\"note\">{failed} failed</span>"),
+        };
+        let (this, class) = match number {
+            0 => (" <span class=\"here\">this run</span>", " class=\"current\""),
+            _ => ("", ""),
+        };
+        let title = escape(branch.name());
+        let lost = if branch.lost == 0 { "v held" } else { "v lost" };
         format!(
-            "<li{row} id=\"variant-{number}\" tabindex=\"-1\"><span class=\"expects\">{}</span>{key}<b>{}</b>{shown}{}{changes}\
-             <span class=\"command\" tabindex=\"0\"><code>{}</code></span></li>",
-            expected.join("<br>"),
-            escape(&variant.name),
-            note.unwrap_or_default(),
+            "<tr{class}><td><button data-branch=\"{number}\" aria-label=\"{number}: show {title}\" aria-pressed=\"{}\">{number}</button></td>\
+             <td><b>{title}</b>{this}</td><td>{note}{changes}{never}<code class=\"command\">{}</code></td>\
+             <td class=\"num\">{}{refused}</td><td class=\"{lost}\">{}</td>{cells}</tr>",
+            number == 0,
             escape(&command),
+            branch.acked,
+            branch.lost,
         )
     }
 
@@ -371,6 +370,16 @@ impl<'a> Document<'a> {
             (PERFETTO_FILE, "timeline for the Perfetto viewer"),
         ];
         files.iter().map(|(name, what)| format!("<li><a href=\"{name}\">{name}</a> {what}</li>")).collect()
+    }
+}
+
+/// The class that colours a status and gives it its sign.
+fn class_of(status: Status) -> &'static str {
+    match status {
+        Status::Held => "held",
+        Status::Violated | Status::ViolatedAsExpected => "lost",
+        Status::NotExercised => "none",
+        Status::Unknown => "unknown",
     }
 }
 

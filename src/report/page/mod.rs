@@ -12,7 +12,7 @@ mod markup;
 use serde_json::{Value, json};
 
 use self::{columns::columns, document::Document, markup::json_in_script};
-use super::{Recorded, milestones};
+use super::{Branch, Recorded, milestones};
 use crate::{
     check::{Verdict, story::Moment},
     trace::{Election, Event, EventId, journal::Entry},
@@ -21,7 +21,10 @@ use crate::{
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 
-/// The scripts, in the order in which they need each other.
+/// What chooses between the run and its branches, outside of the scripts that show one.
+const BRANCHES: &str = include_str!("js/branches.js");
+
+/// The scripts that show a run, in the order in which they need each other.
 const SCRIPTS: &[&str] = &[
     include_str!("js/data.js"),
     include_str!("js/state.js"),
@@ -35,6 +38,7 @@ const SCRIPTS: &[&str] = &[
     include_str!("js/strips.js"),
     include_str!("js/inspector.js"),
     include_str!("js/search.js"),
+    include_str!("js/beside.js"),
     include_str!("js/keys.js"),
     include_str!("js/main.js"),
 ];
@@ -44,15 +48,38 @@ pub(super) fn render(run: &Recorded) -> String {
     let document = Document::new(run);
     markup::fill(TEMPLATE, |hole| match hole {
         "style" => STYLE.to_owned(),
-        "data" => json_in_script(&data(run)),
-        "script" => format!("(() => {{\n'use strict';\n{}\n}})();\n", SCRIPTS.join("\n")),
+        "data" => json_in_script(&with_branches(run)),
+        "script" => script(),
         part => document.part(part),
     })
 }
 
+/// All scripts as one closure; those that show a run are a function of its data.
+fn script() -> String {
+    let [show, ready] = [
+        "showBranch(branchIn(location.hash));",
+        "document.documentElement.dataset.ready = 'true';\nperformance.mark('ready');",
+    ];
+    let page = SCRIPTS.join("\n");
+    format!("(() => {{\n'use strict';\n{BRANCHES}\nfunction page(data, life) {{\n{page}\n}}\n{show}\n{ready}\n}})();\n")
+}
+
+/// The run's data, with that of its branches.
+fn with_branches(run: &Recorded) -> Value {
+    let mut data = data(run);
+    let branches = run.branches.iter().map(|branch| {
+        let Branch { sentence, exit, lost, acked, events, page, .. } = branch;
+        json!({
+            "name": branch.name(), "sentence": sentence, "exit": exit, "acked": acked, "lost": lost, "events": events, "data": page,
+        })
+    });
+    data["branches"] = branches.collect();
+    data
+}
+
 /// What the scripts read: the journal in columns, and what cannot be seen from events alone.
-fn data(run: &Recorded) -> Value {
-    let Recorded { manifest, entries } = run;
+pub(super) fn data(run: &Recorded) -> Value {
+    let Recorded { manifest, entries, .. } = run;
     let milestones: Vec<Value> =
         milestones::told(entries).iter().map(|(entry, words)| json!([entry.id.0, words])).collect();
     let lost = manifest.verdict.lost.iter().map(|lost| {

@@ -119,7 +119,7 @@ fn the_page_refers_to_nothing_outside() {
 
 #[test]
 fn a_page_of_20000_events_is_small() {
-    let Recorded { manifest, entries } = recorded();
+    let Recorded { manifest, entries, branches } = recorded();
     let request = |id: u64, index: u64| {
         let sent = id % 2 == 1;
         let (api, correlation) = (if index.is_multiple_of(3) { "Produce" } else { "Fetch" }, (index / 3) as i32);
@@ -134,7 +134,7 @@ fn a_page_of_20000_events_is_small() {
             },
         }
     };
-    let mut run = Recorded { manifest, entries };
+    let mut run = Recorded { manifest, entries, branches };
     while run.entries.len() < 20_000 {
         let id = run.entries.len() as u64 + 1;
         let event = match id % 4 {

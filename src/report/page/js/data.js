@@ -1,7 +1,5 @@
 // The run: events as objects numbered from 1, joined to their causes, effects and messages.
 
-const data = JSON.parse(document.getElementById('run').textContent);
-
 const batches = data.journal.batches.map(([base, end, epoch, crc, producer, producerEpoch, sequence]) =>
   ({ base, end, epoch, crc, producer, producerEpoch, sequence }));
 

@@ -4,7 +4,7 @@ const LINKS_MAX = 8, CHANGES_MAX = 12;
 
 const eventLink = (id, mark) => {
   const event = events[id];
-  return `<a href="#e=${id}">${mark} #${id} ${escapeText(event.node)} ${escapeText(shorten(sentence(event), 110))}</a>`;
+  return `<a href="${address(id)}">${mark} #${id} ${escapeText(event.node)} ${escapeText(shorten(sentence(event), 110))}</a>`;
 };
 
 const shownOf = (shown, all) => all > shown ? `<li class="soft">showing ${shown} of ${all}</li>` : '';

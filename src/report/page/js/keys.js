@@ -28,20 +28,20 @@ const KEYS = [
 ];
 
 const shortcuts = new Map(KEYS.map(([key, , , action]) => [key, action]));
-for (let number = 1; number <= 9; number++) shortcuts.set(String(number), () => look(`variant-${number}`));
+for (let number = 0; number <= 9; number++) shortcuts.set(String(number), () => switchTo(number));
 
 function listKeys() {
-  const rows = [...KEYS.map(([, shown, what]) => [shown, what]), ['1 \u2026 9', 'variant']];
+  const rows = [...KEYS.map(([, shown, what]) => [shown, what]), ['0', 'this run'], ['1 \u2026 9', 'branch: a variant, or without a step']];
   element('key-list').innerHTML = rows.map(([shown, what]) => `<dt><kbd>${escapeText(shown)}</kbd></dt><dd>${escapeText(what)}</dd>`).join('');
 }
 
 // What a control does with a key is the control's: text fields, lists and buttons keep theirs.
 function ownsKey(target, key) {
   if (target.matches('input:not([type=checkbox]), select, textarea')) return true;
-  return key === ' ' && target.matches('button, summary, input, a');
+  return key === ' ' && target.matches('button, summary, input');
 }
 
-document.addEventListener('keydown', event => {
+on(document, 'keydown', event => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector('dialog[open]') || ownsKey(event.target, event.key)) return;
   const named = event.shiftKey && event.key.startsWith('Arrow') ? `Shift+${event.key}` : event.key;
   const action = shortcuts.get(named);

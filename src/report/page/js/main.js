@@ -44,7 +44,7 @@ function render() {
     inspect(view);
     element('now').textContent = `${view.cursor} of ${LAST}  \u00b7  ${seconds(event.time)} s  \u00b7  ${event.node}  \u00b7  ${sentence(event)}`;
     element('now').title = sentence(event);
-    for (const item of document.querySelectorAll('[data-event]')) item.classList.toggle('cur', Number(item.dataset.event) === view.cursor);
+    for (const item of document.querySelectorAll('[data-event]')) item.classList.toggle('cur', !shownBranch && Number(item.dataset.event) === view.cursor);
   });
   writeTexts();
   rememberSoon();
@@ -135,6 +135,20 @@ function choose(name, value) {
   render();
 }
 
+// To a branch, at the same simulated time.
+function switchTo(number) {
+  if (number === shownBranch || number > branches.length) return;
+  const { time } = (number ? branches[number - 1].data : run).journal.events, now = events[view.cursor].time;
+  let id = 0;
+  for (let passed = 0; id < time.length && passed < now; id++) passed += time[id];
+  remember();
+  const named = new URLSearchParams(location.hash.slice(1));
+  named.set('e', Math.max(1, id));
+  named.set('b', number);
+  window.history.pushState(null, '', `#${named}`);
+  showBranch(number);
+}
+
 function nextPartition() {
   if (partitionNames.length) choose('partition', partitionNames[(partitionNames.indexOf(view.partition) + 1) % partitionNames.length]);
 }
@@ -175,7 +189,8 @@ function jump() {
 
 function remember() {
   const parts = [['e', view.cursor], ['s', view.scale === 'event' ? null : view.scale], ['p', partitionNames.length > 1 ? view.partition : null],
-    ['a', view.api || null], ['q', view.quiet ? 1 : null], ['o', view.offset], ['w', Math.abs(view.span - spanDefault()) < 1 ? null : Math.round(view.span)]];
+    ['a', view.api || null], ['q', view.quiet ? 1 : null], ['o', view.offset], ['b', shownBranch || null],
+    ['w', Math.abs(view.span - spanDefault()) < 1 ? null : Math.round(view.span)]];
   const hash = `#${parts.filter(([, value]) => value !== null).map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join('&')}`;
   if (hash !== location.hash) window.history.replaceState(null, '', hash);
 }
@@ -188,6 +203,10 @@ function rememberSoon() {
 
 // Takes what the address names; what it does not name stays as it is.
 function recall(hash) {
+  if (branchIn(hash) !== shownBranch) {
+    showBranch(branchIn(hash));
+    return;
+  }
   const named = new URLSearchParams(hash.slice(1)), number = key => named.has(key) && Number.isInteger(Number(named.get(key))) ? Number(named.get(key)) : null;
   if (named.get('s') === 'time' || named.get('s') === 'event') view.scale = named.get('s');
   // A link to an event alone shows the partition that the event is about.
@@ -206,7 +225,7 @@ function recall(hash) {
 // ---- controls ----
 
 function listen() {
-  const click = (id, action) => element(id).addEventListener('click', action);
+  const click = (id, action) => on(element(id), 'click', action);
   click('back', () => step(-1));
   click('forth', () => step(1));
   click('milestone-back', () => stepMilestone(-1));
@@ -224,29 +243,50 @@ function listen() {
     getSelection().selectAllChildren(element('replay'));
     element('copy').textContent = 'copied';
   });
-  for (const name of ['partition', 'scale', 'api']) element(name).addEventListener('change', () => choose(name, element(name).value));
-  element('quiet').addEventListener('change', () => choose('quiet', element('quiet').checked));
-  element('query').addEventListener('input', showResults);
-  element('query').addEventListener('keydown', event => {
+  for (const name of ['partition', 'scale', 'api']) on(element(name), 'change', () => choose(name, element(name).value));
+  on(element('quiet'), 'change', () => choose('quiet', element('quiet').checked));
+  on(element('query'), 'input', showResults);
+  on(element('query'), 'keydown', event => {
     if (event.key !== 'Enter') return;
     event.preventDefault();
     element('results').querySelector('a')?.click();
   });
-  element('results').addEventListener('click', () => element('search').close());
-  element('jump').addEventListener('close', () => { if (element('jump').returnValue === 'go') jump(); });
-  for (const id of ['tracks-text', 'strips-text']) element(id).addEventListener('toggle', writeTexts);
+  on(element('results'), 'click', () => element('search').close());
+  on(element('jump'), 'close', () => { if (element('jump').returnValue === 'go') jump(); });
+  for (const id of ['tracks-text', 'strips-text']) on(element(id), 'toggle', writeTexts);
   scrub(element('tracks'), event => Number(event.target.closest?.('[data-e]')?.dataset.e) || frame.nearest(drawnX(event, frame.width)), event => frame.nearest(drawnX(event, frame.width)));
   const onMap = event => new Frame(axis, -0.5, axis.length, element('minimap').clientWidth + GUTTER + MARGIN).nearest(drawnX(event, element('minimap').clientWidth) + GUTTER);
   scrub(element('minimap'), onMap, onMap);
-  element('strips').addEventListener('click', event => {
+  on(element('strips'), 'click', event => {
     const target = event.target.closest('[data-cell], [data-e]');
     if (target?.dataset.cell) follow(originOf(view, ...target.dataset.cell.split('/').map(Number)));
     else follow(Number(target?.dataset.e));
   });
   hint(element('tracks'));
   hint(element('strips'));
-  window.addEventListener('hashchange', event => recall(new URL(event.newURL).hash));
-  new ResizeObserver(() => requestAnimationFrame(render)).observe(element('tracks'));
+  on(window, 'hashchange', event => recall(new URL(event.newURL).hash));
+  on(document, 'click', event => {
+    const number = event.target.closest?.('[data-branch]')?.dataset.branch;
+    if (number !== undefined) switchTo(Number(number));
+  });
+  on(document, 'click', followLink);
+  const resized = new ResizeObserver(() => requestAnimationFrame(() => life.aborted || render()));
+  resized.observe(element('tracks'));
+  life.addEventListener('abort', () => {
+    resized.disconnect();
+    clearInterval(view.timer);
+    clearTimeout(remembering);
+  });
+}
+
+// A link to an event is followed at once, also where the address already says so, and the way back is kept.
+function followLink(event) {
+  const link = event.target.closest?.('a[href^="#e="]');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  remember();
+  window.history.pushState(null, '', link.getAttribute('href'));
+  recall(location.hash);
 }
 
 // x of a pointer in the units of the drawing below it.
@@ -257,19 +297,19 @@ function drawnX(event, width) {
 
 // The pointer as a scrubber: where it goes down and where it is drawn to.
 function scrub(target, press, drag) {
-  target.addEventListener('pointerdown', event => {
+  on(target, 'pointerdown', event => {
     if (event.button !== 0) return;
     target.setPointerCapture(event.pointerId);
     goTo(press(event));
   });
-  target.addEventListener('pointermove', event => {
+  on(target, 'pointermove', event => {
     if (target.hasPointerCapture(event.pointerId) && (event.movementX || event.movementY)) goTo(drag(event));
   });
 }
 
 // Says what is under the pointer.
 function hint(target) {
-  target.addEventListener('pointerover', event => {
+  on(target, 'pointerover', event => {
     const id = Number(event.target.closest?.('[data-e]')?.dataset.e);
     target.title = id ? `#${id} ${seconds(events[id].time)} s ${events[id].node}: ${sentence(events[id])}` : '';
   });
@@ -286,6 +326,5 @@ writeLegend();
 listen();
 view.cursor = data.opening;
 view.partition = openingPartition;
+writeBeside();
 recall(location.hash);
-document.documentElement.dataset.ready = 'true';
-performance.mark('ready');

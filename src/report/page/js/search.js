@@ -28,5 +28,5 @@ function showResults() {
   const query = element('query').value, found = find(query), shown = found.slice(0, RESULTS_MAX);
   element('found').textContent = !query.trim() ? '' : found.length > shown.length ? `showing ${shown.length} of ${found.length}` : plural(found.length, 'event');
   element('results').innerHTML = shown.map(id =>
-    `<li><a href="#e=${id}"><span class="num">${seconds(events[id].time)}</span><b>${escapeText(events[id].node)}</b><span>${escapeText(sentence(events[id]))}</span></a></li>`).join('');
+    `<li><a href="${address(id)}"><span class="num">${seconds(events[id].time)}</span><b>${escapeText(events[id].node)}</b><span>${escapeText(sentence(events[id]))}</span></a></li>`).join('');
 }

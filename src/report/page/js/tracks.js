@@ -99,7 +99,7 @@ function moveMinimap(axis, view) {
 // The milestones as a table, that of the cursor marked.
 function writeTracks(cursor) {
   const current = milestones.findLast(id => id <= cursor);
-  const rows = milestones.map(id => `<tr${id === current ? ' class="cur"' : ''}><td><a href="#e=${id}">#${id}</a></td><td class="num">${seconds(events[id].time)}</td>`
+  const rows = milestones.map(id => `<tr${id === current ? ' class="cur"' : ''}><td><a href="${address(id)}">#${id}</a></td><td class="num">${seconds(events[id].time)}</td>`
     + `<td>${escapeText(events[id].node)}</td><td>${escapeText(milestoneWords.get(id))}</td></tr>`);
   return `<table><thead><tr><th>event</th><th>seconds</th><th>node</th><th>what</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }

@@ -1,0 +1,19 @@
+// The run and its branches. Each is shown by the scripts below, which run anew over its data; what listened for the one
+// before is let go.
+
+const run = JSON.parse(document.getElementById('run').textContent);
+const branches = run.branches ?? [];
+let shownBranch = 0, ended = new AbortController();
+
+const branchIn = hash => {
+  const number = Number(new URLSearchParams(hash.slice(1)).get('b') ?? 0);
+  return branches[number - 1] ? number : 0;
+};
+
+// Shows branch `number`, 0 for the run itself, at what the address names.
+function showBranch(number) {
+  ended.abort();
+  ended = new AbortController();
+  shownBranch = number;
+  page(number ? branches[number - 1].data : run, ended.signal);
+}
