@@ -36,6 +36,7 @@ const SCRIPTS: &[&str] = &[
     include_str!("js/partition.js"),
     include_str!("js/tracks.js"),
     include_str!("js/strips.js"),
+    include_str!("js/faults.js"),
     include_str!("js/inspector.js"),
     include_str!("js/search.js"),
     include_str!("js/beside.js"),
@@ -74,6 +75,8 @@ fn with_branches(run: &Recorded) -> Value {
         })
     });
     data["branches"] = branches.collect();
+    data["path"] = run.manifest.path.clone().into();
+    data["seed"] = run.manifest.seed.into();
     data
 }
 

@@ -5,7 +5,7 @@ const EPOCH_COLOURS = 6;
 
 const element = id => document.getElementById(id);
 // Listens for as long as this run is shown.
-const on = (target, kind, action) => target.addEventListener(kind, action, { signal: life });
+const on = (target, kind, action, how = {}) => target.addEventListener(kind, action, { signal: life, ...how });
 const escapeText = text => String(text).replace(/[&<>"']/g, char => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' })[char]);
 // Where an event of what is shown has its address.
 const address = id => `#e=${id}${shownBranch ? `&b=${shownBranch}` : ''}`;

@@ -29,7 +29,7 @@ function inspect(view) {
       `<tr><td>${escapeText(what)}</td><td>${escapeText(before)}</td><td><span class="chg">${escapeText(after)}</span></td></tr>`);
     out.push(`<h3>state before and after</h3><table class="diff mono"><tbody>${shown.join('')}</tbody></table>${rows.length > CHANGES_MAX ? `<p class="soft">showing ${CHANGES_MAX} of ${rows.length}</p>` : ''}`);
   }
-  out.push(candidates(event));
+  out.push(candidates(event), drawFaultsHere(view));
   element('inspector').innerHTML = out.join('');
 }
 

@@ -1,6 +1,6 @@
 // What is shown now, how it changes, and the address that tells it.
 
-const view = { cursor: 1, scale: 'event', quiet: false, api: '', partition: null, from: 0, span: 0, offset: null, speed: 4, timer: null };
+const view = { cursor: 1, scale: 'event', quiet: false, api: '', partition: null, from: 0, span: 0, offset: null, speed: 4, timer: null, node: null, breaking: false, fault: null };
 let axis, frame;
 // The partition that the page opens with: that of the event, or of the first loss.
 const openingPartition = [events[data.opening].partition, data.lost[0]?.partition, partitionNames[0]].find(name => partitionNames.includes(name)) ?? null;
@@ -76,6 +76,7 @@ function keepInView() {
 
 function goTo(id) {
   view.cursor = Math.min(LAST, Math.max(1, id));
+  view.node = view.fault = null;
   render();
 }
 
@@ -238,11 +239,15 @@ function listen() {
   click('older', () => { view.offset = Math.max(0, view.shownOffset - 5); render(); });
   click('newer', () => { view.offset = view.shownOffset + 5; render(); });
   click('follow', () => { view.offset = null; render(); });
-  click('copy', () => {
-    navigator.clipboard?.writeText(element('replay').textContent);
-    getSelection().selectAllChildren(element('replay'));
-    element('copy').textContent = 'copied';
+  on(document, 'click', event => {
+    const button = event.target.closest?.('[data-copy]');
+    if (!button) return;
+    const text = element(button.dataset.copy);
+    navigator.clipboard?.writeText(text.textContent);
+    getSelection().selectAllChildren(text);
+    button.textContent = 'copied';
   });
+  listenForFaults();
   for (const name of ['partition', 'scale', 'api']) on(element(name), 'change', () => choose(name, element(name).value));
   on(element('quiet'), 'change', () => choose('quiet', element('quiet').checked));
   on(element('query'), 'input', showResults);
@@ -262,6 +267,7 @@ function listen() {
     if (target?.dataset.cell) follow(originOf(view, ...target.dataset.cell.split('/').map(Number)));
     else follow(Number(target?.dataset.e));
   });
+  for (const drawing of ['tracks', 'strips']) on(element(drawing), 'click', event => { if (event.target.dataset.node) breakHere(event.target.dataset.node); });
   hint(element('tracks'));
   hint(element('strips'));
   on(window, 'hashchange', event => recall(new URL(event.newURL).hash));
@@ -298,7 +304,7 @@ function drawnX(event, width) {
 // The pointer as a scrubber: where it goes down and where it is drawn to.
 function scrub(target, press, drag) {
   on(target, 'pointerdown', event => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || event.target.dataset.node) return;
     target.setPointerCapture(event.pointerId);
     goTo(press(event));
   });

@@ -23,7 +23,7 @@ function drawMessages(frame, top) {
   for (const node of nodes) {
     const y = yOf.get(node);
     let from = frame.left;
-    gutter.push(svg.text(GUTTER - 8, y + 4, node, 'm', 'text-anchor="end"'));
+    gutter.push(svg.text(GUTTER - 8, y + 4, node, 'm', `text-anchor="end" data-node="${escapeText(node)}"`));
     for (const pause of pauses.get(node)) {
       const x1 = frame.clamp(pause.from), x2 = frame.clamp(pause.to);
       if (x1 > from) out.push(svg.line(from, y, x1, y, 'var(--faint)', 'stroke-width="1.2"'));

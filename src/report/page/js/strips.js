@@ -41,7 +41,7 @@ function drawStrips(view) {
   const seen = { epochs: new Set(), uncommitted: false, unflushed: false, ghost: false, lost: false, differs: false };
   replicas.forEach((entry, row) => {
     const { number, replica, inIsr } = entry, y = STRIP_TOP + row * STRIP, leads = number === partition.leader;
-    out.push(svg.text(MARGIN - 14, y + 12, `b${number}`, 'b m'), svg.text(MARGIN + 8, y + 12, inIsr ? 'in ISR' : '', 'f'));
+    out.push(svg.text(MARGIN - 14, y + 12, `b${number}`, 'b m', `data-node="b${number}"`), svg.text(MARGIN + 8, y + 12, inIsr ? 'in ISR' : '', 'f'));
     out.push(svg.text(MARGIN - 14, y + 27, roleWords(entry), entry.node === 'runs' ? 'f' : 'f lost'));
     out.push(svg.line(GUTTER, y + CELL_HEIGHT + 0.5, Math.min(width, x(Math.min(to, end + 1))), y + CELL_HEIGHT + 0.5, 'var(--rule)'));
     for (let offset = from; offset < to; offset++) {
