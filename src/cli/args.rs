@@ -47,6 +47,8 @@ pub enum Command {
     Explain(ExplainOptions),
     /// Two runs of a scenario beside each other: settings, the first event that differs, milestones
     Diff(DiffOptions),
+    /// Run every scenario with every variant, and write the page that lists them
+    Catalogue(CatalogueOptions),
     /// What settings promise under faults, and what became of acknowledged records by seed
     Claims(ClaimsOptions),
     /// Write the report of a recorded run again, from its journal
@@ -78,6 +80,7 @@ impl Command {
             Self::Check(_) => "check",
             Self::Explain(_) => "explain",
             Self::Diff(_) => "diff",
+            Self::Catalogue(_) => "catalogue",
             Self::Claims(_) => "claims",
             Self::Report(_) => "report",
             Self::Lesson(_) => "lesson",
@@ -225,6 +228,19 @@ pub struct DiffOptions {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+#[derive(Debug, Options)]
+pub struct CatalogueOptions {
+    /// Folder with scenario files
+    #[arg(default_value = "scenarios")]
+    pub folder: PathBuf,
+    /// Where the page goes; it links to the reports that lie there
+    #[arg(long, default_value = "reports")]
+    pub out: PathBuf,
+    /// Write the report of each scenario too
+    #[arg(long)]
+    pub pages: bool,
 }
 
 #[derive(Debug, Options)]

@@ -1,10 +1,5 @@
 //! The branches of a run: the same seed with each variant, and with each fault left out, a process for each.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-};
-
 use super::{
     exit::Failure,
     files::ScenarioFile,
@@ -29,21 +24,5 @@ pub fn beside(order: &Order, file: &ScenarioFile) -> Result<Vec<Branch>, Failure
         .take(BRANCHES_MAX)
         .map(|variant| Order { variant, out: None, journal: true, branch: true, ..order.clone() })
         .collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((index, order)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, orders.get(index)?)))
-        {
-            done.push((index, one_run::in_a_child(order)));
-        }
-        done
-    };
-    let jobs = thread::available_parallelism().map_or(1, Into::into).min(orders.len());
-    let mut done: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect()
-    });
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, told)| Ok(told?.branch.expect("a branch tells itself"))).collect()
+    one_run::all(&orders).into_iter().map(|told| Ok(told?.branch.expect("a branch tells itself"))).collect()
 }

@@ -7,7 +7,7 @@
 //! | build | module | commands |
 //! |---|---|---|
 //! | both | `inspect` | `list`, `check`, `explain`, `diff`, `report` |
-//! | simulation | `simulate`, `sweep`, `claims`, `lesson` | `run`, `replay`, `sweep`, `claims`, `lesson` |
+//! | simulation | `simulate`, `sweep`, `catalogue`, `claims`, `lesson` | `run`, `replay`, `sweep`, `catalogue`, `claims`, `lesson` |
 //! | deployment | `serve` | `serve`, `storage` |
 //! | deployment | `topics`, `produce`, `consume` | the same, through `cluster` |
 
@@ -19,6 +19,8 @@ mod output;
 
 #[cfg(madsim)]
 mod branches;
+#[cfg(madsim)]
+mod catalogue;
 #[cfg(madsim)]
 mod claims;
 #[cfg(not(madsim))]
@@ -100,6 +102,7 @@ fn of_this_build(command: Command) -> Outcome {
         Command::Run(options) => simulate::run(&options),
         Command::Replay(options) => simulate::replay(&options),
         Command::Sweep(options) => sweep::sweep(&options),
+        Command::Catalogue(options) => catalogue::catalogue(&options),
         Command::Claims(options) => claims::claims(&options),
         Command::Lesson(options) => lesson::lesson(&options),
         other => other_build(other.name(), "deployment", "cargo run --release --"),

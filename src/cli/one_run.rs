@@ -6,6 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -123,9 +124,29 @@ pub fn in_a_child(order: &Order) -> Result<Told, Failure> {
     }
 }
 
+/// Does runs, each in a process of its own, as many at a time as there are cores; what each told, in their order.
+pub fn all(orders: &[Order]) -> Vec<Result<Told, Failure>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(order) = orders.get(index) else { return done };
+            done.push((index, in_a_child(order)));
+        }
+    };
+    let jobs = thread::available_parallelism().map_or(1, Into::into).min(orders.len());
+    let mut done: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect()
+    });
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, told)| told).collect()
+}
+
 impl Order {
     /// The command that repeats the run.
-    fn again(&self) -> String {
+    pub fn again(&self) -> String {
         let variant = self.variant.as_deref().map(|name| format!(" --variant {}", report::shell_word(name)));
         let scenario = report::shell_word(&self.scenario.display().to_string());
         let set: String = self.set.iter().map(|set| format!(" --set {}", report::shell_word(set))).collect();

@@ -5,6 +5,7 @@
 //! them.
 
 mod branch;
+mod catalogue;
 mod diff;
 mod explain;
 pub mod lesson;
@@ -17,6 +18,7 @@ mod terminal;
 
 pub use self::{
     branch::Branch,
+    catalogue::{Listed, ListedRun, catalogue},
     diff::{Diff, DiffError},
     explain::{ExplainError, explain, load, read_manifest},
     manifest::{Change, Manifest, SCHEMA},
@@ -57,6 +59,9 @@ pub const BRANCHES_FILE: &str = "branches.json";
 pub const PAGE_FILE: &str = "report.html";
 /// Name of the timeline for the Perfetto viewer in a run's folder.
 pub const PERFETTO_FILE: &str = "trace.perfetto.json";
+
+/// Name of the page that lists every scenario, beside the folders of the runs.
+pub const CATALOGUE_FILE: &str = "index.html";
 
 /// The files of a run's folder, in the order to write them. A run whose journal was not kept has no journal, and
 /// nothing that is drawn from it.

@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{declared::Declared, markup::escape};
 use crate::{
     base::Offset,
-    check::{Claim, Finding, Lost, Status, story::Line},
+    check::{
+        Claim, Finding, Lost, Status,
+        story::{Kind, Line, Sentence, Story},
+    },
     report::{
-        Branch, Change, JOURNAL_FILE, MANIFEST_FILE, Manifest, PERFETTO_FILE, Recorded, STORY_FILE, replay_command,
-        shell_word, story_text, terminal,
+        Branch, Change, JOURNAL_FILE, MANIFEST_FILE, Manifest, PERFETTO_FILE, Recorded, STORY_FILE, lesson::Question,
+        replay_command, shell_word, story_text, terminal,
     },
     trace::{Event, EventId},
 };
@@ -41,6 +44,7 @@ impl<'a> Document<'a> {
             "lives" => self.lives(),
             "branches" => self.branches(),
             "lesson" => self.lesson(),
+            "questions" => self.questions(),
             "settings" => self.settings(),
             "files" => self.files(),
             other => panic!("the template has a hole `{other}` that nothing fills"),
@@ -208,8 +212,10 @@ impl<'a> Document<'a> {
     /// The life of each lost record, told once for all that share it.
     fn lives(&self) -> String {
         let fates = story_text::fates(&self.manifest.verdict.lost);
+        let others: String =
+            self.manifest.stories.iter().filter(|story| story.kind != Kind::Lost).map(other_story).collect();
         if fates.is_empty() {
-            return "<p class=\"soft\">No acknowledged record was lost.</p>".into();
+            return format!("<p class=\"soft\">No acknowledged record was lost.</p>{others}");
         }
         let mut text: String = fates.iter().take(LIVES_MAX).map(|sharers| life(sharers)).collect();
         if fates.len() > LIVES_MAX {
@@ -218,7 +224,7 @@ impl<'a> Document<'a> {
                 fates.len()
             ));
         }
-        text
+        text + &others
     }
 
     /// The verdict matrix: the run and its branches, what each changes, what was lost, and the claims that tell them apart.
@@ -330,6 +336,19 @@ impl<'a> Document<'a> {
         )
     }
 
+    /// The questions, each with its answers; the right one is told once an answer was given.
+    fn questions(&self) -> String {
+        let questions = &self.manifest.lesson;
+        if questions.is_empty() {
+            return String::new();
+        }
+        let asked: String = questions.iter().enumerate().map(|(number, asked)| question(number + 1, asked)).collect();
+        format!(
+            "<section id=\"questions\" aria-labelledby=\"questions-title\"><h2 id=\"questions-title\" tabindex=\"-1\">Predict, then look</h2>\
+             <p class=\"soft\"><button id=\"blind\" aria-pressed=\"false\">hide what came of it <kbd>l</kbd></button> until every question is answered</p>{asked}</section>"
+        )
+    }
+
     fn settings(&self) -> String {
         let manifest = self.manifest;
         let mut settings = BTreeMap::new();
@@ -373,6 +392,35 @@ impl<'a> Document<'a> {
     }
 }
 
+/// A question as a form; without choices its answer is written.
+fn question(number: usize, question: &Question) -> String {
+    let Question { before, event, ask, choices, answer, why, .. } = question;
+    let choices: String = choices
+        .iter()
+        .map(|choice| {
+            let text = escape(&choice.text);
+            let believed =
+                choice.misconception.as_ref().map(|believed| format!(" data-believed=\"{}\"", escape(believed)));
+            format!(
+                "<label><input type=\"radio\" name=\"question-{number}\" value=\"{text}\"{}> {text}</label>",
+                believed.unwrap_or_default()
+            )
+        })
+        .collect();
+    let choices = match choices.is_empty() {
+        true => format!("<label>answer <input type=\"text\" name=\"question-{number}\" autocomplete=\"off\"></label>"),
+        false => choices,
+    };
+    let event = event.map(|event| format!(" data-event-before=\"{}\"", event.0)).unwrap_or_default();
+    let answer = escape(answer);
+    format!(
+        "<fieldset class=\"ask\" data-answer=\"{answer}\"{event}><legend>{number}. {}</legend><p class=\"soft\">before step {before}</p>{choices}\
+         <p class=\"told\" role=\"status\" data-why=\"{}\"></p></fieldset>",
+        escape(ask),
+        escape(why),
+    )
+}
+
 /// The class that colours a status and gives it its sign.
 fn class_of(status: Status) -> &'static str {
     match status {
@@ -398,14 +446,32 @@ fn life(sharers: &[&Lost]) -> String {
             format!(" <span class=\"soft\">(@ {} share it from line {from} on)</span>", terminal::offsets(&rest))
         }
     };
-    let lines: String = lost.life.lines.iter().map(life_line).collect();
-    let therefore: Vec<String> = lost.life.therefore.iter().map(|sentence| escape(&sentence.to_string())).collect();
     format!(
-        "<h3>The life of {}@{}{shared}</h3><ol class=\"story\">{lines}</ol><p class=\"there\"><b>Therefore:</b> {}</p>",
+        "<h3>The life of {}@{}{shared}</h3>{}",
         escape(&lost.partition.to_string()),
         lost.offset,
-        therefore.join("<br>"),
+        told(&lost.life.lines, &lost.life.therefore),
     )
+}
+
+/// A story that is not the life of a lost record.
+fn other_story(story: &Story) -> String {
+    let untold = match story.untold {
+        0 => String::new(),
+        more => format!("<p class=\"soft\">and {more} more of its kind</p>"),
+    };
+    let (word, subject) = (story.kind.word(), escape(&story.subject));
+    format!("<h3>{word} <span class=\"soft\">{subject}</span></h3>{}{untold}", told(&story.lines, &story.therefore))
+}
+
+fn told(lines: &[Line], therefore: &[Sentence]) -> String {
+    let lines: String = lines.iter().map(life_line).collect();
+    let therefore: Vec<String> = therefore.iter().map(|sentence| escape(&sentence.to_string())).collect();
+    let therefore = match therefore.is_empty() {
+        true => String::new(),
+        false => format!("<p class=\"there\"><b>Therefore:</b> {}</p>", therefore.join("<br>")),
+    };
+    format!("<ol class=\"story\">{lines}</ol>{therefore}")
 }
 
 fn life_line(line: &Line) -> String {

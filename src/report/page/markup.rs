@@ -1,7 +1,7 @@
 //! Text into HTML: escaping, and a template with holes.
 
 /// `text` so that it stands in an element or a quoted attribute as it is.
-pub(super) fn escape(text: &str) -> String {
+pub(in crate::report) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

@@ -11,6 +11,7 @@ mod markup;
 
 use serde_json::{Value, json};
 
+pub(super) use self::markup::escape;
 use self::{columns::columns, document::Document, markup::json_in_script};
 use super::{Branch, Recorded, milestones};
 use crate::{
@@ -40,9 +41,15 @@ const SCRIPTS: &[&str] = &[
     include_str!("js/inspector.js"),
     include_str!("js/search.js"),
     include_str!("js/beside.js"),
+    include_str!("js/lesson.js"),
     include_str!("js/keys.js"),
     include_str!("js/main.js"),
 ];
+
+/// What gives this page, and those beside it, their looks.
+pub(super) fn style() -> &'static str {
+    STYLE
+}
 
 /// The whole page.
 pub(super) fn render(run: &Recorded) -> String {

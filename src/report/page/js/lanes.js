@@ -83,7 +83,7 @@ const BOX_STYLES = {
 // What a producer knows of a record in the end.
 function fate(record) {
   const { outcome, lost, read } = record;
-  if (lost) return 'lost';
+  if (lost && !asking()) return 'lost';
   if (!outcome) return 'unknown';
   if (outcome.kind === 'record_failed') return outcome.definite ? 'refused' : 'unknown';
   return read ? 'visible' : outcome.offset < 0 ? 'sent' : 'promised';

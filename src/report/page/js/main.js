@@ -248,6 +248,7 @@ function listen() {
     button.textContent = 'copied';
   });
   listenForFaults();
+  listenForAnswers();
   for (const name of ['partition', 'scale', 'api']) on(element(name), 'change', () => choose(name, element(name).value));
   on(element('quiet'), 'change', () => choose('quiet', element('quiet').checked));
   on(element('query'), 'input', showResults);

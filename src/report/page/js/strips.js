@@ -53,17 +53,17 @@ function drawStrips(view) {
         out.push(cellWords(name, offset, ghost.batch, x(offset), y, 's struck', `data-e="${ghost.event}"`));
       }
       if (!batch) continue;
-      const record = recordAt.get(`${name}@${offset}@${batch.epoch}`), committed = offset < replica.hw, flushed = offset < replica.flushed, data = `data-cell="${number}/${offset}"`;
+      const record = recordAt.get(`${name}@${offset}@${batch.epoch}`), gone = record?.lost && !asking(), committed = offset < replica.hw, flushed = offset < replica.flushed, data = `data-cell="${number}/${offset}"`;
       const differs = logs.some(log => (batchAt(log, offset) ?? batch) !== batch) && (leads || batchAt(leader ?? [], offset) !== batch);
       seen.epochs.add(batch.epoch);
       out.push(svg.rect(x(offset) + 1, y, CELL - 2, CELL_HEIGHT - 1, epochColour(batch.epoch), `rx="3" fill-opacity="${committed ? 1 : 0.3}" ${committed ? '' : `stroke="${epochColour(batch.epoch)}" stroke-width="1.6"`} ${data}`));
       if (!flushed) out.push(svg.rect(x(offset) + 1, y, CELL - 2, CELL_HEIGHT - 1, 'url(#unflushed)', `rx="3" ${data}`));
       out.push(cellWords(name, offset, batch, x(offset), y, committed ? 'on' : '', data));
-      if (record?.lost) out.push(svg.rect(x(offset) + 2, y + 1, CELL - 4, CELL_HEIGHT - 3, 'none', `stroke="var(--lost)" stroke-width="2" rx="3" ${data}`), svg.cross(x(offset) + CELL - 8, y + 8, 3.2, data));
+      if (gone) out.push(svg.rect(x(offset) + 2, y + 1, CELL - 4, CELL_HEIGHT - 3, 'none', `stroke="var(--lost)" stroke-width="2" rx="3" ${data}`), svg.cross(x(offset) + CELL - 8, y + 8, 3.2, data));
       if (differs) out.push(svg.path(`M${x(offset) + 3} ${y + CELL_HEIGHT + 3}h${CELL - 6}`, 'stroke="var(--lost)" stroke-width="2.4"'));
       seen.uncommitted ||= !committed;
       seen.unflushed ||= !flushed;
-      seen.lost ||= Boolean(record?.lost);
+      seen.lost ||= Boolean(gone);
       seen.differs ||= differs;
     }
     out.push(...stripMarks(replica, x, y, from, to));

@@ -52,12 +52,13 @@ function drawTracks(view, axis) {
   element('tracks').innerHTML = `<svg viewBox="0 0 ${width} ${top}" role="img" aria-label="Faults, clients, messages, leadership, in-sync replicas and offsets${escapeText(partition)} over the run; the text version follows">`
     + `${PATTERNS}<defs><clipPath id="field"><rect x="${frame.left - 4}" y="0" width="${frame.right - frame.left + 10}" height="${top}"/></clipPath></defs>`
     + `${shade}${rules.join('')}${drawRuler(frame, top)}${labels.join('')}<g clip-path="url(#field)">${bodies.join('')}</g>`
-    + `<g id="cursor"><path d="M-6 ${RULER - 8}h12l-6 9z" fill="var(--lost)"/><line x1="0" y1="${RULER}" x2="0" y2="${top}" stroke="var(--lost)" stroke-width="1.4"/></g></svg>`;
+    + `<rect id="curtain" y="0" width="0" height="${top}" fill="var(--panel)"/><g id="cursor"><path d="M-6 ${RULER - 8}h12l-6 9z" fill="var(--lost)"/><line x1="0" y1="${RULER}" x2="0" y2="${top}" stroke="var(--lost)" stroke-width="1.4"/></g></svg>`;
   return frame;
 }
 
 function moveCursor(frame, id) {
   element('cursor').setAttribute('transform', `translate(${frame.clamp(id)} 0)`);
+  moveCurtain(frame, id);
 }
 
 const MAP_HEIGHT = 34;

@@ -1,0 +1,58 @@
+// Predict, then look: while questions are open, what came of the run can be hidden - the verdict, the stories, and in the
+// drawings everything behind the cursor.
+
+const asking = () => document.body.classList.contains('asking');
+const questions = [...document.querySelectorAll('.ask')];
+
+function setAsking(hidden) {
+  if (hidden && !questions.length) return;
+  if (hidden && shownBranch) switchTo(0);
+  document.body.classList.toggle('asking', hidden);
+  element('blind')?.setAttribute('aria-pressed', hidden);
+  Object.assign(drawn, { tracks: null, strips: null, map: null });
+  render();
+}
+
+// Hides what came of it and goes to the first open question; without questions, to the lesson.
+function startLesson() {
+  const open = questions.find(question => !question.dataset.given) ?? questions[0];
+  if (!open) { look('lesson-title'); return; }
+  setAsking(Boolean(questions.find(question => !question.dataset.given)));
+  ask(open);
+}
+
+// Stands before the step that a question is about.
+function ask(question) {
+  const before = Number(question.dataset.eventBefore);
+  if (before > 1) goTo(before - 1);
+  question.scrollIntoView({ block: 'center' });
+  question.querySelector('input').focus({ preventScroll: true });
+}
+
+function answer(question, input) {
+  const right = question.dataset.answer, given = input.value.trim(), plain = text => text.trim().toLowerCase();
+  if (!given) return;
+  question.dataset.given = given;
+  const hit = plain(given) === plain(right), told = question.querySelector('.told');
+  for (const label of question.querySelectorAll('label')) {
+    const value = label.querySelector('input').value;
+    label.classList.toggle('right', plain(value) === plain(right));
+    label.classList.toggle('wrong', label.contains(input) && !hit);
+  }
+  told.innerHTML = `<b class="${hit ? 'held' : 'lost'}">${hit ? '\u2713 Yes' : `\u2715 No: ${escapeText(right)}`}.</b> ${escapeText(told.dataset.why)}`
+    + `${!hit && input.dataset.believed ? `<br><span class="soft">${escapeText(input.dataset.believed)}</span>` : ''}`
+    + `${question.dataset.eventBefore ? ` <a href="#e=${question.dataset.eventBefore}">see the step</a>` : ''}`;
+  if (asking() && questions.every(other => other.dataset.given)) setAsking(false);
+}
+
+function listenForAnswers() {
+  for (const question of questions) on(question, 'change', event => answer(question, event.target));
+  if (element('blind')) on(element('blind'), 'click', () => (asking() ? setAsking(false) : startLesson()));
+}
+
+// Covers what lies behind the cursor.
+function moveCurtain(frame, id) {
+  const curtain = element('curtain'), x = asking() ? frame.clamp(id) : frame.right + MARGIN;
+  curtain.setAttribute('x', x);
+  curtain.setAttribute('width', Math.max(0, frame.right + MARGIN - x));
+}
