@@ -32,7 +32,7 @@ fn manifest(out: &Path, seed: u64) -> Value {
 fn check_equal(one: &Path, other: &Path) {
     let (one, other) = (files(one), files(other));
     assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
-    assert_eq!(one.len(), 5, "a page, a story, a manifest, a journal, a timeline");
+    assert_eq!(one.len(), 6, "a page, its branches, a story, a manifest, a journal, a timeline");
     for (name, bytes) in one {
         assert!(bytes == other[&name], "{} differs", name.display());
     }
@@ -106,16 +106,34 @@ fn replay_confirms_a_hash_and_a_run_that_was_tampered_with_is_a_fault_of_the_har
 }
 
 #[test]
-fn the_committed_example_is_what_a_fresh_run_writes() {
-    let committed = root().join("reports/01-acks-one-leader-crash");
-    let out = tempfile::tempdir().unwrap();
-    let scenario = "scenarios/01-acks-one-leader-crash.toml";
-    let fresh = command::left(highwater().args(["run", scenario, "--seed", "7", "--out"]).arg(out.path()));
-    assert_eq!(fresh.exit, 0, "{fresh:?}");
-    let (committed, fresh) = (files(&committed), files(&out.path().join("01-acks-one-leader-crash")));
-    assert_eq!(committed.keys().collect::<Vec<_>>(), fresh.keys().collect::<Vec<_>>());
-    for (name, bytes) in committed {
-        let again = "cargo sim run scenarios/01-acks-one-leader-crash.toml --seed 7";
-        assert!(bytes == fresh[&name], "{} is out of date; write it again: {again}", name.display());
+fn the_committed_examples_are_what_fresh_runs_write() {
+    for name in ["01-acks-one-leader-crash", "03-unclean-election", "05-power-loss-before-flush"] {
+        let out = tempfile::tempdir().unwrap();
+        let scenario = format!("scenarios/{name}.toml");
+        let fresh = command::left(highwater().args(["run", &scenario, "--seed", "7", "--out"]).arg(out.path()));
+        assert_eq!(fresh.exit, 0, "{fresh:?}");
+        let (committed, fresh) = (files(&root().join("reports").join(name)), files(&out.path().join(name)));
+        assert_eq!(committed.keys().collect::<Vec<_>>(), fresh.keys().collect::<Vec<_>>());
+        for (file, bytes) in committed {
+            let again = format!("cargo sim run {scenario} --seed 7");
+            assert!(bytes == fresh[&file], "{} is out of date; write it again: {again}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_report_that_is_rendered_again_has_the_same_bytes() {
+    let (out, _) = report(&["--seed", "7"]);
+    let before = files(out.path());
+    let folder = out.path().join(NAME).join("seed-7");
+    for name in ["report.html", "story.txt", "trace.perfetto.json"] {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    let again = left(highwater().arg("report").arg(&folder));
+    assert_eq!(again.exit, 0, "{again:?}");
+    let after = files(out.path());
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    for (name, bytes) in before {
+        assert!(bytes == after[&name], "{} differs", name.display());
     }
 }

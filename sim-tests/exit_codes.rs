@@ -129,6 +129,68 @@ fn what_cannot_be_written_is_told() {
 }
 
 #[test]
+fn a_page_that_cannot_be_written_leaves_the_other_files() {
+    let folder = folder();
+    let run_folder = folder.path().join("01-acks-one-leader-crash/seed-7");
+    fs::create_dir_all(run_folder.join("report.html")).expect("a folder stands where the page goes");
+    let scenario = "scenarios/01-acks-one-leader-crash.toml";
+    let out = folder.path().display().to_string();
+    let Left { exit, stdout, stderr } = run(["run", scenario, "--seed", "7", "--out", &out]);
+    assert_eq!((exit, stdout.as_str()), (74, ""), "{stderr}");
+    assert!(stderr.contains("report.html"), "{stderr}");
+    for name in ["story.txt", "run.json", "events.jsonl", "branches.json", "trace.perfetto.json"] {
+        assert!(run_folder.join(name).is_file(), "{name} is missing");
+    }
+}
+
+#[test]
+fn a_damaged_or_foreign_journal_is_told_with_its_place() {
+    let folder = folder();
+    let out = folder.path().display().to_string();
+    let scenario = "scenarios/01-acks-one-leader-crash.toml";
+    assert_eq!(run(["run", scenario, "--seed", "7", "--out", &out]).exit, 0);
+    let run_folder = folder.path().join("01-acks-one-leader-crash/seed-7");
+    let given = run_folder.display().to_string();
+    let damages: [(&str, &[u8], &str); 4] = [
+        ("branches.json", b"[{]", "line 1 column 3"),
+        ("events.jsonl", b"{\"id\":1,\"time\":0}\n", "line 1"),
+        ("events.jsonl", b"", "0 events"),
+        ("run.json", b"{\n  \"schema\": 7\n}", "line 2"),
+    ];
+    for (name, bytes, words) in damages {
+        let path = run_folder.join(name);
+        let whole = fs::read(&path).expect("the file is there");
+        fs::write(&path, bytes).expect("it can be written");
+        check_refused(&["report", &given], 64, &[words]);
+        fs::write(&path, whole).expect("it can be written");
+    }
+    assert_eq!(run(["report", &given]).exit, 0);
+}
+
+#[test]
+fn the_catalogue_lists_every_run_and_links_to_pages() {
+    let folder = folder();
+    let scenarios = folder.path().join("scenarios");
+    fs::create_dir(&scenarios).expect("it can be made");
+    fs::copy(root().join("scenarios/03-unclean-election.toml"), scenarios.join("03-unclean-election.toml"))
+        .expect("a copy");
+    let (given, out) = (scenarios.display().to_string(), folder.path().join("out").display().to_string());
+    let Left { exit, stdout, stderr } = run(["catalogue", &given, "--out", &out, "--pages"]);
+    assert_eq!(exit, 0, "{stderr}");
+    assert_eq!(stdout.trim(), format!("{out}/index.html"));
+    let page = fs::read_to_string(stdout.trim()).expect("the page is there");
+    for words in [
+        "href=\"03-unclean-election/seed-7/report.html\"",
+        "LOST 3 of 8 acknowledged records",
+        "--variant &#39;acks=all, min ISR 2&#39;",
+        "UNC-01",
+    ] {
+        assert!(page.contains(words), "the page does not say `{words}`");
+    }
+    assert!(Path::new(&out).join("03-unclean-election/seed-7/report.html").exists());
+}
+
+#[test]
 fn the_path_of_a_report_is_told_when_there_is_one() {
     let folder = folder();
     let out = folder.path().join("out").display().to_string();

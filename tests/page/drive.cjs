@@ -15,7 +15,7 @@ function check(holds, what) {
 const cursor = page => page.evaluate(() => Number(document.getElementById('minimap').getAttribute('aria-valuenow')));
 const data = page => page.evaluate(() => {
   const { opening, milestones, lost, journal, branches } = JSON.parse(document.getElementById('run').textContent);
-  return { opening, milestones: milestones.map(([id]) => id), lost: lost.length, events: journal.events.kind.length, branches: branches.length };
+  return { opening, milestones: milestones.map(([id]) => id), lost: lost.length, events: journal.events.kind.length, branches: branches.length, questions: document.querySelectorAll('.ask').length };
 });
 
 // A page that was opened, with all that it said and asked for.
@@ -172,6 +172,41 @@ const uses = {
       check(await page.locator('#banner:not([hidden])').count() === 0, 'a line of the story does not lead back to the run');
     }
     await presses(page, '0');
+  },
+  async 'a fault for a node and for a message becomes a step of a scenario'(page) {
+    await presses(page, 'd', 'b');
+    await page.locator('[data-fault]').first().click();
+    const made = async () => (await page.textContent('#step-text')).split('\n');
+    const [table, when, act] = await made();
+    check(table === '[[step]]' && /^when = "[a-z]+\(.+"$/.test(when) && /^do   = "[a-z]+ .+"$/.test(act), `the step is ${await page.textContent('#step-text')}`);
+    check((await page.textContent('#step-command')).includes('cargo sim run '), 'there is no command');
+    await page.locator('#tracks [data-node="b2"]').click();
+    await settled(page);
+    check((await page.textContent('#faults summary')).startsWith('Break it here: b2'), 'a click on a node offers nothing');
+    await page.locator('[data-fault="pause b2"]').click();
+    check((await made())[2] === 'do   = "pause b2"', `it says ${(await made())[2]}`);
+    await page.evaluate(() => { const arrow = document.querySelector('#tracks line[data-e]'); arrow.dispatchEvent(new PointerEvent('pointerdown', { bubbles: true, button: 0 })); });
+    await presses(page, 'b');
+    check(await page.locator('[data-fault^="hold "]').count() === 1, `a message offers ${await page.textContent('#faults')}`);
+  },
+  async 'hides the verdict until a prediction is made'(page, run) {
+    if (!run.questions) return;
+    await page.evaluate(() => document.activeElement.blur());
+    await presses(page, 'l');
+    check(await page.locator('#verdict:visible').count() === 0 && await page.locator('#claims:visible').count() === 0, 'the verdict is shown before an answer');
+    await accessible(page, 'a lesson');
+    for (const question of await page.locator('.ask').all()) {
+      const right = await question.getAttribute('data-answer'), radio = question.locator('input[type=radio]');
+      if (await radio.count()) {
+        for (const choice of await radio.all()) if (await choice.getAttribute('value') === right) await choice.check();
+      } else {
+        await question.locator('input').fill(right);
+        await question.locator('input').blur();
+      }
+      check((await question.locator('.told').textContent()).includes('Yes'), `the answer ${right} is not right`);
+    }
+    check(await page.locator('#verdict:visible').count() === 1, 'the verdict stays hidden');
+    await page.evaluate(() => document.activeElement.blur());
   },
   async 'plays and stops'(page) {
     await page.evaluate(() => document.activeElement.blur());

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{columns::columns, markup, opening, render};
 use crate::{
     base::{Offset, Time},
-    report::{Recorded, tests::recorded},
+    report::{Branch, Recorded, tests::recorded},
     trace::{Event, EventId, journal::Entry},
 };
 
@@ -84,6 +84,38 @@ fn the_page_opens_at_the_event_that_decided_the_loss_and_links_to_events_that_ex
     let links = page.split("href=\"#e=").skip(1).filter_map(|rest| rest.split_once('"')?.0.parse::<usize>().ok());
     let links: Vec<usize> = links.collect();
     assert!(links.len() > 10 && links.iter().all(|id| (1..=run.entries.len()).contains(id)), "{links:?}");
+}
+
+#[test]
+fn a_branch_tells_the_milestones_of_its_run_without_messages() {
+    let run = recorded();
+    let (branch, whole) = (Branch::of(&run), data(&render(&run)));
+    let words = |data: &Value| -> Vec<Value> {
+        data["milestones"].as_array().expect("a list").iter().map(|milestone| milestone[1].clone()).collect()
+    };
+    assert_eq!(words(&branch.page), words(&whole));
+    let events = &branch.page["journal"]["events"];
+    let causes: Vec<u64> = events["cause"].as_array().expect("a column").iter().filter_map(Value::as_u64).collect();
+    assert!(causes.len() <= run.entries.len() && causes.iter().enumerate().all(|(index, back)| *back <= index as u64));
+    let known = 1..=causes.len() as u64;
+    let milestones = branch.page["milestones"].as_array().expect("a list");
+    assert!(milestones.iter().all(|milestone| known.contains(&milestone[0].as_u64().expect("a number"))));
+    let kinds = branch.page["journal"]["kinds"].as_array().expect("a list");
+    assert!(kinds.iter().all(|kind| !kind["name"].as_str().expect("a name").starts_with("message_")), "{kinds:?}");
+}
+
+#[test]
+fn the_matrix_has_a_line_for_the_run_and_each_branch() {
+    let mut run = recorded();
+    let mut branch = Branch::of(&run);
+    branch.variant = Some("without step 1".into());
+    (branch.lost, branch.unfired) = (0, vec![2]);
+    run.branches.push(branch);
+    let page = render(&run);
+    for words in ["data-branch=\"0\"", "data-branch=\"1\"", "without step 1", "step 2 never came"] {
+        assert!(page.contains(words), "the page does not say `{words}`");
+    }
+    assert_eq!(data(&page)["branches"][0]["name"], "without step 1");
 }
 
 #[test]
