@@ -158,6 +158,7 @@ pub struct Expectation {
 pub struct ExpectedLoss {
     /// Smallest and largest number of lost records, both included; `None`: any number above zero.
     pub count: Option<RangeInclusive<u64>>,
-    /// The cause of each loss; `None`: any.
-    pub cause: Option<Cause>,
+    /// The causes that a loss may have; none: any.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub causes: Vec<Cause>,
 }

@@ -60,7 +60,7 @@ pub(crate) fn plan(idempotent: bool) -> Plan {
 
 /// A plan that expects `claim` to be `value`.
 pub(crate) fn expecting(claim: Claim, value: Expected, lost: Option<(u64, Cause)>) -> Plan {
-    let lost = lost.map(|(count, cause)| ExpectedLoss { count: Some(count..=count), cause: Some(cause) });
+    let lost = lost.map(|(count, cause)| ExpectedLoss { count: Some(count..=count), causes: vec![cause] });
     Plan { expectations: vec![Expectation { claim, value, lost }], ..plan(true) }
 }
 

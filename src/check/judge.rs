@@ -94,10 +94,14 @@ fn wrong_loss(expected: &ExpectedLoss, lost: &[Lost]) -> Option<String> {
         let wanted = if from == to { from.to_string() } else { format!("{from} to {to}") };
         return Some(format!("{count} acknowledged records were lost, and {wanted} should have been"));
     }
-    let cause = expected.cause?;
-    let other = lost.iter().find(|record| record.cause != cause)?;
+    if expected.causes.is_empty() {
+        return None;
+    }
+    let other = lost.iter().find(|record| !expected.causes.contains(&record.cause))?;
     let (partition, offset, found) = (&other.partition, other.offset, other.cause);
-    Some(format!("{partition}@{offset} was lost by `{found}`, and `{cause}` was expected"))
+    let causes: Vec<String> = expected.causes.iter().map(|cause| format!("`{cause}`")).collect();
+    let causes = causes.join(" or ");
+    Some(format!("{partition}@{offset} was lost by `{found}`, and {causes} was expected"))
 }
 
 /// Why the run proves nothing: steps, marks, an end that never came.

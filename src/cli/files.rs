@@ -8,6 +8,7 @@ use std::{
 
 use super::exit::Failure;
 use crate::{
+    explore::swarm,
     report,
     scenario::{self, Problem, Resolved, Scenario, Spot, source::unknown, variant::without_steps},
 };
@@ -50,11 +51,19 @@ impl ScenarioFile {
         })
     }
 
-    /// The scenario with one of its variants.
+    /// The scenario with one of its variants, as its own seed plays it.
+    ///
+    /// # Errors
+    /// As [`ScenarioFile::resolve_at`].
+    pub fn resolve(&self, variant: Option<&str>) -> Result<Resolved, Failure> {
+        self.resolve_at(variant, self.scenario.seed)
+    }
+
+    /// The scenario with one of its variants, as `seed` plays it: with `[swarm]` the seed draws it.
     ///
     /// # Errors
     /// A name or value in the file that means nothing, or a variant that it does not have.
-    pub fn resolve(&self, variant: Option<&str>) -> Result<Resolved, Failure> {
+    pub fn resolve_at(&self, variant: Option<&str>, seed: u64) -> Result<Resolved, Failure> {
         let implied = without_steps(&self.scenario);
         let implied = || implied.iter().map(|variant| variant.name.value.as_str());
         if let Some(wanted) = variant.filter(|wanted| !self.variants().chain(implied()).any(|name| name == *wanted)) {
@@ -63,8 +72,15 @@ impl ScenarioFile {
             return Err(Failure::usage(format!("{}: {message}", self.given)));
         }
         let variant = variant.map(|name| Spot::new(name.to_owned(), 0));
-        scenario::resolve(&self.scenario, variant.as_ref())
-            .map_err(|problem| Failure::usage(problem.in_file(&self.given, &self.text)))
+        let drawn = swarm::draw(&self.scenario, seed);
+        scenario::resolve(&drawn, variant.as_ref()).map_err(|problem| match self.scenario.swarm {
+            // What is drawn stands nowhere in the file but as a value to choose from.
+            Some(_) => {
+                let fault = problem.in_file(&self.given, &self.text);
+                Failure::usage(format!("{}: seed {seed} draws what cannot be: {}", self.given, fault.message))
+            }
+            None => Failure::usage(problem.in_file(&self.given, &self.text)),
+        })
     }
 
     /// Names of the variants.

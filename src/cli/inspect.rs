@@ -20,6 +20,9 @@ use crate::{
 /// Version of what `list --format json` prints.
 const LIST_SCHEMA: &str = "highwater/scenario/1";
 
+/// Of a scenario with `[swarm]` so many seeds are drawn and checked.
+const DRAWN: u64 = 200;
+
 /// Prints the scenarios of a folder: what each teaches, and what is expected of it and of its variants.
 pub fn list(options: &ListOptions) -> Outcome {
     let mut worst = exit::OK;
@@ -60,7 +63,8 @@ fn expectation_text(expectation: &Expectation) -> String {
             false => format!("{}..{} lost", count.start(), count.end()),
         });
         let count = count.unwrap_or_else(|| "lost".to_owned());
-        let cause = lost.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        let causes: Vec<&str> = lost.causes.iter().map(|cause| cause.name()).collect();
+        let cause = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(" or ")) };
         format!(" ({count}{cause})")
     });
     format!("{} {value}{}", expectation.claim, lost.unwrap_or_default())
@@ -111,6 +115,9 @@ pub fn check(options: &CheckOptions) -> Outcome {
 fn checked(path: &Path) -> Result<String, Failure> {
     let file = ScenarioFile::read(path)?;
     file.resolve(None)?;
+    if file.scenario.swarm.is_some() {
+        (1..=DRAWN).try_for_each(|seed| file.resolve_at(None, seed).map(drop))?;
+    }
     for variant in file.variants() {
         file.resolve(Some(variant)).map_err(|failure| Failure {
             message: format!("{} (in variant `{variant}`)", failure.message),

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     check::story::{self, Aftermath, Story},
     engine::{self, Finished},
-    explore::Outcome,
+    explore::{Outcome, swarm},
     lesson,
     report::{self, Branch, Change, Manifest, Recorded},
     runtime::sim::child,
@@ -170,9 +170,9 @@ impl Order {
 pub fn child(options: &RunOptions) -> ExitOutcome {
     let [path] = &options.scenarios[..] else { return Err(Failure::usage("--child runs one scenario")) };
     let file = ScenarioFile::read(path)?;
-    let mut resolved = resolve(&file, options.variant.as_deref(), &options.set)?;
-    resolved.latest = options.latest_ns.iter().map(|ns| Duration::from_nanos(*ns) + GRACE).collect();
     let seed = options.seed.unwrap_or(file.scenario.seed);
+    let mut resolved = resolve(&file, options.variant.as_deref(), &options.set, seed)?;
+    resolved.latest = options.latest_ns.iter().map(|ns| Duration::from_nanos(*ns) + GRACE).collect();
     let order = Order {
         scenario: path.clone(),
         seed,
@@ -287,23 +287,24 @@ fn record(file: &ScenarioFile, resolved: &Resolved, order: &Order, finished: Fin
         plan: resolved.plan.clone(),
         config: resolved.settings(),
         scenario_text: file.text.clone(),
+        drawn: file.scenario.swarm.is_some().then(|| resolved.scenario.to_string()),
     };
     Recorded { manifest, entries: finished.entries, branches: Vec::new() }
 }
 
-/// The scenario with one of its variants and with keys from the command line, each `KEY=VALUE`.
+/// The scenario as `seed` plays it, with one of its variants and with keys from the command line, each `KEY=VALUE`.
 ///
 /// # Errors
 /// As [`ScenarioFile::resolve`], or a key or a value that means nothing here.
-pub fn resolve(file: &ScenarioFile, variant: Option<&str>, set: &[String]) -> Result<Resolved, Failure> {
-    let resolved = file.resolve(variant)?;
+pub fn resolve(file: &ScenarioFile, variant: Option<&str>, set: &[String], seed: u64) -> Result<Resolved, Failure> {
+    let resolved = file.resolve_at(variant, seed)?;
     if set.is_empty() {
         return Ok(resolved);
     }
     let wrong = |message: String| Failure::usage(format!("{}: --set: {message}", file.given));
     let set = set.iter().map(|text| read_set(text)).collect::<Result<_, _>>().map_err(wrong)?;
     let variant = variant.map(|name| Spot::new(name.to_owned(), 0));
-    resolve_with(&file.scenario, variant.as_ref(), &set).map_err(|problem| wrong(problem.message))
+    resolve_with(&swarm::draw(&file.scenario, seed), variant.as_ref(), &set).map_err(|problem| wrong(problem.message))
 }
 
 /// What a run is called besides its scenario and seed: its variant, and what was set.

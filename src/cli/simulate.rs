@@ -24,7 +24,7 @@ pub fn run(options: &RunOptions) -> Outcome {
     let mut files = Vec::new();
     for path in &options.scenarios {
         let file = ScenarioFile::read(path)?;
-        one_run::resolve(&file, variant, &options.set)?;
+        one_run::resolve(&file, variant, &options.set, options.seed.unwrap_or(file.scenario.seed))?;
         files.push((path, file));
     }
     let mut worst = exit::OK;
@@ -93,8 +93,8 @@ pub fn replay(options: &ReplayOptions) -> Outcome {
         }
         false => {
             let file = ScenarioFile::read(&options.run)?;
-            one_run::resolve(&file, options.variant.as_deref(), &options.set)?;
             let seed = options.seed.unwrap_or(file.scenario.seed);
+            one_run::resolve(&file, options.variant.as_deref(), &options.set, seed)?;
             let label = one_run::label(options.variant.as_deref(), &options.set);
             let folder = one_run::folder(&options.out, &file.name, seed, label.as_deref());
             let path = folder.join(MANIFEST_FILE);

@@ -112,11 +112,14 @@ impl Recorder {
 
     /// Does what time asks for; returns when to look again at the latest.
     pub fn tick(&self) -> Option<crate::base::Time> {
-        self.fire(self.due());
-        let mut state = self.lock();
-        let State { script, view, .. } = &mut *state;
-        script.give_up(clock::world_now(), view);
-        script.next_time()
+        loop {
+            self.fire(self.due());
+            let mut state = self.lock();
+            let State { script, view, .. } = &mut *state;
+            if !script.give_up(clock::world_now(), view) {
+                return script.next_time();
+            }
+        }
     }
 
     /// Whether every step fired, or one never will.
@@ -139,7 +142,7 @@ impl Recorder {
                     self.perform(number, &step, deeds);
                     self.lock().script.done(clock::world_now());
                 }
-                Err(problem) => self.lock().script.fail(problem),
+                Err(problem) => self.lock().script.fail(problem, clock::world_now()),
             }
             self.turned.notify_waiters();
             due = self.due();

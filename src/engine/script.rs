@@ -85,10 +85,13 @@ impl Script {
         self.armed = now;
     }
 
-    /// The step that fired cannot be done.
-    pub fn fail(&mut self, problem: String) {
-        self.busy = false;
+    /// The step that fired at `now` cannot be done.
+    pub fn fail(&mut self, problem: String, now: Time) {
         let step = &self.steps[self.next];
+        if step.optional {
+            return self.done(now);
+        }
+        self.busy = false;
         self.unfired = Some(Unfired { step: self.next + 1, trigger: step.trigger(), last_value: problem });
     }
 
@@ -101,11 +104,15 @@ impl Script {
         Some(self.latest().map_or(usual, |latest| latest.min(usual)))
     }
 
-    /// Gives up the step whose patience is at its end.
-    pub fn give_up(&mut self, now: Time, view: &View) {
-        let Some(step) = self.waiting() else { return };
+    /// Gives up the step whose patience is at its end. Returns whether the story goes on without it.
+    pub fn give_up(&mut self, now: Time, view: &View) -> bool {
+        let Some(step) = self.waiting() else { return false };
         if (step.when.is_none() && step.on.is_none()) || now < self.armed + step.within {
-            return;
+            return false;
+        }
+        if step.optional {
+            self.done(now);
+            return true;
         }
         let last_value = match (&step.when, &step.on) {
             (Some(when), _) => view.explain(&when.value),
@@ -113,6 +120,7 @@ impl Script {
             (None, None) => String::new(),
         };
         self.unfired = Some(Unfired { step: self.next + 1, trigger: step.trigger(), last_value });
+        false
     }
 
     /// The step that never fired. A later step of the story did not get its turn.

@@ -3,8 +3,10 @@
 //! Pure: the command line starts the processes (one for each run) and hands their outcomes over.
 
 pub mod claims;
+mod excuse;
 pub mod plan;
 pub mod summary;
+pub mod swarm;
 
 pub use plan::{Plan, Run, SeedRange};
 pub use summary::{Outcome, Summary};

@@ -64,6 +64,9 @@ pub struct Manifest {
     pub config: serde_json::Value,
     /// The scenario file.
     pub scenario_text: String,
+    /// The scenario that the seed drew from it, where the file has `[swarm]`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drawn: Option<String>,
 }
 
 /// One key that a variant changes.

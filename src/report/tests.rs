@@ -86,6 +86,7 @@ pub(super) fn recorded() -> Recorded {
         plan,
         config: serde_json::json!({"acks": "1"}),
         scenario_text: "title = \"Unclean election\"\n".into(),
+        drawn: None,
     };
     Recorded { manifest, entries, branches: Vec::new() }
 }

@@ -13,6 +13,7 @@ use super::{
     condition::{Condition, EventTrigger},
     predict::{Answer, Prediction},
     source::{Spot, show_duration},
+    swarm::Swarm,
 };
 use crate::check::{Expectation, Expected};
 
@@ -47,6 +48,8 @@ pub struct Scenario {
     pub switches: Settings,
     /// Do not heal at the end.
     pub leave_broken: bool,
+    /// The seed draws cluster, topics, clients and steps from these ranges; there are none then.
+    pub swarm: Option<Swarm>,
     /// Brokers and controllers.
     pub cluster: Cluster,
     /// Topics.
@@ -74,6 +77,12 @@ pub struct Cluster {
     pub racks: Vec<String>,
     /// Properties of every broker and controller.
     pub config: Settings,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { brokers: 3, controllers: 1, racks: Vec::new(), config: Settings::new() }
+    }
 }
 
 /// A topic.
@@ -150,6 +159,8 @@ pub struct Step {
     pub when: Option<Spot<Condition>>,
     /// How long to wait.
     pub within: Duration,
+    /// The story goes on without it if it does not come in time or has no target.
+    pub optional: bool,
     /// What to do.
     pub actions: Spot<Vec<Action>>,
     /// What to tell the reader.
@@ -220,16 +231,16 @@ impl Given {
 }
 
 /// A text as TOML writes it.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
 /// A line with a key that may be any text.
-fn named(out: &mut String, name: &str, value: toml::Value) {
+pub(super) fn named(out: &mut String, name: &str, value: toml::Value) {
     out.push_str(&toml::Table::from_iter([(name.to_owned(), value)]).to_string());
 }
 
-fn line(out: &mut String, key: &str, value: impl fmt::Display) {
+pub(super) fn line(out: &mut String, key: &str, value: impl fmt::Display) {
     writeln!(out, "{key} = {value}").expect("writing to a string does not fail");
 }
 
@@ -239,7 +250,7 @@ fn optional(out: &mut String, key: &str, text: Option<&String>) {
     }
 }
 
-fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     format!("[{}]", texts.into_iter().map(quoted).collect::<Vec<_>>().join(", "))
 }
 
@@ -278,13 +289,10 @@ impl fmt::Display for Scenario {
             line(&mut out, "leave_broken", true);
         }
         settings(&mut out, "switch", &self.switches);
-        out.push_str("\n[cluster]\n");
-        line(&mut out, "brokers", self.cluster.brokers);
-        line(&mut out, "controllers", self.cluster.controllers);
-        if !self.cluster.racks.is_empty() {
-            line(&mut out, "racks", texts(self.cluster.racks.iter().map(String::as_str)));
+        match &self.swarm {
+            Some(swarm) => swarm.print(&mut out),
+            None => self.cluster.print(&mut out),
         }
-        settings(&mut out, "cluster.config", &self.cluster.config);
         self.topics.iter().for_each(|topic| topic.print(&mut out));
         self.clients.iter().for_each(|client| client.print(&mut out));
         self.steps.iter().for_each(|step| step.print(&mut out));
@@ -296,6 +304,18 @@ impl fmt::Display for Scenario {
         self.variants.iter().for_each(|variant| variant.print(&mut out));
         self.predictions.iter().for_each(|prediction| prediction.print(&mut out));
         f.write_str(&out)
+    }
+}
+
+impl Cluster {
+    fn print(&self, out: &mut String) {
+        out.push_str("\n[cluster]\n");
+        line(out, "brokers", self.brokers);
+        line(out, "controllers", self.controllers);
+        if !self.racks.is_empty() {
+            line(out, "racks", texts(self.racks.iter().map(String::as_str)));
+        }
+        settings(out, "cluster.config", &self.config);
     }
 }
 
@@ -350,7 +370,12 @@ impl Step {
         if let Some(when) = &self.when {
             line(out, "when", quoted(&when.to_string()));
         }
-        line(out, "within", time(self.within));
+        if self.on.is_some() || self.when.is_some() {
+            line(out, "within", time(self.within));
+        }
+        if self.optional {
+            line(out, "optional", true);
+        }
         line(out, "do", quoted(&action::show(&self.actions.value)));
         optional(out, "note", self.note.as_ref());
     }
@@ -443,8 +468,12 @@ fn print_expectation(out: &mut String, expectation: &Expectation) {
             true => format!("count = {}", count.start()),
             false => format!("count = {}", quoted(&format!("{}..{}", count.start(), count.end()))),
         });
-        let cause = lost.cause.map(|cause| format!("cause = {}", quoted(cause.name())));
-        let fields: Vec<String> = count.into_iter().chain(cause).collect();
+        let causes = match lost.causes.as_slice() {
+            [] => None,
+            [cause] => Some(format!("cause = {}", quoted(cause.name()))),
+            many => Some(format!("cause = {}", texts(many.iter().map(|cause| cause.name())))),
+        };
+        let fields: Vec<String> = count.into_iter().chain(causes).collect();
         line(out, "lost", format!("{{ {} }}", fields.join(", ")));
     }
 }

@@ -5,6 +5,7 @@
 //! | [`source`] | TOML with positions |
 //! | `words`, [`term`], [`condition`], [`action`] | the small language of triggers and actions |
 //! | [`file`], [`parse()`] | the file as a value, and back |
+//! | [`swarm`] | ranges from which a seed draws a scenario |
 //! | [`variant`], [`resolve()`] | overlays; everything a run needs, every name checked |
 //! | [`predict`] | questions to a class, and how a run answers them |
 //! | [`view`] | the state of a run, rebuilt from its events |
@@ -19,6 +20,7 @@ mod parse;
 pub mod predict;
 pub mod resolve;
 pub mod source;
+pub mod swarm;
 pub mod term;
 pub mod variant;
 pub mod view;

@@ -14,6 +14,7 @@ use super::{
     },
     predict::Prediction,
     source::{self, Keys, Problem, Spot, Table, Value, expected, unknown},
+    swarm::{SWARM, Swarm, swarm},
 };
 use crate::check::{Cause, Claim, Expectation, Expected, ExpectedLoss};
 
@@ -42,6 +43,7 @@ const SCENARIO: Keys = Keys {
         "era",
         "switch",
         "leave_broken",
+        "swarm",
         "cluster",
         "topic",
         "client",
@@ -57,7 +59,7 @@ const CLIENT: Keys = Keys { table: "[[client]]", keys: &["name", "send", "read",
 const SEND: Keys =
     Keys { table: "`send`", keys: &["topic", "partition", "count", "every", "key", "value", "padding_bytes"] };
 const READ: Keys = Keys { table: "`read`", keys: &["topic", "from"] };
-const STEP: Keys = Keys { table: "[[step]]", keys: &["when", "on", "after", "at", "within", "do", "note"] };
+const STEP: Keys = Keys { table: "[[step]]", keys: &["when", "on", "after", "at", "within", "optional", "do", "note"] };
 const EXPECT: Keys = Keys { table: "[[expect]]", keys: &["claim", "value", "lost"] };
 const LOST: Keys = Keys { table: "`lost`", keys: &["count", "cause"] };
 const VARIANT: Keys = Keys { table: "[[variant]]", keys: &["name", "note", "set", "steps", "expect", "must_reach"] };
@@ -70,6 +72,7 @@ const PREDICT: Keys =
 /// Every table of a scenario with its keys.
 pub const TABLES: &[&Keys] = &[
     &SCENARIO,
+    &SWARM,
     &CLUSTER,
     &TOPIC,
     &CLIENT,
@@ -95,6 +98,11 @@ pub fn parse(text: &str) -> Result<Scenario, Problem> {
     if kafka.value != KAFKA {
         return Err(Problem::at(kafka.at, format!("expected `kafka = \"{KAFKA}\"`, found `{kafka}`")));
     }
+    let swarm = drawn(&mut table)?;
+    let cluster_given = match swarm {
+        Some(_) => None,
+        None => Some(table.need("cluster")?),
+    };
     Ok(Scenario {
         title: table.need("title").and_then(source::text)?.value,
         teaches: plain(table.text("teaches")?),
@@ -107,7 +115,8 @@ pub fn parse(text: &str) -> Result<Scenario, Problem> {
         era: table.text("era")?,
         switches: settings(table.take("switch"))?,
         leave_broken: table.flag("leave_broken")?.unwrap_or(false),
-        cluster: cluster(Table::from_value(&CLUSTER, table.need("cluster")?)?)?,
+        swarm,
+        cluster: cluster_given.map_or(Ok(Cluster::default()), |given| cluster(Table::from_value(&CLUSTER, given)?))?,
         topics: each(&mut table, "topic", &TOPIC, topic)?,
         clients: each(&mut table, "client", &CLIENT, client)?,
         steps: each(&mut table, "step", &STEP, step)?,
@@ -115,6 +124,18 @@ pub fn parse(text: &str) -> Result<Scenario, Problem> {
         variants: each(&mut table, "variant", &VARIANT, variant)?,
         predictions: each(&mut table, "predict", &PREDICT, Prediction::read)?,
     })
+}
+
+/// The table of ranges, beside which nothing may stand that the seed draws.
+fn drawn(table: &mut Table<'_>) -> Result<Option<Swarm>, Problem> {
+    let Some(value) = table.take("swarm") else { return Ok(None) };
+    for key in ["cluster", "topic", "client", "step", "predict"] {
+        if let Some(other) = table.take(key) {
+            let message = format!("with [swarm] the seed draws the story; `{key}` cannot be given beside it");
+            return Err(Problem::at(other.span().start, message));
+        }
+    }
+    swarm(value).map(Some)
 }
 
 fn plain(text: Option<Spot<String>>) -> Option<String> {
@@ -296,6 +317,7 @@ fn step(table: &mut Table<'_>) -> Result<Step, Problem> {
         on: event(table)?,
         when: condition(table)?,
         within: table.duration("within")?.map_or(WITHIN, |within| within.value),
+        optional: table.flag("optional")?.unwrap_or(false),
         actions: actions(&table.need("do").and_then(source::text)?)?,
         note: plain(table.text("note")?),
     };
@@ -365,7 +387,12 @@ fn expected_loss(mut table: Table<'_>) -> Result<ExpectedLoss, Problem> {
             _ => Err(Problem::at(at, format!("expected a number or a range as \"2..4\", found `{text}`"))),
         }
     });
-    Ok(ExpectedLoss { count: count.transpose()?, cause: table.text("cause")?.map(|text| cause(&text)).transpose()? })
+    let causes = match table.take("cause") {
+        Some(value) if value.get_ref().is_array() => source::list(value)?.into_iter().map(source::text).collect(),
+        given => given.into_iter().map(source::text).collect::<Result<Vec<_>, _>>(),
+    };
+    let causes = causes?.iter().map(cause).collect::<Result<_, _>>()?;
+    Ok(ExpectedLoss { count: count.transpose()?, causes })
 }
 
 fn variant(table: &mut Table<'_>) -> Result<Variant, Problem> {

@@ -13,6 +13,7 @@ use crate::{
         action::{self, VERBS},
         condition::{Comparison, Condition, EVENTS},
         predict::OUTCOMES,
+        swarm::FAULTS,
         term::{FUNCTIONS, NAMES},
     },
 };
@@ -32,6 +33,7 @@ const TRIGGERS: &[&str] = &["when", "on", "after", "at"];
 #[rustfmt::skip]
 const FRAMES: &[Frame] = &[
     Frame { table: "a scenario", head: "", needs: &[] },
+    Frame { table: "[swarm]", head: "[swarm]", needs: &[] },
     Frame { table: "[cluster]", head: "[cluster]", needs: &[] },
     Frame { table: "[[topic]]", head: "[[topic]]", needs: &[(&["name"], "name = \"orders\""), (&["replicas"], "replicas = [[\"b1\", \"b2\", \"b3\"]]")] },
     Frame { table: "[[client]]", head: "[[client]]", needs: &[(&["name"], "name = \"p1\""), (&["send", "read"], "send = { topic = \"orders\", count = 8 }")] },
@@ -60,7 +62,9 @@ const REST: &[(&str, &str)] = &[
 /// A part of a scenario, made whole.
 fn completed(part: &str) -> String {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let missing = REST.iter().filter(|(word, _)| !part.lines().any(|line| words(line).starts_with(word)));
+    // A seed draws the rest of a scenario with [swarm].
+    let rest = REST.iter().filter(|(word, _)| matches!(*word, "kafka" | "title") || !part.contains("[swarm]"));
+    let missing = rest.filter(|(word, _)| !part.lines().any(|line| words(line).starts_with(word)));
     let (tables, keys): (Vec<_>, Vec<_>) = missing.map(|(_, lines)| *lines).partition(|lines| lines.starts_with('['));
     format!("{}{part}\n{}", keys.concat(), tables.concat())
 }
@@ -238,6 +242,8 @@ fn every_claim_cause_mark_switch_and_era_is_documented() {
             check_example(switch.name, &format!("switch.{} = \"{value}\"", switch.name));
         }
     }
+    let faults: Vec<_> = FAULTS.iter().map(|(name, meaning)| vec![code(name), (*meaning).into()]).collect();
+    check_rows("Kinds of faults", &faults);
     let eras: Vec<&str> = switches::ERAS.iter().map(|(era, _)| *era).collect();
     let documented = rows("Eras");
     assert_eq!(documented.iter().map(|row| plain(&row[0])).collect::<Vec<_>>(), eras);

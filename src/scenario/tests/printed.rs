@@ -1,6 +1,6 @@
 //! What was read prints back to a text that reads the same.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use proptest::{collection, option, prelude::*, sample};
 
@@ -12,9 +12,10 @@ use crate::{
         Scenario, Spot,
         action::{self, Action, Crash, Link},
         condition::{Comparison, Condition, EVENTS, EventTrigger},
-        file::{Client, Cluster, Given, Reading, Sending, Settings, Step, StepChange, Topic, Variant, Work},
+        file::{Client, Cluster, Given, Reading, Sending, Settings, Step, StepChange, Topic, Variant, WITHIN, Work},
         parse,
         predict::{Answer, Measure, Measurement, Moment, Prediction},
+        swarm::{Choices, FAULTS, Swarm},
         term::{FUNCTIONS, Term},
     },
 };
@@ -174,22 +175,26 @@ fn trigger() -> impl Strategy<Value = Trigger> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let step = |((at, after, on, when), within, actions, note)| Step {
+    // How long a step waits is said only of one that waits for something.
+    let patience = |waits, within| if waits { within } else { WITHIN };
+    let step = move |((at, after, on, when), within, optional, actions, note): (Trigger, _, _, _, _)| Step {
+        within: patience(on.is_some() || when.is_some(), within),
         place: Spot::default(),
         at,
         after,
         on,
         when,
-        within,
+        optional,
         actions,
         note,
     };
-    (trigger(), time(), spot(actions()), option::of(text())).prop_map(step)
+    (trigger(), time(), any::<bool>(), spot(actions()), option::of(text())).prop_map(step)
 }
 
 fn expectation(claim: Claim) -> impl Strategy<Value = Expectation> {
     let count = option::of((0..9u64, 0..9u64).prop_map(|(first, more)| first..=first + more));
-    let lost = (count, option::of(sample::select(Cause::ALL))).prop_map(|(count, cause)| ExpectedLoss { count, cause });
+    let causes = sample::subsequence(Cause::ALL, 0..3);
+    let lost = (count, causes).prop_map(|(count, causes)| ExpectedLoss { count, causes });
     let lossy = (prop_oneof![Just(Expected::Violated), Just(Expected::Any)], option::of(lost));
     let lossy = lossy.prop_map(move |(value, lost)| Expectation { claim, value, lost });
     let other = prop_oneof![Just(Expected::Held), Just(Expected::Violated), Just(Expected::Any)];
@@ -253,6 +258,49 @@ fn measured() -> impl Strategy<Value = Answer> {
     spot((value, at).prop_map(|(value, at)| Measurement { value, at })).prop_map(Answer::Measured)
 }
 
+fn range(most: u64) -> impl Strategy<Value = RangeInclusive<u64>> {
+    (1..=most, 1..=most).prop_map(|(a, b)| a.min(b)..=a.max(b))
+}
+
+fn choices() -> impl Strategy<Value = Choices> {
+    collection::btree_map(text(), collection::vec(spot(text()), 1..3), 0..3)
+}
+
+fn swarm() -> impl Strategy<Value = Swarm> {
+    let times = || (time(), time()).prop_map(|(a, b)| a.min(b)..=a.max(b));
+    let topology = (range(9), range(9), range(4), range(64), range(9));
+    let work = (range(9), range(9), range(100_000), times(), range(1_000_000));
+    let faults = sample::subsequence(FAULTS, 0..FAULTS.len());
+    let story = (range(100), times(), faults);
+    let settings = (choices(), choices(), choices(), choices());
+    (topology, work, story, settings).prop_map(
+        |(
+            (brokers, racks, topics, partitions, replicas),
+            (producers, consumers, records, every, padding_bytes),
+            (steps, pause, faults),
+            (cluster, topic, producer, consumer),
+        )| Swarm {
+            brokers,
+            racks,
+            topics,
+            partitions,
+            replicas,
+            producers,
+            consumers,
+            records,
+            every,
+            padding_bytes,
+            steps,
+            pause,
+            faults: faults.into_iter().map(|(name, _)| Spot::new((*name).to_owned(), 0)).collect(),
+            cluster,
+            topic,
+            producer,
+            consumer,
+        },
+    )
+}
+
 fn prediction() -> impl Strategy<Value = Prediction> {
     let options = collection::vec(text(), 1..4).prop_flat_map(|options| {
         let answer = prop_oneof![spot(sample::select(options.clone())).prop_map(Answer::Fixed), measured()];
@@ -291,6 +339,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
             era,
             switches,
             leave_broken,
+            swarm: None,
             cluster,
             topics,
             clients,
@@ -318,6 +367,14 @@ proptest! {
     #[test]
     fn actions_print_to_what_reads_the_same(actions in actions()) {
         prop_assert_eq!(action::parse(&action::show(&actions), 0), Ok(actions));
+    }
+
+    #[test]
+    fn a_swarm_prints_to_what_reads_the_same(swarm in swarm(), scenario in scenario()) {
+        let none = Scenario { cluster: Cluster::default(), topics: Vec::new(), clients: Vec::new(), ..scenario };
+        let swarm = Scenario { swarm: Some(swarm), steps: Vec::new(), predictions: Vec::new(), ..none };
+        let printed = swarm.to_string();
+        prop_assert_eq!(parse(&printed), Ok(swarm), "{}", printed);
     }
 
     #[test]
