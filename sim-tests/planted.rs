@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::PathBuf,
 };
 
 use highwater::base::switches::TABLE;
@@ -13,7 +14,10 @@ use super::command::{root, scenarios, sweep};
 /// Most seeds that a sweep may need to find a planted bug.
 const SEEDS: &str = "1..30";
 
-/// What each planted bug breaks, whatever else it does.
+/// The swarm whose variants plant every bug.
+const SWARM: &str = "scenarios/swarm/everything.toml";
+
+/// What planted bugs break that have a story of their own, whatever else they do.
 const BREAKS: &[(&str, &[&str])] = &[
     ("bug_ack_before_isr", &["acked-records-survive", "acks-all-means-committed"]),
     ("bug_hw_ignores_one_isr_member", &["acked-records-survive", "committed-prefix-kept", "hw-within-isr"]),
@@ -24,11 +28,11 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("bug_isr_expands_early", &["acked-records-survive", "committed-prefix-kept", "hw-within-isr"]),
 ];
 
-/// The variant that plants each bug, by the name of its switch.
-fn planting_variants() -> BTreeMap<String, String> {
+/// The variants of these files that plant bugs, by the names of their switches.
+fn planting_variants(files: &[PathBuf]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for path in scenarios("sim-tests/scenarios/planted") {
-        let text = fs::read_to_string(root().join(&path)).unwrap();
+    for path in files {
+        let text = fs::read_to_string(root().join(path)).unwrap();
         let scenario = highwater::scenario::parse(&text).unwrap_or_else(|problem| panic!("{path:?}: {problem:?}"));
         for variant in scenario.variants {
             for key in variant.set.keys().filter_map(|key| key.strip_prefix("switch.")) {
@@ -41,11 +45,23 @@ fn planting_variants() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_sweep_finds_each_planted_bug_and_nothing_without_one() {
-    let variants = planting_variants();
-    let planted: BTreeSet<&str> = variants.keys().map(String::as_str).collect();
+fn the_swarm_has_a_variant_for_each_planted_bug() {
+    let variants = planting_variants(&[SWARM.into()]);
+    let planted: BTreeSet<&str> = variants
+        .iter()
+        .map(|(bug, variant)| {
+            assert_eq!(bug, variant, "the variant has the name of the bug");
+            bug.as_str()
+        })
+        .collect();
     let in_table = TABLE.iter().filter(|switch| switch.is_planted_bug()).map(|switch| switch.name);
     assert_eq!(planted, in_table.collect(), "each planted bug of the table has a variant");
+}
+
+#[test]
+fn a_sweep_finds_each_planted_bug_and_nothing_without_one() {
+    let variants = planting_variants(&scenarios("sim-tests/scenarios/planted"));
+    let planted: BTreeSet<&str> = variants.keys().map(String::as_str).collect();
     assert_eq!(planted, BREAKS.iter().map(|(bug, _)| *bug).collect());
 
     let (exit, runs) = sweep(&scenarios("sim-tests/scenarios/planted"), SEEDS);

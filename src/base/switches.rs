@@ -196,6 +196,17 @@ switches! {
             "a broker that comes back within its session keeps its leaderships and its place in the ISR";
         bug_consumers_read_to_the_end, "a consumer reads beyond the high watermark";
         bug_isr_expands_early, "a follower joins the ISR before it has caught up";
+        bug_elects_outside_isr, "the controller elects the first live replica, in the ISR or not";
+        bug_keeps_diverging_tail, "a follower whose log diverges keeps its tail and copies on";
+        bug_serves_diverging_followers, "a leader does not notice that a follower's log diverges";
+        bug_shrinks_before_commit, "a leader counts with a smaller ISR before the controller has committed it";
+        bug_old_leader_leads_on, "a leader takes the epoch of the leader after it and leads on";
+        bug_hw_falls, "the high watermark falls to the end of the slowest member";
+        bug_min_isr_ignored, "acks=all is taken and answered below min.insync.replicas";
+        bug_stale_isr_change_taken, "the controller takes a change of the ISR from a leader that was replaced";
+        bug_retry_gets_new_offset, "a retry that is recognised is answered with the end of the log";
+        bug_duplicates_taken, "a retry of an idempotent producer is appended again";
+        bug_gaps_taken, "a gap in the sequence of an idempotent producer is accepted";
     }
 }
 

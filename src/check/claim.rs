@@ -67,6 +67,17 @@ claims! {
     HwMonotonic = "hw-monotonic", "the high watermark of a leader never goes back";
     /// S10 `SingleLeaderPerEpoch`, S16.
     OneLeaderPerEpoch = "one-leader-per-epoch", "a leader epoch has one leader";
+    /// S5 `WeakIsr`.
+    OwnIsrHasCommitted = "own-isr-has-committed",
+        "each member of the ISR that a leader goes by holds what that leader answers as committed";
+    /// S6 `StrongIsr`.
+    IsrHasCommitted = "isr-has-committed",
+        "each member of the controller's ISR holds what any leader shows as committed, even one that was replaced";
+    /// S13 `CommittedReadsOnly`.
+    ReadsAreCommitted = "reads-are-committed", "a consumer is given only what a leader's high watermark covers";
+    /// S16 `EpochMonotonic`.
+    EpochsNeverFall = "epochs-never-fall",
+        "no broker goes back to an older leader epoch, and no change of the ISR is based on an older registration";
     /// S11, S12 `ValidControllerState`.
     IsrWithinReplicas = "isr-within-replicas", "the ISR is part of the replicas, and the leader is part of the ISR";
 }

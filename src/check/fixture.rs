@@ -7,6 +7,7 @@
 //! b1 append orders-0 leader e0 0..2 2..3:x       a batch is BASE..END, `:x` gives it another content
 //! b1 load orders-0 hw=1 0..2/0 2..3/1            and /1 another epoch than 0
 //! b1 hw orders-0 leader e0 3                     b1 fetched orders-0 by=2 e0 at=3
+//! b1 asks orders-0 e0 pe=0 isr=1                 and pe= of `chose`: the epoch of the registration
 //! b1 cut orders-0 8 5 leader-epoch               b1 flush orders-0 3
 //! b1 answer orders-0 acks=1 0..2 e0 isr=1,2,3 hw=0
 //! p1 send 0 orders v-0 acks=1                    p1 acked 0 orders-0 0
@@ -205,7 +206,7 @@ fn chosen(words: &Words<'_>) -> Event {
         partition: words.partition(),
         leader: NodeId(words.number("leader") as i32),
         leader_epoch: words.epoch(),
-        partition_epoch: PartitionEpoch(0),
+        partition_epoch: PartitionEpoch(words.number("pe") as i32),
         replicas: words.nodes("replicas"),
         isr: words.nodes("isr"),
         election,
@@ -250,6 +251,13 @@ fn replica_event(verb: &str, words: &Words<'_>) -> Event {
             leader_epoch,
             high_watermark: words.offset(3),
             end_offset: words.offset(3),
+        },
+        "asks" => Event::IsrProposed {
+            partition,
+            leader_epoch,
+            partition_epoch: PartitionEpoch(words.number("pe") as i32),
+            isr: words.nodes("isr"),
+            reason: "".into(),
         },
         "fetched" => Event::FollowerFetched {
             partition,

@@ -51,8 +51,8 @@ impl Oracle {
     /// An oracle for a run of this plan.
     pub fn new(plan: Plan) -> Self {
         Self {
+            invariants: Invariants::of(&plan),
             plan,
-            invariants: Invariants::default(),
             history: History::default(),
             entries: Vec::new(),
             gave_up: None,

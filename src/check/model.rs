@@ -131,11 +131,13 @@ impl Partition {
         self.registration.as_ref().is_some_and(|r| r.leader == node && r.leader_epoch == leader_epoch)
     }
 
-    /// A follower that has caught up with the leader it fetches from has every committed record again.
+    /// A follower that has caught up with the leader it fetches from has every committed record again. A fetch may
+    /// arrive when its sender is dead: that of an incarnation that lost its log since proves nothing.
     fn note_caught_up(&mut self, follower: NodeId, leader_epoch: LeaderEpoch) {
         let Some((_, leader)) = self.acting_leader() else { return };
         let (epoch, high_watermark) = (leader.leader_epoch, leader.high_watermark);
         if let Some(replica) = self.replicas.get_mut(&follower)
+            && replica.role.is_some()
             && epoch == leader_epoch
             && replica.log.end >= high_watermark
         {

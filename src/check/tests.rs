@@ -154,7 +154,7 @@ fn a_committed_record_that_a_cleanly_elected_leader_lacks_is_a_violation() {
 }
 
 #[test]
-fn a_power_loss_is_excused_only_if_it_took_every_in_sync_replica() {
+fn a_power_loss_is_excused_only_if_nobody_else_is_in_sync() {
     let returns = "
         b2 up 2
         b2 load t-0 hw=0
@@ -168,7 +168,9 @@ fn a_power_loss_is_excused_only_if_it_took_every_in_sync_replica() {
     let some = "
         b2 power
         b1 kill";
-    violated(&[BEGIN, COMMIT_0, some, returns], Claim::CommittedPrefixKept, "b2 leads epoch 1");
+    check(&[BEGIN, COMMIT_0, some, returns], Claim::CommittedPrefixKept, Status::Held, "a power loss of every");
+    let with_others = returns.replace("isr=2 ", "isr=2,3 ");
+    violated(&[BEGIN, COMMIT_0, some, &with_others], Claim::CommittedPrefixKept, "b2 leads epoch 1");
 }
 
 #[test]
@@ -244,6 +246,62 @@ fn the_small_invariants_fail_on_what_they_forbid() {
         c1 chose t-0 leader=2 epoch=2 isr=1,2,3 election=clean
         c1 chose t-0 leader=2 epoch=1 isr=1,2,3";
     violated(&[BEGIN, epochs], Claim::OneLeaderPerEpoch, "fell from 2 to 1");
+}
+
+#[test]
+fn a_member_that_holds_other_records_than_the_leader_shows_is_a_violation() {
+    let other = "
+        b1 append t-0 leader e0 1..2
+        b2 append t-0 follower e0 1..2:x
+        b3 append t-0 follower e0 1..2
+    ";
+    let shown = "b1 hw t-0 leader e0 2";
+    violated(&[BEGIN, COMMIT_0, other, shown], Claim::IsrHasCommitted, "ISR member b2 has batch [1, 2)");
+    let answered = "b1 answer t-0 acks=-1 1..2 e0 hw=2";
+    violated(&[BEGIN, COMMIT_0, other, answered], Claim::OwnIsrHasCommitted, "ISR member b2 has batch [1, 2)");
+    let alone = "b1 answer t-0 acks=-1 1..2 e0 hw=2 isr=1,3";
+    check(&[BEGIN, COMMIT_0, other, alone], Claim::OwnIsrHasCommitted, Status::Held, "");
+    let excused = judge(&[BEGIN, COMMIT_0, "b2 power\n", other, shown].concat(), plan(true), &Ending::default());
+    assert_eq!(excused.finding(Claim::IsrHasCommitted).violations, 0);
+}
+
+#[test]
+fn a_read_above_every_high_watermark_is_a_violation() {
+    check(&[BEGIN, COMMIT_0, "r1 read t-0 0 v-0"], Claim::ReadsAreCommitted, Status::Held, "");
+    let read = "b1 append t-0 leader e0 1..2\nr1 read t-0 1 v-1";
+    violated(&[BEGIN, COMMIT_0, read], Claim::ReadsAreCommitted, "r1 was given offset 1");
+}
+
+#[test]
+fn an_answer_by_fewer_than_min_isr_is_a_violation() {
+    let answer = "b1 answer t-0 acks=-1 0..1 e0 hw=1 isr=1,2";
+    let judged = |min_isr: &str| {
+        let settings = [("min.insync.replicas".into(), min_isr.into())].into();
+        let plan = Plan { topics: [("t".into(), settings)].into(), ..plan(true) };
+        let verdict = judge(&[BEGIN, COMMIT_0, answer].concat(), plan, &Ending::default());
+        verdict.finding(Claim::AcksAllMeansCommitted).clone()
+    };
+    assert_eq!(judged("2").status, Status::Held);
+    let found = judged("3");
+    assert_eq!(found.status, Status::Violated);
+    assert!(found.witnesses[0].text.contains("with the ISR {b1, b2}, and min.insync.replicas is 3"), "{found:?}");
+}
+
+#[test]
+fn an_isr_that_was_asked_for_on_top_of_an_older_registration_is_a_violation() {
+    let asked = "
+        c1 chose t-0 leader=1 epoch=0 pe=1 isr=1,2
+        b1 asks t-0 e0 pe=1 isr=1,2,3
+    ";
+    let taken = "c1 chose t-0 leader=1 epoch=0 pe=2 isr=1,2,3";
+    check(&[BEGIN, asked, taken], Claim::EpochsNeverFall, Status::Held, "");
+    let late = "
+        c1 chose t-0 leader=2 epoch=1 pe=2 isr=2 election=clean
+        c1 chose t-0 leader=2 epoch=1 pe=3 isr=1,2,3";
+    let witness = "was asked for in leader epoch 0 on top of registration 1, and was committed in leader epoch 1";
+    violated(&[BEGIN, asked, late], Claim::EpochsNeverFall, witness);
+    let back = "b1 follows t-0 leader=2 epoch=-1";
+    violated(&[BEGIN, back], Claim::EpochsNeverFall, "b1 went from leader epoch 0 to -1");
 }
 
 #[test]

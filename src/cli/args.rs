@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as Options, Parser, Subcommand, ValueEnum};
 
-use crate::explore::{SeedRange, plan::Shard};
+use crate::explore::{SeedRange, plan::Shard, shrink::RUNS_MAX};
 
 /// What `--version` says.
 const VERSION: &str = if cfg!(madsim) {
@@ -15,8 +15,8 @@ const VERSION: &str = if cfg!(madsim) {
 
 /// Below the list of commands in `--help`.
 const BUILDS: &str = "\
-Two builds share these commands. `run`, `replay`, `sweep`, `claims` and `lesson` simulate a cluster: start them with
-`cargo sim COMMAND`.
+Two builds share these commands. `run`, `replay`, `sweep`, `shrink`, `claims`, `bugs` and `lesson` simulate a cluster:
+start them with `cargo sim COMMAND`.
 `serve`, `storage`, `topics`, `produce` and `consume` work with a real one: start them with `cargo run --release -- COMMAND`.
 `list`, `check`, `explain`, `diff`, `report` and `completions` are in both.
 
@@ -39,6 +39,8 @@ pub enum Command {
     Replay(ReplayOptions),
     /// Run scenarios over many seeds
     Sweep(SweepOptions),
+    /// The smallest scenario that still breaks the same claim, as a new file
+    Shrink(ShrinkOptions),
     /// The scenarios and what they teach
     List(ListOptions),
     /// Check scenario files without running them
@@ -55,6 +57,8 @@ pub enum Command {
     Report(ReportOptions),
     /// Predict, observe, explain: the questions of a scenario, answered by its run
     Lesson(LessonOptions),
+    /// Plant each bug in turn and count the seeds until a checker sees it
+    Bugs(BugsOptions),
     /// A real broker for Kafka clients
     Serve(ServeOptions),
     /// Format a log directory
@@ -76,6 +80,7 @@ impl Command {
             Self::Run(_) => "run",
             Self::Replay(_) => "replay",
             Self::Sweep(_) => "sweep",
+            Self::Shrink(_) => "shrink",
             Self::List(_) => "list",
             Self::Check(_) => "check",
             Self::Explain(_) => "explain",
@@ -84,6 +89,7 @@ impl Command {
             Self::Claims(_) => "claims",
             Self::Report(_) => "report",
             Self::Lesson(_) => "lesson",
+            Self::Bugs(_) => "bugs",
             Self::Serve(_) => "serve",
             Self::Storage(_) => "storage",
             Self::Topics(_) => "topics",
@@ -191,6 +197,24 @@ pub struct SweepOptions {
     /// How results are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+#[derive(Debug, Options)]
+pub struct ShrinkOptions {
+    /// A scenario file
+    pub scenario: PathBuf,
+    /// The seed that breaks a claim; the scenario's own if not given
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// A variant of the scenario, by name
+    #[arg(long)]
+    pub variant: Option<String>,
+    /// The new file; below reports/shrunk if not given
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Most runs
+    #[arg(long, default_value_t = RUNS_MAX, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub runs: u64,
 }
 
 #[derive(Debug, Options)]
@@ -326,6 +350,28 @@ pub struct LessonOptions {
     /// Judge this scenario of yours: the settings of the lesson, a story in which an acknowledged record is lost
     #[arg(long = "break", value_name = "FILE", conflicts_with_all = ["sheet", "answers", "variant"])]
     pub broken: Option<PathBuf>,
+}
+
+#[derive(Debug, Options)]
+pub struct BugsOptions {
+    /// A scenario with a variant for each planted bug
+    #[arg(default_value = "scenarios/swarm/everything.toml")]
+    pub scenario: PathBuf,
+    /// Only this bug, as bug_no_truncation; all if not given
+    #[arg(long = "bug", value_name = "NAME")]
+    pub bugs: Vec<String>,
+    /// From how many seeds each search begins anew
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub starts: u64,
+    /// Most seeds of one search
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
+    /// Processes at a time; the number of cores if not given
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 #[derive(Debug, Options)]

@@ -7,7 +7,8 @@
 //! | build | module | commands |
 //! |---|---|---|
 //! | both | `inspect` | `list`, `check`, `explain`, `diff`, `report` |
-//! | simulation | `simulate`, `sweep`, `catalogue`, `claims`, `lesson` | `run`, `replay`, `sweep`, `catalogue`, `claims`, `lesson` |
+//! | simulation | `simulate`, `sweep`, `shrink` | `run`, `replay`, `sweep`, `shrink` |
+//! | simulation | `catalogue`, `claims`, `bugs`, `lesson` | the same |
 //! | deployment | `serve` | `serve`, `storage` |
 //! | deployment | `topics`, `produce`, `consume` | the same, through `cluster` |
 
@@ -19,6 +20,8 @@ mod output;
 
 #[cfg(madsim)]
 mod branches;
+#[cfg(madsim)]
+mod bugs;
 #[cfg(madsim)]
 mod catalogue;
 #[cfg(madsim)]
@@ -37,6 +40,8 @@ mod produce;
 mod progress;
 #[cfg(not(madsim))]
 mod serve;
+#[cfg(madsim)]
+mod shrink;
 #[cfg(madsim)]
 mod simulate;
 #[cfg(madsim)]
@@ -103,6 +108,8 @@ fn of_this_build(command: Command) -> Outcome {
         Command::Replay(options) => simulate::replay(&options),
         Command::Sweep(options) => sweep::sweep(&options),
         Command::Catalogue(options) => catalogue::catalogue(&options),
+        Command::Shrink(options) => shrink::shrink(&options),
+        Command::Bugs(options) => bugs::bugs(&options),
         Command::Claims(options) => claims::claims(&options),
         Command::Lesson(options) => lesson::lesson(&options),
         other => other_build(other.name(), "deployment", "cargo run --release --"),

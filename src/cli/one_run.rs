@@ -287,7 +287,7 @@ fn record(file: &ScenarioFile, resolved: &Resolved, order: &Order, finished: Fin
         plan: resolved.plan.clone(),
         config: resolved.settings(),
         scenario_text: file.text.clone(),
-        drawn: file.scenario.swarm.is_some().then(|| resolved.scenario.to_string()),
+        drawn: file.scenario.swarm.is_some().then(|| resolved.alone().to_string()),
     };
     Recorded { manifest, entries: finished.entries, branches: Vec::new() }
 }

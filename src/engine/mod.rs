@@ -114,6 +114,10 @@ impl Stage {
         let (bootstrap, partitions) = (self.bootstrap(), self.resolved.cast.partitions.clone());
         self.world.add_host(AUDIT_NODE, move || audit(bootstrap.clone(), partitions.clone()));
         let unaudited = self.wait_for(AUDIT, View::unaudited).await;
+        if !leave_broken {
+            // What was under way when the audit began is for consumers too.
+            self.consumers_read_on().await;
+        }
         let unfinished = healed.unfinished.or(unaudited.filter(|_| !leave_broken));
         Missing { unfinished, ..healed }
     }
@@ -165,15 +169,20 @@ impl Stage {
         if unsettled.is_none() {
             self.recorder.report(Event::Settled);
         }
+        self.consumers_read_on().await;
+        Missing { unfinished, unsettled }
+    }
+
+    /// Waits until every consumer has read what there is. Whether they reached the end is a claim, judged from the
+    /// history.
+    async fn consumers_read_on(&self) {
         let consumers: Vec<(String, String)> = self
             .resolved
             .consumers
             .iter()
             .map(|(name, _, reading)| (name.clone(), reading.topic.value.clone()))
             .collect();
-        // Whether consumers reached the end is a claim, judged from the history.
         let _ = self.wait_for(SETTLE, |view| view.unread(&consumers)).await;
-        Missing { unfinished, unsettled }
     }
 
     fn restart_stopped(&self) {

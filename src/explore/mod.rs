@@ -5,6 +5,8 @@
 pub mod claims;
 mod excuse;
 pub mod plan;
+pub mod scoreboard;
+pub mod shrink;
 pub mod summary;
 pub mod swarm;
 

@@ -15,14 +15,14 @@ use crate::{
     scenario::{
         Scenario, Spot, action,
         condition::{Condition, EventTrigger},
-        file::{Client, Cluster, Reading, Sending, Settings, Step, Topic, Work},
+        file::{Client, Cluster, Reading, Sending, Settings, Step, Topic, WITHIN, Work},
         source::show_duration,
         swarm::{Choices, Swarm},
     },
 };
 
-/// How long a drawn step waits for its moment.
-const WITHIN: Duration = Duration::from_secs(2);
+/// How long a drawn step waits for an event or a condition.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Names of topics, in order.
 const TOPICS: &[&str] = &["orders", "bills", "clicks", "users"];
 /// APIs whose messages a fault may hold.
@@ -189,13 +189,16 @@ impl Plan<'_> {
             after: None,
             on: None,
             when: None,
-            within: WITHIN,
+            within: PATIENCE,
             optional: true,
             actions: spot(actions),
             note: None,
         };
         match self.random.random_range(0..10) {
-            0..5 => step.after = Some(time(&mut self.random, &self.swarm.pause)),
+            0..5 => {
+                step.after = Some(time(&mut self.random, &self.swarm.pause));
+                step.within = WITHIN;
+            }
             5..8 => step.on = Some(spot(EventTrigger::parse(&self.event(), 0).expect("what is drawn is an event"))),
             _ => step.when = Some(spot(Condition::parse(&self.condition(), 0).expect("what is drawn is a condition"))),
         }
@@ -261,6 +264,10 @@ impl Plan<'_> {
                 format!("hold {from} > {to} api={}", self.one_of(APIS))
             }
             "clock" => {
+                if self.random.random_bool(0.3) {
+                    let ppm = self.random.random_range(-50_000..=50_000);
+                    return format!("clock {} drift {ppm}ppm", self.broker());
+                }
                 let step_ms = self.random.random_range(-20_000..=20_000);
                 format!("clock {} {step_ms:+}ms", self.broker())
             }

@@ -180,6 +180,9 @@ impl Leader {
 
     /// More copies than there are replicas cannot be asked for. Before KAFKA-15583 they were.
     fn effective_min_insync(&self) -> usize {
+        if self.start.switches.bug_min_isr_ignored {
+            return 0;
+        }
         match self.start.switches.hw_strict_min_isr {
             true => self.start.min_insync.min(self.start.replicas.len()),
             false => self.start.min_insync,
@@ -257,7 +260,10 @@ impl Leader {
         if lagging.is_empty() {
             return None;
         }
-        let isr = self.isr.iter().copied().filter(|member| !lagging.contains(member)).collect();
+        let isr: BTreeSet<NodeId> = self.isr.iter().copied().filter(|member| !lagging.contains(member)).collect();
+        if self.start.switches.bug_shrinks_before_commit {
+            self.isr = isr.clone();
+        }
         let names: Vec<String> = lagging.iter().map(NodeId::to_string).collect();
         let word = if names.len() == 1 { "broker" } else { "brokers" };
         let lag_max_ms = self.start.lag_max.as_millis();
@@ -340,7 +346,10 @@ impl Leader {
             }
             lowest = lowest.min(end);
         }
-        self.high_watermark = self.high_watermark.max(lowest);
+        self.high_watermark = match self.start.switches.bug_hw_falls {
+            true => lowest.max(Offset::ZERO),
+            false => self.high_watermark.max(lowest),
+        };
         self.validate();
     }
 

@@ -62,6 +62,11 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// The scenario as it is played, without other variants: a file of its own.
+    pub fn alone(&self) -> Scenario {
+        Scenario { variants: Vec::new(), predictions: Vec::new(), ..self.scenario.clone() }
+    }
+
     /// Every setting that the scenario gives, for a manifest.
     pub fn settings(&self) -> serde_json::Value {
         let texts = |settings: &Settings| -> serde_json::Map<String, serde_json::Value> {

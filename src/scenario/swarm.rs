@@ -45,7 +45,7 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("cut-one-way", "links cut in one direction"),
     ("slow", "slow links"),
     ("hold", "messages of one API kept back"),
-    ("clock", "steps of wall clocks"),
+    ("clock", "wall clocks that step, or run fast or slow"),
     ("set", "changes of `min.insync.replicas` and `unclean.leader.election.enable`"),
     ("elect-preferred", "elections back to the first replica"),
     ("elect-unclean", "unclean elections by hand"),
@@ -149,7 +149,8 @@ fn numbers(
     match within.contains(found.start()) && within.contains(found.end()) {
         true => Ok(found),
         false => {
-            let message = format!("expected `{key}` within {}..{}, found {}", within.start(), within.end(), show(&found));
+            let message =
+                format!("expected `{key}` within {}..{}, found {}", within.start(), within.end(), show(&found));
             Err(Problem::at(at, message))
         }
     }
@@ -166,7 +167,9 @@ fn times(
 
 fn faults(table: &mut Table<'_>) -> Result<Vec<Spot<String>>, Problem> {
     let all = || FAULTS.iter().map(|(name, _)| *name);
-    let Some(value) = table.take("faults") else { return Ok(all().map(|name| Spot::new(name.to_owned(), 0)).collect()) };
+    let Some(value) = table.take("faults") else {
+        return Ok(all().map(|name| Spot::new(name.to_owned(), 0)).collect());
+    };
     let given: Vec<Spot<String>> = source::list(value)?.into_iter().map(source::text).collect::<Result<_, _>>()?;
     match given.iter().find(|fault| !all().any(|name| name == fault.value)) {
         Some(wrong) => Err(Problem::at(wrong.at, unknown("a kind of fault", &wrong.value, all()))),
@@ -189,8 +192,7 @@ fn flatten(prefix: &str, value: Value<'_>, choices: &mut Choices) -> Result<(), 
             flatten(&format!("{name}."), value, choices)?;
             continue;
         }
-        let given: Vec<Spot<String>> =
-            source::list(value)?.iter().map(source::scalar).collect::<Result<_, _>>()?;
+        let given: Vec<Spot<String>> = source::list(value)?.iter().map(source::scalar).collect::<Result<_, _>>()?;
         if given.is_empty() {
             return Err(Problem::at(key.at, format!("`{name}` has no value to choose from")));
         }

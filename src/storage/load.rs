@@ -34,6 +34,7 @@ impl Log {
             folder: folder.to_owned(),
             partition: options.partition.clone(),
             config: options.config.clone(),
+            switches: options.switches,
             segments: BTreeMap::new(),
             start: options.start_offset,
             end: options.start_offset,

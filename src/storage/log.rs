@@ -49,6 +49,7 @@ pub struct Log {
     pub(super) folder: String,
     pub(super) partition: TopicPartition,
     pub(super) config: LogConfig,
+    pub(super) switches: Switches,
     /// By base offset; never empty, the last is appended to.
     pub(super) segments: BTreeMap<Offset, Segment>,
     pub(super) start: Offset,
@@ -181,7 +182,7 @@ impl Log {
         now_ms: Timestamp,
     ) -> Result<Appended, AppendError> {
         if header.has_producer()
-            && let Some(known) = self.producers.check(header).map_err(AppendError::Sequence)?
+            && let Some(known) = self.producers.check(header, &self.switches).map_err(AppendError::Sequence)?
         {
             mark::reach("duplicate_batch");
             let (base_offset, end_offset) = (known.base_offset(), known.last_offset.next());

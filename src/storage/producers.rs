@@ -14,7 +14,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, checksum};
 
 use crate::{
-    base::{Offset, ProducerEpoch, ProducerId, Timestamp},
+    base::{Offset, ProducerEpoch, ProducerId, Switches, Timestamp},
     protocol::records::BatchHeader,
 };
 
@@ -77,7 +77,7 @@ impl ProducerStates {
     ///
     /// # Errors
     /// See [`SequenceError`] and the table above.
-    pub fn check(&self, header: &BatchHeader) -> Result<Option<KnownBatch>, SequenceError> {
+    pub fn check(&self, header: &BatchHeader, switches: &Switches) -> Result<Option<KnownBatch>, SequenceError> {
         let Some(state) = self.0.get(&header.producer_id) else { return Ok(None) };
         if header.producer_epoch < state.epoch {
             return Err(SequenceError::FencedEpoch { known: state.epoch });
@@ -90,11 +90,13 @@ impl ProducerStates {
             batch.first_sequence() == header.base_sequence && batch.last_sequence == header.last_sequence()
         };
         if let Some(duplicate) = state.batches.iter().find(same) {
-            return Ok(Some(*duplicate));
+            return Ok((!switches.bug_duplicates_taken).then_some(*duplicate));
         }
         let expected = state.batches.back().map(|last| last.last_sequence.wrapping_add(1) & i32::MAX);
         match expected {
-            Some(expected) if expected != header.base_sequence => Err(SequenceError::OutOfOrder { expected }),
+            Some(expected) if expected != header.base_sequence && !switches.bug_gaps_taken => {
+                Err(SequenceError::OutOfOrder { expected })
+            }
             _ => Ok(None),
         }
     }
@@ -224,26 +226,33 @@ mod tests {
         let mut states = ProducerStates::default();
         for (sequence, offset) in [(0, 0), (2, 10), (4, 20), (6, 30), (8, 40), (10, 50)] {
             let header = batch(3, sequence, 2, offset);
-            assert_eq!(states.check(&header), Ok(None));
+            assert_eq!(states.check(&header, &Switches::NEWEST), Ok(None));
             states.update(&header);
         }
-        let duplicate =
-            |sequence| states.check(&batch(3, sequence, 2, -1)).map(|found| found.map(|b| b.base_offset().0));
+        let duplicate = |sequence| {
+            states.check(&batch(3, sequence, 2, -1), &Switches::NEWEST).map(|found| found.map(|b| b.base_offset().0))
+        };
         assert_eq!(duplicate(10), Ok(Some(50)));
         assert_eq!(duplicate(2), Ok(Some(10)));
         assert_eq!(duplicate(0), Err(SequenceError::OutOfOrder { expected: 12 }), "older than the last five");
         assert_eq!(duplicate(14), Err(SequenceError::OutOfOrder { expected: 12 }));
-        assert_eq!(states.check(&batch(2, 12, 1, -1)), Err(SequenceError::FencedEpoch { known: ProducerEpoch(3) }));
-        assert_eq!(states.check(&batch(4, 12, 1, -1)), Err(SequenceError::OutOfOrder { expected: 0 }));
-        assert_eq!(states.check(&batch(4, 0, 1, -1)), Ok(None));
+        assert_eq!(
+            states.check(&batch(2, 12, 1, -1), &Switches::NEWEST),
+            Err(SequenceError::FencedEpoch { known: ProducerEpoch(3) })
+        );
+        assert_eq!(
+            states.check(&batch(4, 12, 1, -1), &Switches::NEWEST),
+            Err(SequenceError::OutOfOrder { expected: 0 })
+        );
+        assert_eq!(states.check(&batch(4, 0, 1, -1), &Switches::NEWEST), Ok(None));
     }
 
     #[test]
     fn sequences_go_from_the_greatest_to_zero() {
         let mut states = ProducerStates::default();
         states.update(&batch(0, i32::MAX - 1, 3, 0));
-        assert_eq!(states.check(&batch(0, 1, 1, 3)), Ok(None));
-        assert_eq!(states.check(&batch(0, 2, 1, 3)), Err(SequenceError::OutOfOrder { expected: 1 }));
+        assert_eq!(states.check(&batch(0, 1, 1, 3), &Switches::NEWEST), Ok(None));
+        assert_eq!(states.check(&batch(0, 2, 1, 3), &Switches::NEWEST), Err(SequenceError::OutOfOrder { expected: 1 }));
     }
 
     #[test]

@@ -33,7 +33,8 @@ impl Partition {
         if matches!(state.role, Standing::Leader(_)) || state.leader == NodeId::NONE {
             return None;
         }
-        let with_epochs = self.context.switches.truncate == Truncate::LeaderEpoch;
+        let switches = &self.context.switches;
+        let with_epochs = switches.truncate == Truncate::LeaderEpoch && !switches.bug_keeps_diverging_tail;
         Some(FollowerPosition {
             leader: state.leader,
             leader_epoch: state.leader_epoch,

@@ -130,7 +130,9 @@ impl Partition {
             return Ok(());
         }
         state.partition_epoch = registration.partition_epoch;
-        let is_leader = registration.leader == self.context.node;
+        let leads = matches!(state.role, Standing::Leader(_));
+        let is_leader =
+            registration.leader == self.context.node || leads && self.context.switches.bug_old_leader_leads_on;
         if registration.leader_epoch == state.leader_epoch && is_leader == matches!(state.role, Standing::Leader(_)) {
             if let Standing::Leader(leader) = &mut state.role {
                 leader.committed(&registration.isr, registration.partition_epoch, clock::now());
@@ -207,7 +209,7 @@ impl Partition {
     fn after_change(&self, state: &mut State) {
         let Standing::Leader(leader) = &state.role else { return };
         let high_watermark = leader.high_watermark();
-        if high_watermark > state.high_watermark {
+        if high_watermark != state.high_watermark {
             state.high_watermark = high_watermark;
             self.report_high_watermark(state, Role::Leader);
         }

@@ -53,7 +53,10 @@ impl Partition {
         if appended.retry_of.is_none() {
             leader.appended(appended.end_offset, clock::now());
         }
-        let range = (appended.base_offset, appended.end_offset);
+        let mut range = (appended.base_offset, appended.end_offset);
+        if appended.retry_of.is_some() && self.context.switches.bug_retry_gets_new_offset {
+            range.0 = state.log.end_offset();
+        }
         let ack = leader.ack(appended.end_offset);
         let committed = (acks == -1).then(|| {
             let (answer, receiver) = oneshot::channel();

@@ -111,7 +111,8 @@ impl Partition {
             if own.1 == Offset::UNKNOWN {
                 return Fetched { leader, ..Fetched::error(ErrorCode::OffsetOutOfRange) };
             }
-            fetched.diverging = diverging_epoch(params.last_fetched_epoch, params.offset, own);
+            fetched.diverging = diverging_epoch(params.last_fetched_epoch, params.offset, own)
+                .filter(|_| !self.context.switches.bug_serves_diverging_followers);
             if fetched.diverging.is_some() {
                 // What the asker has beyond it counts for nothing (KAFKA-13141).
                 if !self.context.switches.ignore_fetch_offset_when_diverging

@@ -4,8 +4,9 @@
 //! Excused, and written into the ledger:
 //! * an **unclean election** since the last leader began: whatever the new leader lacks;
 //! * a **power loss**: the new leader lost power and had not caught up since, and so had every member of the ISR of
-//!   that moment. A member that lost power alone and came back as leader without its tail is *not* excused: a
-//!   controller has to take it out of the ISR first (KIP-903, KIP-966).
+//!   that moment, or of the ISR in which it leads: who lost its log stays when the others leave before the controller
+//!   knows, since an ISR is never empty and nobody else may be elected (the gap that KIP-966 closes). A member that lost
+//!   power alone and leads an ISR with others in it is *not* excused: a controller has to take it out first (KIP-903).
 //!
 //! A leader that was replaced without knowing it (a zombie) commits nothing here.
 
@@ -129,8 +130,11 @@ fn first_missing(
     committed.iter().find(|(batch, _)| !log.contains(batch)).map(|(batch, event)| (batch.base_offset, *event))
 }
 
-/// Whether the leader and every member of the ISR it lost power in have lost power and not caught up since.
+/// Whether the leader has lost power and not caught up since, and so has every member of the ISR it lost power in, or of
+/// the ISR that it leads.
 fn power_permits(state: &Partition, leader: NodeId) -> bool {
     let lost_power = |node: &NodeId| state.replicas.get(node).is_some_and(|replica| replica.lost_power.is_some());
-    state.replicas[&leader].lost_power.as_ref().is_some_and(|isr| isr.iter().all(lost_power))
+    let isr = state.registration.as_ref().map(|registration| &registration.isr);
+    let nobody_else = isr.is_some_and(|isr| isr.iter().all(lost_power));
+    state.replicas[&leader].lost_power.as_ref().is_some_and(|isr| nobody_else || isr.iter().all(lost_power))
 }

@@ -5,26 +5,31 @@
 
 mod acks_all_means_committed;
 mod committed_prefix_kept;
+mod epochs_never_fall;
 mod hw_monotonic;
 mod hw_within_isr;
+mod isr_has_committed;
 mod isr_within_replicas;
 mod ledger;
 mod logs_agree_below_hw;
 mod one_leader_per_epoch;
+mod reads_are_committed;
 mod violation;
 
 use std::collections::BTreeMap;
 
 pub(crate) use self::violation::Brokers;
 use self::{
-    committed_prefix_kept::CommittedPrefixKept, hw_monotonic::HwMonotonic, logs_agree_below_hw::LogsAgreeBelowHw,
-    one_leader_per_epoch::OneLeaderPerEpoch,
+    acks_all_means_committed::AcksAllMeansCommitted, committed_prefix_kept::CommittedPrefixKept,
+    epochs_never_fall::EpochsNeverFall, hw_monotonic::HwMonotonic, isr_has_committed::IsrHasCommitted,
+    logs_agree_below_hw::LogsAgreeBelowHw, one_leader_per_epoch::OneLeaderPerEpoch,
+    reads_are_committed::ReadsAreCommitted,
 };
 pub use self::{
     ledger::{Ledger, Permit, PermittedLoss},
     violation::{Broken, Violation},
 };
-use super::{Claim, Finding, Status, WITNESSES_MAX, Witness, model::Cluster};
+use super::{Claim, Finding, Plan, Status, WITNESSES_MAX, Witness, model::Cluster};
 use crate::trace::journal::Entry;
 
 /// The claims checked here.
@@ -35,6 +40,10 @@ pub const CLAIMS: &[Claim] = &[
     Claim::HwWithinIsr,
     Claim::HwMonotonic,
     Claim::OneLeaderPerEpoch,
+    Claim::OwnIsrHasCommitted,
+    Claim::IsrHasCommitted,
+    Claim::ReadsAreCommitted,
+    Claim::EpochsNeverFall,
     Claim::IsrWithinReplicas,
 ];
 
@@ -46,10 +55,19 @@ pub struct Invariants {
     logs_agree_below_hw: LogsAgreeBelowHw,
     hw_monotonic: HwMonotonic,
     one_leader_per_epoch: OneLeaderPerEpoch,
+    acks_all_means_committed: AcksAllMeansCommitted,
+    isr_has_committed: IsrHasCommitted,
+    reads_are_committed: ReadsAreCommitted,
+    epochs_never_fall: EpochsNeverFall,
     tally: Tally,
 }
 
 impl Invariants {
+    /// Those of a run of this plan.
+    pub fn of(plan: &Plan) -> Self {
+        Self { acks_all_means_committed: AcksAllMeansCommitted::of(plan), ..Self::default() }
+    }
+
     /// Takes the next event and checks what it may have broken.
     pub fn observe(&mut self, entry: &Entry) {
         self.cluster.observe(entry);
@@ -59,7 +77,10 @@ impl Invariants {
         self.hw_monotonic.observe(entry, tally);
         self.one_leader_per_epoch.observe(entry, tally);
         hw_within_isr::observe(cluster, entry, tally);
-        acks_all_means_committed::observe(cluster, entry, tally);
+        self.acks_all_means_committed.observe(cluster, entry, tally);
+        self.isr_has_committed.observe(cluster, &self.committed_prefix_kept.ledger, entry, tally);
+        self.reads_are_committed.observe(entry, tally);
+        self.epochs_never_fall.observe(entry, tally);
         isr_within_replicas::observe(entry, tally);
     }
 

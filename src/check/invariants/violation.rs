@@ -1,9 +1,9 @@
 //! A broken invariant with its numbers.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{
-    base::{LeaderEpoch, NodeId, Offset, TopicPartition},
+    base::{LeaderEpoch, NodeId, Offset, PartitionEpoch, TopicPartition},
     trace::{BatchInfo, EventId},
 };
 
@@ -47,6 +47,29 @@ pub enum Broken {
         member: NodeId,
         member_end: Offset,
     },
+    /// An acks=all produce was answered while the ISR was smaller than `min.insync.replicas`.
+    AnsweredByTooFew { partition: TopicPartition, leader: NodeId, end_offset: Offset, isr: Vec<NodeId>, min_isr: usize },
+    /// A member of an ISR does not hold what a leader shows as committed.
+    MemberLacks {
+        partition: TopicPartition,
+        leader: NodeId,
+        leader_epoch: LeaderEpoch,
+        high_watermark: Offset,
+        member: NodeId,
+        held: Option<BatchInfo>,
+        expected: BatchInfo,
+    },
+    /// A consumer was given a record that no high watermark covers.
+    ReadAboveHw { partition: TopicPartition, consumer: Arc<str>, offset: Offset, high_watermark: Offset },
+    /// A broker went back to an older epoch.
+    RoleFell { partition: TopicPartition, broker: NodeId, from: LeaderEpoch, to: LeaderEpoch },
+    /// A change of the ISR was committed that was asked for on top of an older registration.
+    StaleIsrChange {
+        partition: TopicPartition,
+        isr: Vec<NodeId>,
+        asked_in: (LeaderEpoch, PartitionEpoch),
+        committed_in: (LeaderEpoch, PartitionEpoch),
+    },
     /// The high watermark is beyond the log end of an ISR member.
     HwBeyondMember {
         partition: TopicPartition,
@@ -88,6 +111,27 @@ impl fmt::Display for Broken {
             Self::AnsweredWithout { partition, leader, end_offset, member, member_end } => {
                 write!(f, "{partition}: b{leader} answered acks=all for records up to {end_offset} ")?;
                 write!(f, "while the log of ISR member b{member} ended at {member_end}")
+            }
+            Self::AnsweredByTooFew { partition, leader, end_offset, isr, min_isr } => {
+                write!(f, "{partition}: b{leader} answered acks=all for records up to {end_offset} with the ISR ")?;
+                write!(f, "{}, and min.insync.replicas is {min_isr}", Brokers(isr))
+            }
+            Self::MemberLacks { partition, leader, leader_epoch, high_watermark, member, held, expected } => {
+                let (held, expected) = (Held(held.as_ref()), Held(Some(expected)));
+                write!(f, "{partition}: the high watermark of b{leader} in epoch {leader_epoch} is {high_watermark} ")?;
+                write!(f, "and covers {expected}; ISR member b{member} has {held}")
+            }
+            Self::ReadAboveHw { partition, consumer, offset, high_watermark } => {
+                write!(f, "{partition}: {consumer} was given offset {offset}, and no leader's high watermark ")?;
+                write!(f, "was above {high_watermark}")
+            }
+            Self::RoleFell { partition, broker, from, to } => {
+                write!(f, "{partition}: b{broker} went from leader epoch {from} to {to}")
+            }
+            Self::StaleIsrChange { partition, isr, asked_in, committed_in } => {
+                write!(f, "{partition}: the ISR {} was asked for in leader epoch {} ", Brokers(isr), asked_in.0)?;
+                write!(f, "on top of registration {}, and was committed in leader epoch ", asked_in.1.0)?;
+                write!(f, "{} on top of {}", committed_in.0, committed_in.1.0)
             }
             Self::HwBeyondMember { partition, leader, leader_epoch, high_watermark, member, member_end } => {
                 write!(

@@ -198,9 +198,9 @@ impl Controller {
         for (partition, topic_id, registration) in
             self.partitions_where(|registration| registration.leader == NodeId::NONE)
         {
-            let unclean = self.allows_unclean_election(&partition.topic);
+            let rules = self.election_rules(&partition.topic);
             let at = (topic_id, partition.partition);
-            if let Some((change, election)) = elections::elect(at, registration, Kind::Online, unclean, alive) {
+            if let Some((change, election)) = elections::elect(at, registration, Kind::Online, rules, alive) {
                 note_election(election);
                 records.push(self.decided_change(change, election, format!("broker {broker} came back")));
             }
@@ -251,9 +251,9 @@ impl Controller {
             registration.leader == broker || registration.isr.contains(&broker)
         };
         for (partition, topic_id, registration) in self.partitions_where(concerned) {
-            let unclean = self.allows_unclean_election(&partition.topic);
+            let rules = self.election_rules(&partition.topic);
             let at = (topic_id, partition.partition);
-            if let Some((change, election)) = elections::elect(at, registration, Kind::Online, unclean, alive) {
+            if let Some((change, election)) = elections::elect(at, registration, Kind::Online, rules, alive) {
                 note_election(election);
                 if let Some(isr) = &change.isr {
                     super::isr::note_isr(registration, isr, change.leader.unwrap_or(registration.leader));

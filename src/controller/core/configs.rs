@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Controller, Decided, Decision,
     brokers::note_election,
-    elections::{self, Kind},
+    elections::{self, Kind, Rules},
     topics::{Refusal, check_topic_name, counts, topic_name},
 };
 use crate::{
@@ -233,8 +233,9 @@ impl Controller {
         if kind == Kind::Preferred && !(registration.isr.contains(&preferred) && self.is_active(preferred)) {
             return Err((ErrorCode::PreferredLeaderNotAvailable, "The preferred leader was not available.".to_owned()));
         }
+        let rules = Rules { unclean: false, ..self.election_rules(&partition.topic) };
         let elected =
-            elections::elect((id, partition.partition), registration, kind, false, |node| self.is_active(node));
+            elections::elect((id, partition.partition), registration, kind, rules, |node| self.is_active(node));
         match elected {
             Some((change, election)) if change.leader.is_some() => {
                 note_election(election);
@@ -257,10 +258,10 @@ impl Controller {
         };
         let mut records = Vec::new();
         for (partition, id, registration) in self.partitions_where(concerned) {
-            let unclean = self.allows_unclean_election(&partition.topic);
+            let rules = self.election_rules(&partition.topic);
             let kind = if kind == Kind::Preferred { kind } else { Kind::Online };
             let at = (id, partition.partition);
-            let elected = elections::elect(at, registration, kind, unclean, |node| self.is_active(node));
+            let elected = elections::elect(at, registration, kind, rules, |node| self.is_active(node));
             if let Some((change, election)) = elected.filter(|(change, _)| change.leader.is_some()) {
                 note_election(election);
                 records.push(self.decided_change(change, election, "a periodic check of the controller".to_owned()));

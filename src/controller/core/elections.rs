@@ -28,17 +28,26 @@ pub enum Kind {
     Unclean,
 }
 
+/// Who may lead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// `unclean.leader.election.enable`: a replica outside the ISR, if nobody in it is alive.
+    pub unclean: bool,
+    /// Planted bug: anyone, as if in the ISR.
+    pub anyone: bool,
+}
+
 /// The change that an election makes, or `None` where nothing changes.
 pub fn elect(
     (topic_id, partition): (TopicId, i32),
     registration: &PartitionRegistration,
     kind: Kind,
-    unclean_allowed: bool,
+    rules: Rules,
     alive: impl Fn(NodeId) -> bool,
 ) -> Option<(PartitionChange, Election)> {
     let live: Vec<NodeId> = registration.isr.iter().copied().filter(|member| alive(*member)).collect();
     let isr = if live.is_empty() { last_member(registration) } else { live };
-    let electable = |node: &NodeId| isr.contains(node) && alive(*node);
+    let electable = |node: &NodeId| (isr.contains(node) || rules.anyone) && alive(*node);
     let preferred = registration.replicas.first().copied().filter(electable);
     let current = Some(registration.leader).filter(electable);
     let clean = match kind {
@@ -47,7 +56,7 @@ pub fn elect(
     };
     let clean = clean.or_else(|| registration.replicas.iter().copied().find(electable));
     let unclean = || {
-        let allowed = unclean_allowed || kind == Kind::Unclean;
+        let allowed = rules.unclean || kind == Kind::Unclean;
         registration.replicas.iter().copied().find(|replica| allowed && alive(*replica))
     };
     let (leader, election) = match clean {
@@ -59,7 +68,11 @@ pub fn elect(
             None => (NodeId::NONE, Election::Offline),
         },
     };
-    let isr = if election == Election::Unclean { vec![leader] } else { isr };
+    let isr = match election {
+        Election::Unclean => vec![leader],
+        _ if rules.anyone && leader != NodeId::NONE && !isr.contains(&leader) => vec![leader],
+        _ => isr,
+    };
     let change = PartitionChange {
         partition,
         topic_id,

@@ -79,14 +79,16 @@ impl Controller {
         if asked.leader_epoch > registration.leader_epoch.0 || asked.partition_epoch > registration.partition_epoch.0 {
             return Err(ErrorCode::NotController);
         }
-        if asked.leader_epoch < registration.leader_epoch.0 {
-            return Err(ErrorCode::FencedLeaderEpoch);
-        }
-        if registration.leader != sender {
-            return Err(ErrorCode::InvalidRequest);
-        }
-        if asked.partition_epoch < registration.partition_epoch.0 {
-            return Err(ErrorCode::InvalidUpdateVersion);
+        if !self.settings.switches.bug_stale_isr_change_taken {
+            if asked.leader_epoch < registration.leader_epoch.0 {
+                return Err(ErrorCode::FencedLeaderEpoch);
+            }
+            if registration.leader != sender {
+                return Err(ErrorCode::InvalidRequest);
+            }
+            if asked.partition_epoch < registration.partition_epoch.0 {
+                return Err(ErrorCode::InvalidUpdateVersion);
+            }
         }
         let members: Vec<(NodeId, BrokerEpoch)> = match asked.new_isr_with_epochs.is_empty() {
             true => asked.new_isr.iter().map(|id| (NodeId(id.0), BrokerEpoch(-1))).collect(),

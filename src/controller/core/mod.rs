@@ -158,6 +158,12 @@ impl Controller {
         })
     }
 
+    /// Who may lead a partition of `topic`.
+    fn election_rules(&self, topic: &str) -> elections::Rules {
+        let anyone = self.settings.switches.bug_elects_outside_isr;
+        elections::Rules { unclean: self.allows_unclean_election(topic), anyone }
+    }
+
     fn allows_unclean_election(&self, topic: &str) -> bool {
         self.topic_setting(topic, "unclean.leader.election.enable") == "true"
     }

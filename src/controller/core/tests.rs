@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{elections::Kind, *};
+use super::{
+    elections::{Kind, Rules},
+    *,
+};
 use crate::{
     base::{BrokerEpoch, PartitionEpoch, TopicId, random},
     controller::image::PartitionRegistration,
@@ -47,7 +50,8 @@ fn elections_follow_the_table() {
             leader_recovery_state: 0,
         };
         let is_alive = |node: NodeId| alive.contains(&node.0);
-        let found = elections::elect((TopicId([1; 16]), 0), &registration, *kind, *unclean, is_alive);
+        let rules = Rules { unclean: *unclean, anyone: false };
+        let found = elections::elect((TopicId([1; 16]), 0), &registration, *kind, rules, is_alive);
         let expected = election.map(|election| (new_isr.map(nodes), new_leader.map(NodeId), election));
         assert_eq!(found.map(|(change, election)| (change.isr, change.leader, election)), expected, "{case:?}");
     }

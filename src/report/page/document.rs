@@ -192,6 +192,10 @@ impl<'a> Document<'a> {
             | Claim::HwWithinIsr
             | Claim::HwMonotonic
             | Claim::OneLeaderPerEpoch
+            | Claim::OwnIsrHasCommitted
+            | Claim::IsrHasCommitted
+            | Claim::ReadsAreCommitted
+            | Claim::EpochsNeverFall
             | Claim::IsrWithinReplicas => Vec::new(),
         };
         settings.iter().map(|setting| format!("<code>{}</code>", escape(setting))).collect::<Vec<_>>().join("<br>")

@@ -250,8 +250,11 @@ impl World {
             known.powered = false;
         }
         drop(state);
-        if was_running {
+        // A host loses its power whether or not a process runs on it.
+        if was_running || how == StopKind::Power {
             self.report(&name, None, Event::NodeStopped { how });
+        }
+        if was_running {
             Handle::current().kill(node);
         }
         match how {

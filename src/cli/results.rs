@@ -1,0 +1,148 @@
+//! The results of a sweep in a file, a line of JSON a run: what a sweep that was stopped goes on from, and what the
+//! shares of several machines are merged from. And the failing seeds, which are committed and run first.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{exit::Failure, files};
+use crate::explore::{Outcome, Run, Summary};
+
+/// Version of a line.
+const SCHEMA: &str = "highwater/sweep-run/1";
+/// Folder with the seeds that failed once, one file a scenario.
+const CORPUS: &str = "sim-tests/seeds";
+
+/// A line: one run.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    schema: String,
+    /// Whether it was done twice, with the same trace hash.
+    twice: bool,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+/// Results that are appended to a file while a sweep goes on.
+pub struct Results {
+    path: PathBuf,
+    file: File,
+    done: BTreeSet<Run>,
+}
+
+impl Results {
+    /// Opens the file, and counts in `summary` what stands in it. A last line that is not whole, as of a sweep that was
+    /// killed, is cut off.
+    ///
+    /// # Errors
+    /// It cannot be read or written, or is something else.
+    pub fn open(path: &Path, summary: &mut Summary) -> Result<Self, Failure> {
+        let unwritable = |error: std::io::Error| Failure::cannot_write(format!("{}: {error}", path.display()));
+        let mut text = if path.exists() { read(path)? } else { String::new() };
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        let done = add(path, &text, summary)?;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(unwritable)?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(unwritable)?;
+        file.set_len(text.len() as u64).map_err(unwritable)?;
+        Ok(Self { path: path.to_owned(), file, done })
+    }
+
+    /// Whether this run has been done.
+    pub fn has(&self, run: &Run) -> bool {
+        self.done.contains(run)
+    }
+
+    /// Adds a run.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn add(&mut self, outcome: &Outcome, twice: bool) -> Result<(), Failure> {
+        let line = Line { schema: SCHEMA.to_owned(), twice, outcome: outcome.clone() };
+        let text = serde_json::to_string(&line).expect("it is plain data") + "\n";
+        let unwritable = |error| Failure::cannot_write(format!("{}: {error}", self.path.display()));
+        self.file.write_all(text.as_bytes()).map_err(unwritable)
+    }
+}
+
+/// The summary of several result files, each run counted once.
+///
+/// # Errors
+/// One cannot be read.
+pub fn merge(paths: &[PathBuf]) -> Result<Summary, Failure> {
+    let mut summary = Summary::default();
+    for path in paths {
+        add(path, &read(path)?, &mut summary)?;
+    }
+    Ok(summary)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
+/// Counts every line in `summary`; returns the runs.
+fn add(path: &Path, text: &str, summary: &mut Summary) -> Result<BTreeSet<Run>, Failure> {
+    let mut runs = BTreeSet::new();
+    for (index, text) in text.lines().enumerate() {
+        let line: Line = serde_json::from_str(text).map_err(|error| {
+            let message = format!("expected a run as `sweep --results` writes it: {error}");
+            Failure::usage(format!("{}:{}: {message}", path.display(), index + 1))
+        })?;
+        runs.insert(line.outcome.run());
+        summary.add(line.outcome, line.twice);
+    }
+    Ok(runs)
+}
+
+/// The committed seeds of a scenario: a line each, `SEED` or `SEED VARIANT`; `#` begins a comment.
+///
+/// # Errors
+/// A line is something else.
+pub fn corpus(file: &Path, name: &str, scenario: &str, variants: bool) -> Result<Vec<Run>, Failure> {
+    let Some(path) = corpus_path(file, name) else { return Ok(Vec::new()) };
+    let Ok(text) = fs::read_to_string(&path) else { return Ok(Vec::new()) };
+    let mut runs = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or("").trim();
+        if line.is_empty() {
+            continue;
+        }
+        let (seed, variant) = line.split_once(' ').map_or((line, None), |(seed, name)| (seed, Some(name.trim())));
+        let wrong = || Failure::usage(format!("{}:{}: expected a seed, found `{seed}`", path.display(), index + 1));
+        let seed = seed.parse().map_err(|_| wrong())?;
+        if variant.is_none() || variants {
+            runs.push(Run { scenario: scenario.to_owned(), seed, variant: variant.map(str::to_owned) });
+        }
+    }
+    Ok(runs)
+}
+
+fn corpus_path(file: &Path, name: &str) -> Option<PathBuf> {
+    let whole = fs::canonicalize(file).ok()?;
+    Some(files::project_of(&whole)?.join(CORPUS).join(format!("{name}.txt")))
+}
+
+/// Writes a failing run behind the committed seeds of its scenario, unless it is there.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn remember(outcome: &Outcome) -> Result<(), Failure> {
+    let file = Path::new(&outcome.scenario);
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let Some(path) = corpus_path(file, &name) else { return Ok(()) };
+    if corpus(file, &name, &outcome.scenario, true)?.contains(&outcome.run()) {
+        return Ok(());
+    }
+    let variant = outcome.variant.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+    let line = format!("# {}\n{}{variant}\n", outcome.verdict, outcome.seed);
+    let unwritable = |error: std::io::Error| Failure::cannot_write(format!("{}: {error}", path.display()));
+    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(unwritable)?;
+    file.write_all(line.as_bytes()).map_err(unwritable)
+}

@@ -1,0 +1,160 @@
+//! The shrinker: from a scenario that breaks a claim to the shortest one that still breaks the same claim in the same
+//! way, as a person would have written it.
+//!
+//! It drops and simplifies, largest first, and keeps what still fails: steps, clients, partitions, brokers, settings,
+//! records, delays; then it gives each step that waits for a time the state that it was about. [`moves`] says what is
+//! tried, [`triggers`] which states stand for a moment, [`tell`] how the result is told. Each try is a run by the same
+//! seed; random streams have names, so that dropping one fault leaves the choices of the others as they are.
+//!
+//! Deterministic: the tries follow from the runs before. Pure: the command line runs them ([`Judge`]).
+
+mod moves;
+mod tell;
+mod triggers;
+
+use std::collections::BTreeSet;
+
+pub use self::tell::{Shrunk, tell};
+use crate::{
+    scenario::{self, Scenario},
+    trace::journal::Entry,
+};
+
+/// Most runs if nothing else is said.
+pub const RUNS_MAX: u64 = 200;
+/// Runs that are left for triggers, so that what was made small is readable too.
+const RUNS_FOR_TRIGGERS: u64 = 30;
+
+/// Runs scenarios for the shrinker.
+pub trait Judge {
+    /// Why a run could not be made.
+    type Error;
+
+    /// Whether the scenario breaks the same claim in the same way.
+    ///
+    /// # Errors
+    /// The run could not be made.
+    fn breaks(&mut self, scenario: &Scenario) -> Result<bool, Self::Error>;
+
+    /// The events of a run of it.
+    ///
+    /// # Errors
+    /// The run could not be made.
+    fn events(&mut self, scenario: &Scenario) -> Result<Vec<Entry>, Self::Error>;
+
+    /// A smaller scenario was found, after so many runs.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    fn found(&mut self, scenario: &Scenario, runs: u64) -> Result<(), Self::Error>;
+}
+
+/// Shrinks `scenario`, which breaks a claim, in at most `runs_max` runs. Returns the smallest that was found and how
+/// many runs that took.
+///
+/// # Errors
+/// A run could not be made.
+pub fn shrink<J: Judge>(scenario: Scenario, runs_max: u64, judge: &mut J) -> Result<(Scenario, u64), J::Error> {
+    let tried = BTreeSet::from([scenario.to_string()]);
+    let spared = RUNS_FOR_TRIGGERS.min(runs_max / 4);
+    let mut search = Search { best: scenario, runs: 0, runs_max: runs_max - spared, tried, judge };
+    loop {
+        let before = search.best.clone();
+        search.all_but(moves::steps)?;
+        search.each(moves::clients)?;
+        search.each(moves::partitions)?;
+        search.each(moves::brokers)?;
+        search.all_but(moves::settings)?;
+        search.each(moves::workload)?;
+        search.each(moves::actions)?;
+        if search.best == before || search.runs >= search.runs_max {
+            break;
+        }
+    }
+    search.runs_max = runs_max;
+    search.each(moves::steadiness)?;
+    search.state_triggers()?;
+    search.each(moves::delays)?;
+    Ok((search.best, search.runs))
+}
+
+struct Search<'a, J: Judge> {
+    best: Scenario,
+    runs: u64,
+    runs_max: u64,
+    tried: BTreeSet<String>,
+    judge: &'a mut J,
+}
+
+impl<J: Judge> Search<'_, J> {
+    /// Runs a candidate that has not been tried; it becomes the best if it breaks.
+    fn attempt(&mut self, candidate: Scenario) -> Result<bool, J::Error> {
+        if self.runs >= self.runs_max || scenario::resolve(&candidate, None).is_err() {
+            return Ok(false);
+        }
+        if !self.tried.insert(candidate.to_string()) {
+            return Ok(false);
+        }
+        self.runs += 1;
+        if !self.judge.breaks(&candidate)? {
+            return Ok(false);
+        }
+        self.best = candidate;
+        self.judge.found(&self.best, self.runs)?;
+        Ok(true)
+    }
+
+    /// Tries each candidate that `moves` makes of the best, and begins again with what it makes of a better one.
+    fn each(&mut self, moves: impl Fn(&Scenario) -> Vec<Scenario>) -> Result<(), J::Error> {
+        loop {
+            let mut found = false;
+            for candidate in moves(&self.best) {
+                if self.attempt(candidate)? {
+                    found = true;
+                    break;
+                }
+            }
+            if !found || self.runs >= self.runs_max {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Leaves out as many parts as it can: all of them, then halves, quarters, single ones (ddmin). `without` names how
+    /// many parts there are, and gives the scenario without some of them.
+    fn all_but(&mut self, without: impl Fn(&Scenario, &BTreeSet<usize>) -> (usize, Scenario)) -> Result<(), J::Error> {
+        let count = |best: &Scenario| without(best, &BTreeSet::new()).0;
+        let mut size = count(&self.best);
+        while size > 0 {
+            let mut begin = 0;
+            while begin < count(&self.best) {
+                let end = (begin + size).min(count(&self.best));
+                let (_, candidate) = without(&self.best, &(begin..end).collect());
+                if !self.attempt(candidate)? {
+                    begin = end;
+                }
+            }
+            size = if size == 1 { 0 } else { size.div_ceil(2).min(count(&self.best)) };
+        }
+        Ok(())
+    }
+
+    /// Gives steps that wait for a time the state that came about last before they fired.
+    fn state_triggers(&mut self) -> Result<(), J::Error> {
+        for index in 0..self.best.steps.len() {
+            if self.best.steps[index].when.is_some() || self.runs >= self.runs_max {
+                continue;
+            }
+            let events = self.judge.events(&self.best)?;
+            for condition in triggers::before_step(&self.best, &events, index) {
+                if self.attempt(moves::with_condition(&self.best, index, condition))? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

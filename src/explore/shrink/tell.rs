@@ -1,0 +1,85 @@
+//! How a shrunk scenario is told: a title, notes on its steps, what is expected.
+
+use crate::{
+    check::{Claim, Expectation, Expected},
+    explore::excuse,
+    scenario::{
+        Scenario, Spot,
+        action::{Action, Crash},
+        file::{Given, Variant},
+    },
+};
+
+/// What was shrunk.
+#[derive(Clone, Debug)]
+pub struct Shrunk<'a> {
+    /// The scenario that it began with, as a path.
+    pub from: &'a str,
+    /// The seed.
+    pub seed: u64,
+    /// The variant.
+    pub variant: Option<&'a str>,
+    /// The claim that breaks; `None`: an assertion of the code.
+    pub claim: Option<Claim>,
+    /// How it breaks, in a sentence.
+    pub how: &'a str,
+}
+
+/// The scenario as a file for people. Switches go into a variant that breaks the claim; without them it has to hold.
+pub fn tell(scenario: &Scenario, shrunk: &Shrunk<'_>) -> Scenario {
+    let claim = shrunk.claim.map_or("an assertion", Claim::name);
+    let by = shrunk.variant.map(|name| format!(", variant {name}")).unwrap_or_default();
+    let mut told = Scenario {
+        title: format!("{claim} breaks in {}", count(scenario.steps.len(), "step")),
+        teaches: None,
+        note: Some(format!("{} Shrunk from {}, seed {}{by}.", shrunk.how, shrunk.from, shrunk.seed)),
+        sweep: 1,
+        expect: excuse::expectations(scenario),
+        ..scenario.clone()
+    };
+    for step in &mut told.steps {
+        step.note = step.note.take().or_else(|| note(&step.actions.value));
+    }
+    let Some(claim) = shrunk.claim else { return told };
+    let expectation = |value| Expectation { claim, value, lost: None };
+    told.expect.retain(|other| other.claim != claim);
+    told.expect.push(expectation(Expected::Held));
+    if !told.switches.is_empty() {
+        let switches = std::mem::take(&mut told.switches);
+        let set = switches.into_iter().map(|(name, value)| (format!("switch.{name}"), value.map(Given::Text)));
+        told.variants = vec![Variant {
+            name: Spot::new(shrunk.variant.unwrap_or("as it was found").to_owned(), 0),
+            note: None,
+            set: set.collect(),
+            steps: Default::default(),
+            expect: vec![expectation(Expected::Violated)],
+            must_reach: None,
+        }];
+    }
+    told
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// What the first action of a step means to the story.
+fn note(actions: &[Action]) -> Option<String> {
+    let text = match actions.first()? {
+        Action::Crash(_, Crash::Kill) => "The process dies; its host keeps what was written.",
+        Action::Crash(_, Crash::Power) => "The power is gone, and with it what was not synced.",
+        Action::Stop(_) => "A clean shutdown: leaderships move first.",
+        Action::Restart(_) => "It comes back with what its disk holds.",
+        Action::Pause(_) => "It stands still, and does not know what happens meanwhile.",
+        Action::Resume(_) => "It goes on as if no time had passed.",
+        Action::Cut(_) => "From here on nothing arrives.",
+        Action::Slow(..) => "From here on everything arrives late.",
+        Action::Hold(..) => "These messages are kept back, all others arrive.",
+        Action::Release(..) => "What was kept back arrives now.",
+        Action::Heal(_) | Action::HealAll => "The network is whole again.",
+        Action::Elect(..) => "An operator orders an election.",
+        Action::Set(..) => "An operator changes a setting.",
+        Action::Clock(..) | Action::Drift(..) | Action::Nothing => return None,
+    };
+    Some(text.to_owned())
+}

@@ -1,0 +1,128 @@
+//! The shrinker over a judge that needs no runs.
+
+use super::*;
+use crate::{
+    check::Claim,
+    scenario::{file::Step, parse},
+};
+
+/// Whatever crashes b2's host after a cut, with at least three records, breaks something.
+struct Fake {
+    runs: u64,
+    kept: Option<Scenario>,
+}
+
+fn does(step: &Step, text: &str) -> bool {
+    step.actions.value.iter().any(|action| action.to_string().contains(text))
+}
+
+impl Judge for Fake {
+    type Error = String;
+
+    fn breaks(&mut self, scenario: &Scenario) -> Result<bool, String> {
+        self.runs += 1;
+        let cut = scenario.steps.iter().position(|step| does(step, "cut "));
+        let crash = scenario.steps.iter().position(|step| does(step, " power"));
+        let text = scenario.to_string();
+        Ok(matches!((cut, crash), (Some(cut), Some(crash)) if cut < crash)
+            && !text.contains("count = 1,")
+            && !text.contains("count = 2,")
+            && scenario.cluster.brokers >= 2)
+    }
+
+    fn events(&mut self, _: &Scenario) -> Result<Vec<Entry>, String> {
+        Ok(Vec::new())
+    }
+
+    fn found(&mut self, scenario: &Scenario, _: u64) -> Result<(), String> {
+        self.kept = Some(scenario.clone());
+        Ok(())
+    }
+}
+
+const LONG: &str = r#"
+kafka = "4.1"
+title = "long"
+[cluster]
+brokers = 5
+racks = ["r1", "r2", "r3", "r1", "r2"]
+config."num.replica.fetchers" = 2
+[[topic]]
+name = "bills"
+replicas = [["b5", "b3"]]
+[[topic]]
+name = "orders"
+replicas = [["b1", "b2"], ["b4", "b2", "b5"], ["b2", "b1", "b3"]]
+config."min.insync.replicas" = 2
+[[client]]
+name = "p1"
+send = { topic = "orders", partition = 2, count = 80, every = "13ms", padding_bytes = 900 }
+config = { acks = "all", "linger.ms" = 3 }
+[[client]]
+name = "p2"
+send = { topic = "bills", count = 80 }
+[[client]]
+name = "r1"
+read = { topic = "orders" }
+[[step]]
+on = "appended(bills-0)"
+optional = true
+do = "pause b3"
+[[step]]
+after = "17ms"
+do = "clock b1 +5s; cut b2 | [b1, b4]"
+[[step]]
+after = "117ms"
+optional = true
+do = "crash leader(orders-1) kill"
+[[step]]
+after = "321ms"
+optional = true
+do = "crash leader(orders-2) power; heal all"
+[[step]]
+after = "10ms"
+do = "restart stopped"
+"#;
+
+#[test]
+fn what_does_not_matter_goes_and_the_best_so_far_is_kept_all_along() {
+    let long = parse(LONG).unwrap();
+    let mut judge = Fake { runs: 0, kept: None };
+    let (short, runs) = shrink(long.clone(), RUNS_MAX, &mut judge).unwrap();
+    assert!(runs == judge.runs && runs <= RUNS_MAX, "{runs} runs counted, {} made", judge.runs);
+    assert_eq!(judge.kept.as_ref(), Some(&short));
+    let text = short.to_string();
+    assert_eq!((short.steps.len(), short.clients.len(), short.topics.len()), (2, 1, 1), "{text}");
+    assert_eq!(short.topics[0].replicas.len(), 1, "{text}");
+    assert!(short.cluster.brokers == 2 && short.cluster.racks.is_empty(), "{text}");
+    assert!(short.cluster.config.is_empty() && short.clients[0].config.is_empty(), "{text}");
+    assert!(text.contains("count = 5,") && !text.contains("padding") && !text.contains("optional"), "{text}");
+    assert_eq!(short, shrink(long, RUNS_MAX, &mut Fake { runs: 0, kept: None }).unwrap().0);
+}
+
+#[test]
+fn a_budget_of_runs_is_kept() {
+    for runs_max in [0, 1, 7, 30] {
+        let mut judge = Fake { runs: 0, kept: None };
+        let (_, runs) = shrink(parse(LONG).unwrap(), runs_max, &mut judge).unwrap();
+        assert!(runs <= runs_max && runs == judge.runs);
+    }
+}
+
+#[test]
+fn what_was_found_is_told_with_a_variant_that_breaks() {
+    let text = LONG.replace("title = \"long\"", "title = \"long\"\nswitch.bug_no_truncation = true");
+    let shrunk = Shrunk {
+        from: "scenarios/swarm/everything.toml",
+        seed: 7,
+        variant: Some("bug_no_truncation"),
+        claim: Some(Claim::ClusterRecovers),
+        how: "It does not settle.",
+    };
+    let told = tell(&parse(&text).unwrap(), &shrunk);
+    let printed = told.to_string();
+    assert_eq!(parse(&printed), Ok(told.clone()), "{printed}");
+    assert!(told.switches.is_empty() && told.variants.len() == 1, "{printed}");
+    assert!(crate::scenario::resolve(&told, Some(&told.variants[0].name)).is_ok(), "{printed}");
+    assert!(told.steps.iter().all(|step| step.note.is_some()), "{printed}");
+}
