@@ -174,7 +174,7 @@ pub struct ReplayOptions {
 #[derive(Debug, Options)]
 pub struct SweepOptions {
     /// Scenario files
-    #[arg(required = true)]
+    #[arg(required_unless_present = "merge")]
     pub scenarios: Vec<PathBuf>,
     /// Seeds, both included, as 1..100; each scenario's own count if not given
     #[arg(long)]
@@ -194,6 +194,15 @@ pub struct SweepOptions {
     /// Run the variants too
     #[arg(long)]
     pub variants: bool,
+    /// Keep the results in this file; a sweep that was stopped goes on from there
+    #[arg(long, value_name = "FILE")]
+    pub results: Option<PathBuf>,
+    /// Write failing seeds behind the committed ones, sim-tests/seeds
+    #[arg(long)]
+    pub remember: bool,
+    /// Run nothing: the summary of these files of results, as of one sweep
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["scenarios", "results", "seeds", "time_limit_seconds"])]
+    pub merge: Vec<PathBuf>,
     /// How results are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

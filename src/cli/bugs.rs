@@ -92,8 +92,7 @@ fn planted(names: &[String]) -> Result<Vec<&'static str>, Failure> {
 fn search(scenario: &Path, bug: String, start: u64, seeds_max: u64) -> Result<Search, Failure> {
     for seeds in 1..=seeds_max {
         let seed = start + seeds - 1;
-        let order =
-            Order { scenario: scenario.to_path_buf(), seed, variant: Some(bug.clone()), out: None, journal: false };
+        let order = Order { scenario: scenario.to_path_buf(), seed, variant: Some(bug.clone()), ..Order::default() };
         let by = match one_run::in_a_child(&order) {
             Ok(told) if told.outcome.exit == exit::VIOLATED => broken(&told),
             Ok(_) => continue,

@@ -38,6 +38,8 @@ mod one_run;
 mod produce;
 #[cfg(madsim)]
 mod progress;
+#[cfg(madsim)]
+mod results;
 #[cfg(not(madsim))]
 mod serve;
 #[cfg(madsim)]

@@ -29,7 +29,7 @@ pub fn shrink(options: &ShrinkOptions) -> Outcome {
     let variant = options.variant.as_deref();
     let begin = Scenario { seed, ..file.resolve_at(variant, seed)?.alone() };
     let order =
-        Order { scenario: options.scenario.clone(), seed, variant: options.variant.clone(), out: None, journal: false };
+        Order { scenario: options.scenario.clone(), seed, variant: options.variant.clone(), ..Order::default() };
     let Some(way) = Way::of(one_run::in_a_child(&order))? else {
         let message = "this run breaks no claim, so there is nothing to shrink";
         return Err(Failure::usage(format!("{}: seed {seed}: {message}", file.given)));
@@ -166,7 +166,7 @@ impl WorkFolder {
         let path = self.0.join("candidate.toml");
         write(&path, &scenario.to_string())?;
         let out = journal.then(|| self.0.clone());
-        one_run::in_a_child(&Order { scenario: path, seed: scenario.seed, variant: None, out, journal })
+        one_run::in_a_child(&Order { scenario: path, seed: scenario.seed, out, journal, ..Order::default() })
     }
 
     fn events(&self, seed: u64) -> Result<Vec<Entry>, Failure> {

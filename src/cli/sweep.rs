@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, mpsc},
     thread,
     time::{Duration, Instant},
@@ -14,24 +14,67 @@ use std::{
 use super::{
     args::{Format, SweepOptions},
     exit::{self, Failure, Outcome},
-    files::{self, ScenarioFile},
+    files::ScenarioFile,
     one_run::{self, Order, Told},
     output::{print, print_line},
     progress::Progress,
+    results::{self, Results},
 };
-use crate::explore::{Plan, Run, Summary};
+use crate::explore::{Plan, Run, SeedRange, Summary};
 
 /// Of so many runs one is done twice.
 const REPEATED: usize = 20;
-/// Folder with the seeds that failed once, one file a scenario.
-const CORPUS: &str = "sim-tests/seeds";
+/// Seeds of a sweep that has a time limit and no other.
+const SEEDS_FOR_TIME: u64 = 100_000;
 
-/// What came of a run: its number in the plan, what it found, whether it was done twice.
+/// What came of a run: its number in the queue, what it found, whether it was done twice.
 type Done = (usize, Result<Told, Failure>, bool);
 
-/// Runs scenarios over seeds.
+/// Runs scenarios over seeds, or merges the results of several sweeps.
 pub fn sweep(options: &SweepOptions) -> Outcome {
-    let mut plan = Plan { scenarios: Vec::new(), seeds: options.seeds, shard: options.shard, corpus: Vec::new() };
+    if !options.merge.is_empty() {
+        return show(&results::merge(&options.merge)?, None, options.format);
+    }
+    let (plan, paths) = plan(options)?;
+    let runs = plan.runs();
+    let seeds = runs.iter().map(|(_, run)| run.seed);
+    let (Some(first), Some(last)) = (seeds.clone().min(), seeds.max()) else {
+        return Err(Failure::usage("there is nothing to run: no seed of this share; try `--seeds 1..100`"));
+    };
+    let mut summary = Summary::default();
+    let results = options.results.as_ref().map(|path| Results::open(path, &mut summary)).transpose()?;
+    let known = |run: &Run| {
+        let recorded = Run { scenario: paths[&run.scenario].clone(), ..run.clone() };
+        results.as_ref().is_some_and(|results| results.has(&recorded))
+    };
+    let (done, runs): (Vec<_>, Vec<_>) = runs.into_iter().partition(|(_, run)| known(run));
+    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
+    let jobs = jobs.clamp(1, runs.len().max(1));
+    let before = if done.is_empty() { String::new() } else { format!(", {} done before", done.len()) };
+    eprintln!("{} runs, seeds {first}..{last}, {jobs} at a time{before}", runs.len());
+    let (begun, already) = (Instant::now(), summary.runs());
+    let failed = run_all(runs, jobs, options, begun, &mut summary, results)?;
+    let wall = (begun.elapsed().as_secs_f64(), summary.runs() - already);
+    let exit = show(&summary, Some(wall), options.format)?;
+    failed.map_or(Ok(exit), Err)
+}
+
+fn show(summary: &Summary, wall: Option<(f64, u64)>, format: Format) -> Outcome {
+    match format {
+        Format::Text => print(&summary.render(wall))?,
+        Format::Json => print_line(&summary.json(wall.map(|(seconds, _)| seconds)).to_string())?,
+    }
+    Ok(summary.exit())
+}
+
+/// What is to be run, and the path that each scenario has in results.
+fn plan(options: &SweepOptions) -> Result<(Plan, BTreeMap<String, String>), Failure> {
+    let mut paths = BTreeMap::new();
+    let seeds = match (options.seeds, options.time_limit_seconds) {
+        (None, Some(_)) => Some(SeedRange { first: 1, last: SEEDS_FOR_TIME }),
+        (seeds, _) => seeds,
+    };
+    let mut plan = Plan { scenarios: Vec::new(), seeds, shard: options.shard, corpus: Vec::new() };
     for path in &options.scenarios {
         let file = ScenarioFile::read(path)?;
         let mut variants = vec![None];
@@ -42,81 +85,46 @@ pub fn sweep(options: &SweepOptions) -> Outcome {
             file.resolve(variant.as_deref())?;
         }
         let given = path.display().to_string();
-        plan.corpus.extend(corpus(path, &file.name, &given, options.variants)?);
+        plan.corpus.extend(results::corpus(path, &file.name, &given, options.variants)?);
+        paths.insert(given.clone(), file.path.clone());
         plan.scenarios.push((given, variants, file.scenario.sweep));
     }
-    let runs = plan.runs();
-    let (Some(first), Some(last)) = (runs.iter().map(|run| run.seed).min(), runs.iter().map(|run| run.seed).max())
-    else {
-        return Err(Failure::usage("there is nothing to run: no seed of this share; try `--seeds 1..100`"));
-    };
-    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
-    let jobs = jobs.clamp(1, runs.len());
-    eprintln!("{} runs, seeds {first}..{last}, {jobs} at a time", runs.len());
-    let begun = Instant::now();
-    let (summary, failed) = run_all(runs, jobs, options, begun)?;
-    match options.format {
-        Format::Text => print(&summary.render(begun.elapsed().as_secs_f64()))?,
-        Format::Json => print_line(&summary.json(begun.elapsed().as_secs_f64()).to_string())?,
-    }
-    match failed {
-        Some(failure) => Err(failure),
-        None => Ok(summary.exit()),
-    }
-}
-
-/// The committed seeds of a scenario: a line each, `SEED` or `SEED VARIANT`; `#` begins a comment.
-fn corpus(file: &Path, name: &str, scenario: &str, variants: bool) -> Result<Vec<Run>, Failure> {
-    let whole = std::fs::canonicalize(file).unwrap_or_default();
-    let Some(project) = files::project_of(&whole) else { return Ok(Vec::new()) };
-    let path = project.join(CORPUS).join(format!("{name}.txt"));
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(Vec::new()) };
-    let mut runs = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or("").trim();
-        if line.is_empty() {
-            continue;
-        }
-        let (seed, variant) = line.split_once(' ').map_or((line, None), |(seed, name)| (seed, Some(name.trim())));
-        let wrong = || Failure::usage(format!("{}:{}: expected a seed, found `{seed}`", path.display(), index + 1));
-        let seed = seed.parse().map_err(|_| wrong())?;
-        if variant.is_none() || variants {
-            runs.push(Run { scenario: scenario.to_owned(), seed, variant: variant.map(str::to_owned) });
-        }
-    }
-    Ok(runs)
+    Ok((plan, paths))
 }
 
 /// Does the runs; stops early at a failure unless told to keep going, or when time is over.
 fn run_all(
-    runs: Vec<Run>,
+    runs: Vec<(usize, Run)>,
     jobs: usize,
     options: &SweepOptions,
     begun: Instant,
-) -> Result<(Summary, Option<Failure>), Failure> {
+    summary: &mut Summary,
+    mut results: Option<Results>,
+) -> Result<Option<Failure>, Failure> {
     let time_limit = options.time_limit_seconds.map(Duration::from_secs);
     let mut progress = Progress::new(runs.len(), begun, time_limit);
-    let queue: Mutex<VecDeque<(usize, Run)>> = Mutex::new(runs.into_iter().enumerate().collect());
+    let runs = runs.into_iter().enumerate();
+    let queue: Mutex<VecDeque<(usize, (usize, Run))>> = Mutex::new(runs.collect());
     let next = || {
         let over = time_limit.is_some_and(|limit| begun.elapsed() >= limit);
         if over { None } else { queue.lock().expect("no panic while the queue is held").pop_front() }
     };
     let stop = || queue.lock().expect("no panic while the queue is held").clear();
-    let (results, inbox) = mpsc::channel::<Done>();
-    let (mut summary, mut failure, mut lines) = (Summary::default(), None, InOrder::default());
+    let (outbox, inbox) = mpsc::channel::<Done>();
+    let (mut failure, mut lines) = (None, InOrder::default());
     thread::scope(|scope| {
         for _ in 0..jobs {
-            let (results, next) = (results.clone(), &next);
+            let (outbox, next) = (outbox.clone(), &next);
             scope.spawn(move || {
-                while let Some((index, run)) = next() {
-                    let (told, repeated) = run_one(index, &run);
-                    if results.send((index, told, repeated)).is_err() {
+                while let Some((index, (number, run))) = next() {
+                    let (told, repeated) = run_one(number, &run);
+                    if outbox.send((index, told, repeated)).is_err() {
                         return;
                     }
                 }
             });
         }
-        drop(results);
+        drop(outbox);
         while let Some((index, told, repeated)) = progress.receive(&inbox) {
             match told {
                 Ok(told) => {
@@ -130,10 +138,13 @@ fn run_all(
                             .aside(|| ready.iter().try_for_each(|line| print_line(line)))
                             .inspect_err(|_| stop())?;
                     }
-                    summary.add(told.outcome);
-                    if repeated {
-                        summary.add_repeated();
-                    }
+                    let kept = results.as_mut().map_or(Ok(()), |results| results.add(&told.outcome, repeated));
+                    let remembered = match unexpected && options.remember {
+                        true => results::remember(&told.outcome),
+                        false => Ok(()),
+                    };
+                    kept.and(remembered).inspect_err(|_| stop())?;
+                    summary.add(told.outcome, repeated);
                     if unexpected && !options.keep_going {
                         stop();
                     }
@@ -148,7 +159,7 @@ fn run_all(
         progress.end();
         lines.rest().iter().try_for_each(|line| print_line(line))
     })?;
-    Ok((summary, failure))
+    Ok(failure)
 }
 
 /// Lines of runs that end in any order, handed out in the order of the runs.
@@ -177,7 +188,7 @@ impl InOrder {
 }
 
 /// One run, twice if it is its turn.
-fn run_one(index: usize, run: &Run) -> (Result<Told, Failure>, bool) {
+fn run_one(number: usize, run: &Run) -> (Result<Told, Failure>, bool) {
     let order = Order {
         scenario: PathBuf::from(&run.scenario),
         seed: run.seed,
@@ -185,7 +196,7 @@ fn run_one(index: usize, run: &Run) -> (Result<Told, Failure>, bool) {
         ..Order::default()
     };
     let first = one_run::in_a_child(&order);
-    if !index.is_multiple_of(REPEATED) {
+    if !number.is_multiple_of(REPEATED) {
         return (first, false);
     }
     let checked = first.and_then(|first| {

@@ -78,8 +78,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The runs in order.
-    pub fn runs(&self) -> Vec<Run> {
+    /// The runs of this share in order, each with its number in the whole plan.
+    pub fn runs(&self) -> Vec<(usize, Run)> {
         let own_last = self.scenarios.iter().map(|(_, _, sweep)| *sweep).max().unwrap_or(0);
         let SeedRange { first, last } = self.seeds.unwrap_or(SeedRange { first: 1, last: own_last });
         let of_seed = |seed: u64| {
@@ -92,7 +92,7 @@ impl Plan {
         let fresh: Vec<Run> = planned.filter(|run| !self.corpus.contains(run)).collect();
         let all = self.corpus.iter().cloned().chain(fresh);
         let mine = |(index, _): &(usize, Run)| *index as u64 % self.shard.count == self.shard.index - 1;
-        all.enumerate().filter(mine).map(|(_, run)| run).collect()
+        all.enumerate().filter(mine).collect()
     }
 }
 
@@ -115,13 +115,15 @@ mod tests {
 
     #[test]
     fn committed_seeds_go_first_and_each_scenario_has_its_own_count() {
-        assert_eq!(plan(None, "1/1").runs(), [run("b", 9), run("a", 1), run("b", 1), run("b", 2)]);
-        assert_eq!(plan(Some("9..9"), "1/1").runs(), [run("b", 9), run("a", 9)]);
+        let runs = |plan: Plan| plan.runs().into_iter().map(|(_, run)| run).collect::<Vec<_>>();
+        assert_eq!(runs(plan(None, "1/1")), [run("b", 9), run("a", 1), run("b", 1), run("b", 2)]);
+        assert_eq!(runs(plan(Some("9..9"), "1/1")), [run("b", 9), run("a", 9)]);
     }
 
     #[test]
     fn shards_together_do_every_run_once() {
-        let mut all: Vec<Run> = (1..=3).flat_map(|shard| plan(Some("1..10"), &format!("{shard}/3")).runs()).collect();
+        let mut all: Vec<(usize, Run)> =
+            (1..=3).flat_map(|shard| plan(Some("1..10"), &format!("{shard}/3")).runs()).collect();
         all.sort();
         let mut whole = plan(Some("1..10"), "1/1").runs();
         whole.sort();

@@ -51,6 +51,7 @@ impl Outcome {
 /// Outcomes of many runs together. The order of adding does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
+    counted: BTreeSet<Run>,
     runs: u64,
     repeated: u64,
     simulated_ns: u128,
@@ -60,20 +61,19 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Counts one run.
-    pub fn add(&mut self, outcome: Outcome) {
+    /// Counts one run, unless it is counted already; `twice`: it was done twice and gave the same hash both times.
+    pub fn add(&mut self, outcome: Outcome, twice: bool) {
+        if !self.counted.insert(outcome.run()) {
+            return;
+        }
         self.runs += 1;
+        self.repeated += u64::from(twice);
         self.simulated_ns += u128::from(outcome.simulated_ns);
         *self.by_exit.entry(outcome.exit).or_default() += 1;
         self.reached.extend(outcome.marks.iter().cloned());
         if outcome.exit != 0 {
             self.failing.insert(outcome.run(), outcome);
         }
-    }
-
-    /// Counts a run that was done twice and gave the same hash both times.
-    pub fn add_repeated(&mut self) {
-        self.repeated += 1;
     }
 
     /// Number of runs.
@@ -96,8 +96,8 @@ impl Summary {
         [1, 3, 2].into_iter().find(|exit| self.by_exit.contains_key(exit)).unwrap_or(0)
     }
 
-    /// The summary as one JSON object; `wall_seconds` is how long the sweep took.
-    pub fn json(&self, wall_seconds: f64) -> serde_json::Value {
+    /// The summary as one JSON object; `wall_seconds` is how long the sweep took, if it was one.
+    pub fn json(&self, wall_seconds: Option<f64>) -> serde_json::Value {
         serde_json::json!({
             "schema": "highwater/sweep/1",
             "runs": self.runs,
@@ -107,17 +107,20 @@ impl Summary {
             "simulated_seconds": self.simulated_ns as f64 / 1e9,
             "wall_seconds": wall_seconds,
             "marks_reached": self.reached,
+            "marks_never_reached": self.never_reached(),
             "failing": self.failing().collect::<Vec<_>>(),
         })
     }
 
-    /// The summary as text; `wall_seconds` is how long the sweep took.
-    pub fn render(&self, wall_seconds: f64) -> String {
+    fn never_reached(&self) -> Vec<&'static str> {
+        mark::ALL.iter().map(|(name, _)| *name).filter(|name| !self.reached.contains(*name)).collect()
+    }
+
+    /// The summary as text; `wall_seconds` is how long the sweep took, and how many of its runs that was for.
+    pub fn render(&self, wall: Option<(f64, u64)>) -> String {
         let mut text = String::new();
         let simulated_seconds = self.simulated_ns as f64 / 1e9;
         let good = self.by_exit.get(&0).copied().unwrap_or(0);
-        let rate = self.runs as f64 / wall_seconds.max(1e-9);
-        let speed = simulated_seconds / wall_seconds.max(1e-9);
         let _ = writeln!(
             text,
             "{} runs, {good} as expected, {} not; {} done twice with the same trace hash",
@@ -125,14 +128,15 @@ impl Summary {
             self.failures(),
             self.repeated
         );
-        let _ = writeln!(
-            text,
-            "{rate:.1} runs/s, {speed:.0} simulated seconds per second ({simulated_seconds:.0} s in {wall_seconds:.1} s)"
-        );
+        let _ = writeln!(text, "{simulated_seconds:.0} simulated seconds");
+        if let Some((wall_seconds, runs)) = wall {
+            let rate = runs as f64 / wall_seconds.max(1e-9);
+            let speed = simulated_seconds * rate / (self.runs as f64).max(1.0);
+            let _ = writeln!(text, "{rate:.1} runs/s, {speed:.0} simulated seconds per second, in {wall_seconds:.1} s");
+        }
         let reached: Vec<&str> = self.reached.iter().map(String::as_str).collect();
-        let never = mark::ALL.iter().map(|(name, _)| *name).filter(|name| !self.reached.contains(*name));
         let _ = writeln!(text, "marks reached: {}", list(&reached));
-        let _ = writeln!(text, "marks never reached: {}", list(&never.collect::<Vec<_>>()));
+        let _ = writeln!(text, "marks never reached: {}", list(&self.never_reached()));
         for outcome in self.failing() {
             let _ = writeln!(text, "exit {}: {}\n    {}", outcome.exit, outcome.verdict, outcome.replay);
         }
@@ -171,12 +175,15 @@ mod tests {
         let mut summary = Summary::default();
         assert_eq!(summary.exit(), 0);
         for (seed, exit, expected) in [(1, 0, 0), (2, 2, 2), (3, 3, 3), (4, 1, 1)] {
-            summary.add(outcome(seed, exit));
+            summary.add(outcome(seed, exit), seed == 1);
+            summary.add(outcome(seed, exit), seed == 1);
             assert_eq!(summary.exit(), expected);
         }
-        let text = summary.render(4.0);
+        let text = summary.render(Some((4.0, 4)));
         assert!(text.starts_with("4 runs, 1 as expected, 3 not"), "{text}");
+        assert!(text.contains("; 1 done twice"), "{text}");
         assert!(text.contains("1.0 runs/s, 2 simulated seconds per second"), "{text}");
+        assert!(!summary.render(None).contains("runs/s"), "what was merged took no time of its own");
         assert!(text.contains("marks reached: isr_shrunk\n"), "{text}");
         assert!(text.ends_with("cargo sim replay scenarios/x.toml --seed 4\n"), "{text}");
     }
