@@ -128,6 +128,19 @@ pub enum Status {
     Unknown,
 }
 
+impl Status {
+    /// Its name for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Violated => "violated",
+            Self::ViolatedAsExpected => "violated-as-expected",
+            Self::NotExercised => "not-exercised",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

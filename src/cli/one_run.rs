@@ -333,7 +333,7 @@ fn write(out: &Path, recorded: &Recorded) -> Result<(), Failure> {
 
 fn outcome(manifest: &Manifest, faults: u64) -> Outcome {
     let verdict = &manifest.verdict;
-    let claims = verdict.findings.iter().map(|found| (found.claim.name().to_owned(), found.status.to_string()));
+    let claims = verdict.findings.iter().map(|found| (found.claim.name().to_owned(), found.status.name().to_owned()));
     Outcome {
         schema: 1,
         scenario: manifest.path.clone(),

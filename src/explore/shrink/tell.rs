@@ -38,7 +38,7 @@ pub fn tell(scenario: &Scenario, shrunk: &Shrunk<'_>) -> Scenario {
         ..scenario.clone()
     };
     for step in &mut told.steps {
-        step.note = step.note.take().or_else(|| note(&step.actions.value));
+        step.note = step.note.take().or_else(|| step.actions.value.iter().find_map(note));
     }
     let Some(claim) = shrunk.claim else { return told };
     let expectation = |value| Expectation { claim, value, lost: None };
@@ -63,9 +63,9 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// What the first action of a step means to the story.
-fn note(actions: &[Action]) -> Option<String> {
-    let text = match actions.first()? {
+/// What an action means to the story.
+fn note(action: &Action) -> Option<String> {
+    let text = match action {
         Action::Crash(_, Crash::Kill) => "The process dies; its host keeps what was written.",
         Action::Crash(_, Crash::Power) => "The power is gone, and with it what was not synced.",
         Action::Stop(_) => "A clean shutdown: leaderships move first.",

@@ -96,7 +96,7 @@ fn what_does_not_matter_goes_and_the_best_so_far_is_kept_all_along() {
     assert_eq!(short.topics[0].replicas.len(), 1, "{text}");
     assert!(short.cluster.brokers == 2 && short.cluster.racks.is_empty(), "{text}");
     assert!(short.cluster.config.is_empty() && short.clients[0].config.is_empty(), "{text}");
-    assert!(text.contains("count = 5,") && !text.contains("padding") && !text.contains("optional"), "{text}");
+    assert!(text.contains("count = 3,") && !text.contains("padding") && !text.contains("optional"), "{text}");
     assert_eq!(short, shrink(long, RUNS_MAX, &mut Fake { runs: 0, kept: None }).unwrap().0);
 }
 

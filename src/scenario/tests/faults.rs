@@ -65,7 +65,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("seed ", "sede ", "3:1: `sede` is not a key of a scenario; did you mean `seed`?"),
     ("[cluster]\nbrokers", "[cluster]\nbroker", "10:1: `broker` is not a key of [cluster]; did you mean `brokers`?"),
     ("[[step]]\nwhen", "[[step]]\nwenn", "29:1: `wenn` is not a key of [[step]]; did you mean `when`?"),
-    ("within", "timeout", "34:1: `timeout` is not a key of [[step]]; expected one of: when, on, after, at, within, do, note"),
+    ("within", "timeout", "34:1: `timeout` is not a key of [[step]]; expected one of: when, on, after, at, within, optional, do, note"),
     ("partition = 1", "partitoin = 1", "21:30: `partitoin` is not a key of `send`; did you mean `partition`?"),
     ("from = ", "start = ", "26:28: `start` is not a key of `read`; expected one of: topic, from"),
     ("cause = ", "reason = ", "40:27: `reason` is not a key of `lost`; expected one of: count, cause"),
