@@ -206,7 +206,7 @@ switches! {
         bug_stale_isr_change_taken, "the controller takes a change of the ISR from a leader that was replaced";
         bug_retry_gets_new_offset, "a retry that is recognised is answered with the end of the log";
         bug_duplicates_taken, "a retry of an idempotent producer is appended again";
-        bug_gaps_taken, "a gap in the sequence of an idempotent producer is accepted";
+        bug_batches_overtake, "a producer's batch may overtake the one before it";
     }
 }
 

@@ -39,7 +39,7 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Scenario {
     let mut random = stream(seed, "swarm settings");
     settings(swarm, &mut random, &mut drawn);
     let random = stream(seed, "swarm faults");
-    drawn.steps = Plan { swarm, scenario: &drawn, random, open: Open::default() }.steps();
+    drawn.steps = Plan { swarm, scenario: &drawn, random, open: Open::default(), focus: None }.steps();
     let permitted = excuse::expectations(&drawn);
     let unsaid = |one: &crate::check::Expectation| !scenario.expect.iter().any(|given| given.claim == one.claim);
     drawn.expect.extend(permitted.into_iter().filter(unsaid));
@@ -61,8 +61,13 @@ fn time(random: &mut Random, range: &RangeInclusive<Duration>) -> Duration {
     Duration::from_millis((random.random_range(low..=high).exp() - 1.0).round() as u64)
 }
 
+/// Of a range of numbers: large ones more often, since one broker or replica has nobody to disagree with.
+fn rather_many(random: &mut Random, range: &RangeInclusive<u64>) -> u64 {
+    random.random_range(range.clone()).max(random.random_range(range.clone()))
+}
+
 fn topology(swarm: &Swarm, random: &mut Random, drawn: &mut Scenario) {
-    let brokers = random.random_range(swarm.brokers.clone());
+    let brokers = rather_many(random, &swarm.brokers);
     let racks = random.random_range(swarm.racks.clone()).min(brokers);
     let rack = |broker: u64| name("r", broker % racks);
     let racks = if racks > 1 { (0..brokers).map(rack).collect() } else { Vec::new() };
@@ -70,7 +75,7 @@ fn topology(swarm: &Swarm, random: &mut Random, drawn: &mut Scenario) {
     let topics = random.random_range(swarm.topics.clone()) as usize;
     for topic in &TOPICS[..topics] {
         let partitions = random.random_range(swarm.partitions.clone());
-        let count = random.random_range(swarm.replicas.clone()).min(brokers) as usize;
+        let count = rather_many(random, &swarm.replicas).min(brokers) as usize;
         let mut assign = |_| -> Vec<Spot<String>> {
             let mut all: Vec<Spot<String>> = (0..brokers).map(|broker| spot(name("b", broker))).collect();
             all.shuffle(random);
@@ -98,7 +103,7 @@ fn workload(swarm: &Swarm, random: &mut Random, drawn: &mut Scenario) {
             every: time(random, &swarm.every),
             key: random.random_bool(0.3).then(|| "k-{n}".to_owned()),
             value: format!("{client}-{{n}}"),
-            padding_bytes: if random.random_bool(0.3) { random.random_range(swarm.padding_bytes.clone()) } else { 0 },
+            padding_bytes: if random.random_bool(0.5) { random.random_range(swarm.padding_bytes.clone()) } else { 0 },
         };
         drawn.clients.push(Client { name: spot(client), work: Work::Send(sending), config: Settings::new() });
     }
@@ -161,10 +166,13 @@ struct Plan<'a> {
     scenario: &'a Scenario,
     random: Random,
     open: Open,
+    /// The partition that most steps are about: faults that meet at one place find more than scattered ones.
+    focus: Option<String>,
 }
 
 impl Plan<'_> {
     fn steps(mut self) -> Vec<Step> {
+        self.focus = Some(self.any_partition());
         let mut kinds: Vec<&str> = self.swarm.faults.iter().map(|fault| fault.value.as_str()).collect();
         kinds.shuffle(&mut self.random);
         let share = self.random.random_range(1..=kinds.len().max(1));
@@ -195,11 +203,11 @@ impl Plan<'_> {
             note: None,
         };
         match self.random.random_range(0..10) {
-            0..5 => {
+            0..4 => {
                 step.after = Some(time(&mut self.random, &self.swarm.pause));
                 step.within = WITHIN;
             }
-            5..8 => step.on = Some(spot(EventTrigger::parse(&self.event(), 0).expect("what is drawn is an event"))),
+            4..7 => step.on = Some(spot(EventTrigger::parse(&self.event(), 0).expect("what is drawn is an event"))),
             _ => step.when = Some(spot(Condition::parse(&self.condition(), 0).expect("what is drawn is a condition"))),
         }
         step
@@ -289,6 +297,13 @@ impl Plan<'_> {
     }
 
     fn partition(&mut self) -> String {
+        match self.focus.clone().filter(|_| self.random.random_bool(0.8)) {
+            Some(focus) => focus,
+            None => self.any_partition(),
+        }
+    }
+
+    fn any_partition(&mut self) -> String {
         let topic = self.scenario.topics.choose(&mut self.random).expect("there is a topic");
         format!("{}-{}", topic.name, self.random.random_range(0..topic.replicas.len()))
     }
@@ -371,13 +386,14 @@ impl Plan<'_> {
 
     fn condition(&mut self) -> String {
         let partition = self.partition();
-        match self.random.random_range(0..5) {
+        match self.random.random_range(0..6) {
             0 | 1 => {
                 let (producer, count) = self.producer();
                 format!("sent({producer}) >= {}", self.random.random_range(1..=count))
             }
             2 => format!("leo({partition}) > hw({partition})"),
             3 => format!("size(isr({partition})) == 1"),
+            4 => format!("size(isr({partition})) < size(replicas({partition}))"),
             _ => format!("hw({partition}) >= {}", self.random.random_range(1..=10)),
         }
     }

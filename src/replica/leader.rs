@@ -263,6 +263,7 @@ impl Leader {
         let isr: BTreeSet<NodeId> = self.isr.iter().copied().filter(|member| !lagging.contains(member)).collect();
         if self.start.switches.bug_shrinks_before_commit {
             self.isr = isr.clone();
+            self.advance(now);
         }
         let names: Vec<String> = lagging.iter().map(NodeId::to_string).collect();
         let word = if names.len() == 1 { "broker" } else { "brokers" };

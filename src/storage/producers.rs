@@ -94,7 +94,7 @@ impl ProducerStates {
         }
         let expected = state.batches.back().map(|last| last.last_sequence.wrapping_add(1) & i32::MAX);
         match expected {
-            Some(expected) if expected != header.base_sequence && !switches.bug_gaps_taken => {
+            Some(expected) if expected != header.base_sequence && !switches.bug_batches_overtake => {
                 Err(SequenceError::OutOfOrder { expected })
             }
             _ => Ok(None),

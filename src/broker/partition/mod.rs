@@ -274,6 +274,9 @@ impl Partition {
         let mut state = self.state.lock().await;
         let Standing::Leader(leader) = &mut state.role else { return };
         let proposal = leader.check_lag(clock::now());
+        if leader.high_watermark() != state.high_watermark {
+            self.after_change(&mut state);
+        }
         drop(state);
         self.propose(proposal);
     }
