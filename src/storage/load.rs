@@ -18,7 +18,7 @@ use super::{
 use crate::{
     base::{Offset, mark},
     protocol::records::BatchError,
-    runtime::{clock, disk::Disk},
+    runtime::disk::Disk,
     trace::{BatchInfo, Event},
 };
 
