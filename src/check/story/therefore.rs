@@ -161,9 +161,18 @@ fn remedies(facts: &Facts<'_>) -> Vec<Sentence> {
             ),
         ],
         Cause::AcknowledgedTooEarly | Cause::JoinedIsrTooEarly => {
-            vec![Sentence::plain("No setting would have helped: this is a bug of the broker.")]
+            vec![Sentence::plain(behaviour(facts.plan))]
         }
         Cause::Unknown => Vec::new(),
+    }
+}
+
+/// A fault of the code: that of an older release or a planted one, if the scenario asks for it.
+fn behaviour(plan: &Plan) -> String {
+    let old: Vec<String> = plan.switches.iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
+    match old.is_empty() {
+        true => "No setting would have helped: this is a bug of the broker.".to_owned(),
+        false => format!("No setting would have helped: it is the broker's behaviour under {}.", old.join(", ")),
     }
 }
 

@@ -1,0 +1,105 @@
+//! Why a record is gone, told from how it went.
+
+use super::*;
+
+fn story(parts: &[&str], cause: Cause, moments: &[Moment]) {
+    let verdict = judge(&parts.concat(), plan(true), &Ending::default());
+    let lost = verdict.lost.last().expect("a record is lost");
+    assert_eq!(lost.cause, cause, "{:#?}", lost.life);
+    let found: Vec<Moment> = lost.life.lines.iter().filter_map(|line| line.moment).collect();
+    assert_eq!(found, moments, "{:#?}", lost.life);
+    assert!(!lost.life.therefore.is_empty());
+}
+
+#[test]
+fn causes_of_a_leader_without_a_copy_are_told_from_its_election() {
+    use Moment::{Decisive, LastCopyGone, Promise};
+    story(
+        &[BEGIN, COMMIT_0, LEADER_DIES, AUDIT_V0],
+        Cause::LeaderCrashedBeforeReplication,
+        &[Promise, Decisive, LastCopyGone],
+    );
+    let moved =
+        LEADER_DIES.replace("b1 kill", "").replace("b1 up 2", "").replace("election=clean", "election=preferred");
+    let moved = moved.replace("b1 load t-0 hw=1 0..1 1..2", "");
+    story(
+        &[BEGIN, COMMIT_0, &moved, AUDIT_V0],
+        Cause::LeaderMovedBeforeReplication,
+        &[Promise, Decisive, LastCopyGone],
+    );
+    let unclean = LEADER_DIES.replace("election=clean", "election=unclean");
+    story(&[BEGIN, COMMIT_0, &unclean, AUDIT_V0], Cause::LeaderElectedWithoutThem, &[Promise, Decisive, LastCopyGone]);
+    let early = LEADER_DIES.replace("acks=1", "acks=-1");
+    story(&[BEGIN, COMMIT_0, &early, AUDIT_V0], Cause::AcknowledgedTooEarly, &[Promise, Decisive, LastCopyGone]);
+    let joined = early.replace("isr=1,2,3", "isr=1,3");
+    story(&[BEGIN, COMMIT_0, &joined, AUDIT_V0], Cause::JoinedIsrTooEarly, &[Promise, Decisive, LastCopyGone]);
+    let stale = "
+        c1 chose t-0 leader=2 epoch=1 isr=2,3 election=clean
+        p1 send 1 t v-1 acks=1
+        b1 append t-0 leader e0 1..2
+        b1 answer t-0 acks=1 1..2 e0 isr=1,2,3 hw=1
+        p1 acked 1 t-0 1
+        b1 cut t-0 2 1 leader-epoch";
+    story(&[BEGIN, COMMIT_0, stale, AUDIT_V0], Cause::AcknowledgedByAStaleLeader, &[Decisive, Promise, LastCopyGone]);
+}
+
+#[test]
+fn causes_that_need_a_lost_copy_are_told_from_how_it_went() {
+    use Moment::{Decisive, LastCopyGone, Promise};
+    let gone = "\naudit position t-0 0 start\naudit end t-0 0";
+    let elects_2 = "
+        b2 up 2
+        b2 load t-0 hw=0
+        c1 chose t-0 leader=2 epoch=1 isr=2 election=clean
+        b2 leads t-0 epoch=1 hw=0
+        b1 up 2";
+    let all = "
+        b1 power
+        b2 power
+        b3 power";
+    let rest = "
+        b1 load t-0 hw=0
+        b3 up 2
+        b3 load t-0 hw=0";
+    story(
+        &[BEGIN, COMMIT_0, all, elects_2, rest, gone],
+        Cause::PowerLossOfAllCopies,
+        &[Promise, Decisive, LastCopyGone],
+    );
+    let some = "
+        b2 power
+        b1 kill";
+    let cut = "
+        b1 load t-0 hw=0 0..1
+        b1 cut t-0 1 0 leader-epoch
+        b3 cut t-0 1 0 leader-epoch";
+    story(
+        &[BEGIN, COMMIT_0, some, elects_2, cut, gone],
+        Cause::ElectedAfterPowerLoss,
+        &[Promise, Decisive, LastCopyGone],
+    );
+    let to_hw = "
+        b2 cut t-0 1 0 high-watermark
+        b1 kill
+        c1 chose t-0 leader=2 epoch=1 isr=2,3 election=clean
+        b2 leads t-0 epoch=1 hw=0
+        b1 cut t-0 1 0 high-watermark
+        b3 cut t-0 1 0 high-watermark";
+    story(&[BEGIN, COMMIT_0, to_hw, gone], Cause::TruncatedToHighWatermark, &[Promise, Decisive, LastCopyGone]);
+}
+
+#[test]
+fn a_record_that_its_only_holder_brings_back_as_leader_is_not_lost_by_the_leader_between() {
+    let back = "
+        c1 chose t-0 leader=1 epoch=2 isr=1,2,3 election=clean
+        b1 leads t-0 epoch=2 hw=1
+        b1 kill
+        c1 chose t-0 leader=3 epoch=3 isr=2,3 election=unclean
+        b3 leads t-0 epoch=3 hw=1";
+    let dies = LEADER_DIES.replace("b1 cut t-0 2 1 leader-epoch", "");
+    story(
+        &[BEGIN, COMMIT_0, &dies, back, AUDIT_V0],
+        Cause::LeaderElectedWithoutThem,
+        &[Moment::Promise, Moment::Decisive],
+    );
+}
