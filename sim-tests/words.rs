@@ -21,9 +21,11 @@ fn told(scenario: &str, variant: Option<&str>) -> (Value, String, TempDir, PathB
     (manifest, read("story.txt"), out, folder)
 }
 
-/// What happens, in a scenario and one of its variants: the kind of a story, what its text says, and how many of its
-/// sentences name settings. Every such sentence has been tried, and running bears it out.
-const STORIES: &[(&str, Option<&str>, &str, &[&str], usize)] = &[
+/// Scenario, variant, kind of a story, what its text says, how many of its sentences name settings.
+type Told = (&'static str, Option<&'static str>, &'static str, &'static [&'static str], usize);
+
+/// What happens, and how it is told. Every sentence that names a setting has been tried, and running bears it out.
+const STORIES: &[Told] = &[
     (
         "scenarios/01-acks-one-leader-crash.toml",
         None,

@@ -287,15 +287,15 @@ fn moved_back_in(entries: &[Entry], plan: &Plan, partition: &TopicPartition) -> 
         let highest = scene.highest.clone();
         scene.observe(entry);
         match &entry.event {
+            // Only the step that raised it highest is told: `between` begins with it.
             Event::HighWatermark { partition: p, role: Role::Leader, high_watermark, .. }
-                if p == partition && found.is_none() =>
+                if p == partition
+                    && found.is_none()
+                    && highest.as_ref().is_none_or(|(highest, ..)| high_watermark > highest) =>
             {
-                // Only the step that raised it highest is told: `between` begins with it.
-                if highest.is_none_or(|(highest, ..)| *high_watermark > highest) {
-                    begin = Some(entry.id);
-                    let isr = scene.isr.clone();
-                    scene.say(entry, format!("high watermark {high_watermark}: the ISR {} has it", Brokers(&isr)));
-                }
+                begin = Some(entry.id);
+                let isr = scene.isr.clone();
+                scene.say(entry, format!("high watermark {high_watermark}: the ISR {} has it", Brokers(&isr)));
             }
             Event::RecordRead { partition: p, offset, .. } if p == partition && found.is_none() => {
                 furthest.insert(&entry.node, *offset);
