@@ -61,7 +61,7 @@ impl<'a> Document<'a> {
             .iter()
             .map(|(name, value)| format!("<span>switch <code>{} = {}</code></span>", escape(name), escape(value)));
         format!(
-            "<b>{}</b><span>seed {seed}</span>{}{}<span>{events} events, {simulated_ns} simulated</span>\
+            "<b role=\"heading\" aria-level=\"1\">{}</b><span>seed {seed}</span>{}{}<span>{events} events, {simulated_ns} simulated</span>\
              <span>trace <code title=\"{trace_hash}\">{}</code></span><span>Highwater {}</span>",
             escape(scenario),
             variant.unwrap_or_default(),

@@ -38,6 +38,7 @@ function listKeys() {
 
 // What a control does with a key is the control's: text fields, lists and buttons keep theirs.
 function ownsKey(target, key) {
+  if (target.matches('[type=radio]')) return key === ' ' || key.startsWith('Arrow');
   if (target.matches('input:not([type=checkbox]), select, textarea')) return true;
   return key === ' ' && target.matches('button, summary, input');
 }
