@@ -270,3 +270,34 @@ fn claims_of_settings_that_mean_nothing_are_refused() {
     check_refused(&["claims", "--seeds", "0"], 64, &["0 is not in 1..=100000"]);
     check_refused(&["claims", "--matrix", "--set", "acks=1"], 64, &["acks is given twice"]);
 }
+
+#[test]
+fn shares_of_a_sweep_merge_to_what_one_machine_finds_and_a_stopped_one_goes_on() {
+    let folder = folder();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let sweep = |more: &[&str]| run([&["sweep", SCENARIO, "--seeds", "1..9", "--results"], more].concat());
+    let merged = |files: &[String]| {
+        run([&["sweep", "--merge"][..], &files.iter().map(String::as_str).collect::<Vec<_>>()].concat())
+    };
+
+    let whole = file("whole.jsonl");
+    assert_eq!(sweep(&[&whole]).exit, 0);
+    let one_machine = merged(std::slice::from_ref(&whole));
+    assert_eq!(one_machine.exit, 0, "{one_machine:?}");
+    assert!(one_machine.stdout.contains("9 runs"), "{one_machine:?}");
+    let shares: Vec<String> = (1..=3).map(|share| file(&format!("{share}.jsonl"))).collect();
+    for (path, share) in shares.iter().zip(["1/3", "2/3", "3/3"]) {
+        assert_eq!(sweep(&[path, "--shard", share]).exit, 0);
+    }
+    assert_eq!(merged(&shares).stdout, one_machine.stdout);
+    assert_eq!(merged(&[&shares[..], &shares[..1]].concat()).stdout, one_machine.stdout, "a run counts once");
+
+    // Killed in the middle of its fifth line.
+    let text = fs::read_to_string(&whole).expect("it was written");
+    let fourth = text.match_indices('\n').nth(3).expect("there are nine lines").0;
+    let stopped = written(&folder, "stopped.jsonl", &text.as_bytes()[..fourth + 40]);
+    assert_eq!(sweep(&[&stopped]).exit, 0);
+    assert_eq!(merged(std::slice::from_ref(&stopped)).stdout, one_machine.stdout);
+    let damaged = written(&folder, "damaged.jsonl", &text.as_bytes()[..fourth + 40]);
+    check_refused(&["sweep", "--merge", &damaged], 64, &[&format!("{damaged}:5: expected a run")]);
+}

@@ -24,7 +24,6 @@ struct Line {
     schema: String,
     /// Whether it was done twice, with the same trace hash.
     twice: bool,
-    #[serde(flatten)]
     outcome: Outcome,
 }
 
@@ -45,7 +44,8 @@ impl Results {
         let unwritable = |error: std::io::Error| Failure::cannot_write(format!("{}: {error}", path.display()));
         let mut text = if path.exists() { read(path)? } else { String::new() };
         text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
-        let done = add(path, &text, summary)?;
+        let mut done = BTreeSet::new();
+        add(path, &text, summary, &mut done)?;
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(unwritable)?;
         }
@@ -76,9 +76,9 @@ impl Results {
 /// # Errors
 /// One cannot be read.
 pub fn merge(paths: &[PathBuf]) -> Result<Summary, Failure> {
-    let mut summary = Summary::default();
+    let (mut summary, mut done) = (Summary::default(), BTreeSet::new());
     for path in paths {
-        add(path, &read(path)?, &mut summary)?;
+        add(path, &read(path)?, &mut summary, &mut done)?;
     }
     Ok(summary)
 }
@@ -87,18 +87,18 @@ fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
-/// Counts every line in `summary`; returns the runs.
-fn add(path: &Path, text: &str, summary: &mut Summary) -> Result<BTreeSet<Run>, Failure> {
-    let mut runs = BTreeSet::new();
+/// Counts every line in `summary` whose run is not in `done` yet, and adds the run there.
+fn add(path: &Path, text: &str, summary: &mut Summary, done: &mut BTreeSet<Run>) -> Result<(), Failure> {
     for (index, text) in text.lines().enumerate() {
         let line: Line = serde_json::from_str(text).map_err(|error| {
             let message = format!("expected a run as `sweep --results` writes it: {error}");
             Failure::usage(format!("{}:{}: {message}", path.display(), index + 1))
         })?;
-        runs.insert(line.outcome.run());
-        summary.add(line.outcome, line.twice);
+        if done.insert(line.outcome.run()) {
+            summary.add(line.outcome, line.twice);
+        }
     }
-    Ok(runs)
+    Ok(())
 }
 
 /// The committed seeds of a scenario: a line each, `SEED` or `SEED VARIANT`; `#` begins a comment.
