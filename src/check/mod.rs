@@ -31,7 +31,7 @@ pub use plan::{Ending, Plan, ProducerPlan, Unfired};
 pub use verdict::{Finding, Lost, Verdict, WITNESSES_MAX, Witness};
 
 use self::{history::History, invariants::Invariants, judge::Fate};
-use crate::trace::{Event, journal::Entry};
+use crate::trace::journal::Entry;
 
 /// Node name of the consumer that reads every partition from begin to end after the run: the final audit.
 pub const AUDIT_NODE: &str = "audit";
@@ -61,7 +61,7 @@ impl Oracle {
 
     /// Takes the next event. A checker that panics here makes its claims unknown, it does not end the run.
     pub fn observe(&mut self, entry: Entry) {
-        if is_message(&entry.event) {
+        if entry.event.is_message() {
             return;
         }
         self.history.observe(&entry);
@@ -103,19 +103,6 @@ impl Oracle {
         findings.sort_by_key(|finding| finding.claim);
         judge::judge(&self.plan, ending, findings, fate)
     }
-}
-
-/// Whether the event is about bytes under way, which no checker and no story reads.
-fn is_message(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::MessageSent { .. }
-            | Event::MessageDelivered { .. }
-            | Event::MessageHeld { .. }
-            | Event::MessageLost { .. }
-            | Event::ConnectFailed { .. }
-            | Event::ConnectionReset { .. }
-    )
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

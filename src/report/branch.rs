@@ -82,18 +82,7 @@ impl Branch {
 /// The run without what a milestone does not need, its events numbered anew.
 fn brief(run: &Recorded) -> Recorded {
     let milestones: Vec<EventId> = milestones::told(&run.entries).iter().map(|(entry, _)| entry.id).collect();
-    let frequent = |entry: &Entry| {
-        matches!(
-            entry.event,
-            Event::MessageSent { .. }
-                | Event::MessageDelivered { .. }
-                | Event::MessageHeld { .. }
-                | Event::MessageLost { .. }
-                | Event::ConnectFailed { .. }
-                | Event::ConnectionReset { .. }
-                | Event::FollowerFetched { .. }
-        )
-    };
+    let frequent = |entry: &Entry| entry.event.is_message() || matches!(entry.event, Event::FollowerFetched { .. });
     let tells = |entry: &&Entry| !frequent(entry);
     let long = run.entries.iter().filter(tells).count() > EVENTS_MAX;
     let kept = |entry: &Entry| match long {

@@ -192,6 +192,21 @@ pub enum Event {
     ClientError { error: Arc<str> },
 }
 
+impl Event {
+    /// Whether it is about bytes under way, which no checker and no story reads.
+    pub fn is_message(&self) -> bool {
+        matches!(
+            self,
+            Self::MessageSent { .. }
+                | Self::MessageDelivered { .. }
+                | Self::MessageHeld { .. }
+                | Self::MessageLost { .. }
+                | Self::ConnectFailed { .. }
+                | Self::ConnectionReset { .. }
+        )
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
