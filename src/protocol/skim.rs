@@ -94,7 +94,7 @@ impl Walk<'_> {
             Kind::Array(element) => (0..self.count()?).try_for_each(|_| self.structure(element)),
             Kind::Structure(fields) => self.structure(fields),
             Kind::Optional(fields) => {
-                let present = self.bytes.get(self.position).is_some_and(|byte| *byte != 0xff);
+                let present = self.bytes.get(self.position) == Some(&1);
                 self.skip(1)?;
                 if present { self.structure(fields) } else { Ok(()) }
             }
@@ -282,6 +282,19 @@ const REQUESTS: &[(ApiKey, i16, &str)] = &[
     (ApiKey::BrokerRegistration, 0, "4 s 16 [s s 2 2] [s 2 2] s 1@1+ *16@2+ 8@3+"),
     (ApiKey::BrokerHeartbeat, 0, "4 8 8 1 1 #0:*16"),
     (ApiKey::AllocateProducerIds, 0, "4 8"),
+    (ApiKey::FindCoordinator, 3, "s@-3 1@1+ *s@4+"),
+    (ApiKey::JoinGroup, 6, "s 4 4@1+ s s@5+ s [s b] s@8+"),
+    (ApiKey::SyncGroup, 4, "s 4 s s@3+ s@5+ s@5+ [s b]"),
+    (ApiKey::Heartbeat, 4, "s 4 s s@3+"),
+    (ApiKey::LeaveGroup, 4, "s s@-2 [s s s@5+]@3+"),
+    (ApiKey::OffsetCommit, 8, "s 4 s s@7+ 8@-4 [s@-9 16@10+ [4 8 4@6+ s]]"),
+    (ApiKey::OffsetFetch, 6, "s@-7 [s *4]@-7 [s s@9+ 4@9+ [s@-9 16@10+ *4]]@8+ 1@7+"),
+    (ApiKey::OffsetDelete, i16::MAX, "s [s [4]]"),
+    (ApiKey::DescribeGroups, 5, "*s 1@3+"),
+    (ApiKey::ListGroups, 3, "*s@4+ *s@5+"),
+    (ApiKey::DeleteGroups, 2, "*s"),
+    (ApiKey::ConsumerGroupHeartbeat, 0, "s s 4 s s 4 *s s@1+ s [16 *4]"),
+    (ApiKey::ConsumerGroupDescribe, 0, "*s 1"),
 ];
 
 #[rustfmt::skip]
@@ -305,6 +318,19 @@ const RESPONSES: &[(ApiKey, i16, &str)] = &[
     (ApiKey::BrokerRegistration, 0, "4 2 8"),
     (ApiKey::BrokerHeartbeat, 0, "4 2 1 1 1"),
     (ApiKey::AllocateProducerIds, 0, "4 2 8 4"),
+    (ApiKey::FindCoordinator, 3, "4@1+ 2@-3 s@1-3 4@-3 s@-3 4@-3 [s 4 s 4 2 s]@4+"),
+    (ApiKey::JoinGroup, 6, "4@2+ 2 4 s@7+ s s 1@9+ s [s s@5+ b]"),
+    (ApiKey::SyncGroup, 4, "4@1+ 2 s@5+ s@5+ b"),
+    (ApiKey::Heartbeat, 4, "4@1+ 2"),
+    (ApiKey::LeaveGroup, 4, "4@1+ 2 [s s 2]@3+"),
+    (ApiKey::OffsetCommit, 8, "4@3+ [s@-9 16@10+ [4 2]]"),
+    (ApiKey::OffsetFetch, 6, "4@3+ [s [4 8 4@5+ s 2]]@-7 2@2-7 [s [s@-9 16@10+ [4 8 4 s 2]] 2]@8+"),
+    (ApiKey::OffsetDelete, i16::MAX, "2 4 [s [4 2]]"),
+    (ApiKey::DescribeGroups, 5, "4@1+ [2 s@6+ s s s s [s s@4+ s s b b] 4@3+]"),
+    (ApiKey::ListGroups, 3, "4@1+ 2 [s s s@4+ s@5+]"),
+    (ApiKey::DeleteGroups, 2, "4 [s 2]"),
+    (ApiKey::ConsumerGroupHeartbeat, 0, "4 2 s s 4 4 ?{[16 *4]}"),
+    (ApiKey::ConsumerGroupDescribe, 0, "4 [2 s s s 4 4 s [s s s 4 s s *s s {[16 s *4]} {[16 s *4]} 1@1+] 4]"),
 ];
 
 #[cfg(test)]
@@ -318,6 +344,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::protocol::api;
 
     fn check_exact(schemas: &BTreeMap<i16, Schema>, api: ApiKey, version: i16, body: &[u8]) {
         let schema = &schemas[&(api as i16)];
@@ -328,19 +355,24 @@ mod tests {
 
     #[test]
     fn default_messages_of_every_version_are_walked_exactly() {
-        for row in crate::protocol::api::BROKER.iter().chain(crate::protocol::api::CONTROLLER) {
-            for version in row.served_min..=crate::protocol::api::layout(row.key, row.max) {
+        let served = api::BROKER.iter().chain(api::CONTROLLER);
+        let served = served.map(|row| (row.key, row.served_min, api::layout(row.key, row.max)));
+        // What clients alone speak: whatever can be encoded.
+        let spoken = REQUESTS.iter().map(|(key, ..)| *key).filter(|key| served.clone().all(|row| row.0 != *key));
+        let spoken = spoken.map(|key| (key, key.valid_versions().min, key.valid_versions().max));
+        for (key, min, max) in served.clone().chain(spoken) {
+            for version in min..=max {
                 let zeros = vec![0u8; 400];
                 // A message of zeros has empty arrays and strings; decoding tells how long it is.
                 let mut bytes = bytes::Bytes::from(zeros.clone());
-                if RequestKind::decode(row.key, &mut bytes, version).is_ok() {
+                if RequestKind::decode(key, &mut bytes, version).is_ok() {
                     let length = zeros.len() - bytes.len();
-                    check_exact(&schemas().requests, row.key, version, &zeros[..length]);
+                    check_exact(&schemas().requests, key, version, &zeros[..length]);
                 }
                 let mut bytes = bytes::Bytes::from(zeros.clone());
-                if ResponseKind::decode(row.key, &mut bytes, version).is_ok() {
+                if ResponseKind::decode(key, &mut bytes, version).is_ok() {
                     let length = zeros.len() - bytes.len();
-                    check_exact(&schemas().responses, row.key, version, &zeros[..length]);
+                    check_exact(&schemas().responses, key, version, &zeros[..length]);
                 }
             }
         }
