@@ -36,6 +36,9 @@ use crate::trace::journal::Entry;
 /// Node name of the consumer that reads every partition from begin to end after the run: the final audit.
 pub const AUDIT_NODE: &str = "audit";
 
+/// Room for the events of a large run, so that they are never copied; what is not used of it costs no memory.
+const ENTRIES_ROOM: usize = 1 << 20;
+
 /// Watches a run and judges it.
 pub struct Oracle {
     plan: Plan,
@@ -54,7 +57,7 @@ impl Oracle {
             invariants: Invariants::of(&plan),
             plan,
             history: History::default(),
-            entries: Vec::new(),
+            entries: Vec::with_capacity(ENTRIES_ROOM),
             gave_up: None,
         }
     }

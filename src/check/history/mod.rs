@@ -8,6 +8,7 @@
 //! record that was refused for certain (`definite`) must not be there.
 
 mod consumers;
+mod contents;
 mod duplicates;
 mod lost;
 mod order;
@@ -18,6 +19,7 @@ use std::{
     sync::Arc,
 };
 
+use self::contents::ByContent;
 use super::{
     AUDIT_NODE, Claim, Ending, Expectation, Expected, Finding, Lost, Plan, Status, Witness, invariants::Ledger,
     judge::Fate,
@@ -156,7 +158,8 @@ impl History {
 
     /// Records sent with acks=0 that the audit did not find. Nobody was promised anything.
     fn unpromised(&self) -> u64 {
-        if self.audits.values().any(|audit| audit.end.is_none()) {
+        let nobody = self.sends().all(|(.., send)| send.acks != 0);
+        if nobody || self.audits.values().any(|audit| audit.end.is_none()) {
             return 0;
         }
         let found: BTreeSet<&Content> =
@@ -240,6 +243,8 @@ struct Case<'a> {
     ledger: &'a Ledger,
     /// The acknowledged records that are gone.
     lost: &'a [Lost],
+    /// Who sent each content, once for every time.
+    senders: &'a ByContent<'a, &'a Arc<str>>,
 }
 
 impl Case<'_> {
@@ -265,7 +270,9 @@ impl Case<'_> {
 /// Judges the whole history.
 pub(super) fn findings(history: &History, plan: &Plan, ending: &Ending, ledger: &Ledger) -> Report {
     let (survival, fate) = lost::check(history);
-    let case = Case { history, plan, ending, ledger, lost: &fate.lost };
+    let sends = history.sends().map(|(producer, _, send)| ((&send.content, &*send.topic), producer));
+    let senders = ByContent::new(sends);
+    let case = Case { history, plan, ending, ledger, lost: &fate.lost, senders: &senders };
     let findings = vec![
         survival,
         duplicates::check(&case),

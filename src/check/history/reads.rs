@@ -6,10 +6,7 @@
 //! `acked-records-survive`, what was read may vanish and its offset may be given again: that is the same loss seen from
 //! another side.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Case, Content, Outcome, Read, Score, lost};
 use crate::{
@@ -21,14 +18,12 @@ use crate::{
 pub(super) fn phantoms(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::NoPhantomReads);
     let mut vanished = 0;
-    let sent: BTreeSet<(&Content, &str)> =
-        case.history.sends().map(|(.., send)| (&send.content, &*send.topic)).collect();
     let refused = refused(case);
     for read in &case.history.reads {
         score.checks += 1;
         let key = (&read.content, &*read.partition.topic);
         let Read { consumer, partition, offset, content, event } = read;
-        if !sent.contains(&key) {
+        if case.senders.get(&key).is_empty() {
             score.violate(
                 format!("{consumer} read {} at {partition}@{offset}, which nobody sent", content.value),
                 vec![*event],
@@ -74,9 +69,10 @@ fn is_gone(case: &Case<'_>, read: &Read) -> bool {
 
 pub(super) fn disagreements(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::OffsetsAgree);
-    let mut seen: BTreeMap<(&TopicPartition, Offset), (&Content, EventId)> = BTreeMap::new();
+    let mut seen: BTreeMap<&TopicPartition, BTreeMap<Offset, (&Content, EventId)>> = BTreeMap::new();
     for read in &case.history.reads {
-        let first = seen.entry((&read.partition, read.offset)).or_insert((&read.content, read.event));
+        let seen = seen.entry(&read.partition).or_default();
+        let first = seen.entry(read.offset).or_insert((&read.content, read.event));
         if first.1 == read.event {
             continue;
         }
