@@ -1,6 +1,6 @@
 //! The run in its rare events: steps, faults, processes, elections, ISR changes, truncations, client errors.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{
     base::{NodeId, TopicPartition},
@@ -33,6 +33,17 @@ pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
         lines.push(format!("showing {LINES_MAX} of {}; the rest is in events.jsonl", told.len()));
     }
     lines
+}
+
+/// Partitions, one after the other.
+struct Partitions<'a>(&'a [TopicPartition]);
+
+impl fmt::Display for Partitions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(TopicPartition::to_string).collect();
+        f.write_str(if names.is_empty() { "nothing" } else { "" })?;
+        f.write_str(&names.join(", "))
+    }
 }
 
 /// What a milestone says; `None` for everything frequent.
@@ -89,6 +100,16 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
         }
         Event::PositionSet { partition, offset, why } if **why != *"start" => {
             format!("{partition}: position set to {offset}, {why}")
+        }
+        Event::PartitionsAssigned { group, generation, partitions, .. } => {
+            format!("group {group}: gets {} in generation {generation}", Partitions(partitions))
+        }
+        Event::PartitionsRevoked { group, partitions, .. } => {
+            format!("group {group}: gives up {}", Partitions(partitions))
+        }
+        Event::PartitionsLost { group, partitions, .. } => format!("group {group}: lost {}", Partitions(partitions)),
+        Event::CommitAnswered { group, error, .. } if **error != *"NONE" => {
+            format!("group {group}: its commit failed with {error}")
         }
         Event::AuditReachedEnd { partition, end_offset } => format!("{partition}: read to the end, {end_offset}"),
         Event::ClientError { error } => format!("got an error: {error}"),

@@ -142,6 +142,14 @@ fn place<'a>(event: &'a Event, kind: &'a str) -> (&'static str, String) {
         | Event::RecordRead { .. }
         | Event::PositionSet { .. }
         | Event::AuditReachedEnd { .. }
+        | Event::PartitionsAssigned { .. }
+        | Event::PartitionsRevoked { .. }
+        | Event::PartitionsLost { .. }
+        | Event::CommitSent { .. }
+        | Event::CommitAnswered { .. }
+        | Event::CommittedAsked { .. }
+        | Event::CommittedFetched { .. }
+        | Event::RecordProcessed { .. }
         | Event::ClientError { .. } => ("client", words(kind)),
         Event::StepFired { step, action, .. } => ("process", format!("step {step}: {action}")),
         Event::FaultBegan { fault } => ("process", format!("fault: {fault}")),

@@ -162,6 +162,26 @@ pub enum Event {
         reason: Arc<str>,
     },
 
+    // ---- members of a consumer group, as they see it themselves ----
+    /// The member may read these partitions from here, beside those it has. `generation` is the member epoch with the
+    /// consumer protocol.
+    PartitionsAssigned { group: Arc<str>, member: Arc<str>, generation: i32, partitions: Vec<TopicPartition> },
+    /// It has given them up, after its application was asked.
+    PartitionsRevoked { group: Arc<str>, member: Arc<str>, partitions: Vec<TopicPartition> },
+    /// They were taken from it, as it learns only now.
+    PartitionsLost { group: Arc<str>, member: Arc<str>, partitions: Vec<TopicPartition> },
+    /// It asks for these offsets to be committed; offsets of the records to read next.
+    CommitSent { group: Arc<str>, member: Arc<str>, generation: i32, offsets: Vec<(TopicPartition, Offset)> },
+    /// What it was told of the commit that event `sent` asked for. `error` is a Kafka error name or `NONE`; `definite`:
+    /// the commit stands or is refused for certain.
+    CommitAnswered { group: Arc<str>, sent: EventId, error: Arc<str>, definite: bool },
+    /// The coordinator told it the committed offset of a partition, asked for by event `asked`; `-1`: there is none.
+    CommittedFetched { group: Arc<str>, partition: TopicPartition, offset: Offset, asked: EventId },
+    /// It asks for the committed offsets of these partitions.
+    CommittedAsked { group: Arc<str>, partitions: Vec<TopicPartition> },
+    /// The application has done its work for a record: the effect is in the world and stays there.
+    RecordProcessed { group: Arc<str>, partition: TopicPartition, offset: Offset, value: Arc<str> },
+
     // ---- clients: the history that checkers judge ----
     /// A producer gave a record to the client library. `record` counts the producer's records from 0.
     RecordSent {
@@ -184,7 +204,7 @@ pub enum Event {
         key: Option<Arc<str>>,
         value: Arc<str>,
     },
-    /// A consumer's position was set: begin, or a reset. `why` is `start`, `out-of-range` or `truncation`.
+    /// A consumer's position was set: begin, or a reset. `why` is `start`, `committed`, `out-of-range` or `truncation`.
     PositionSet { partition: TopicPartition, offset: Offset, why: Arc<str> },
     /// A consumer of the final audit has read `partition` to its end.
     AuditReachedEnd { partition: TopicPartition, end_offset: Offset },
