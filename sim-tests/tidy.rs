@@ -78,7 +78,9 @@ fn imports_point_one_way() {
         ("storage", &["base", "trace", "runtime", "protocol"]),
         ("replica", &["base", "trace", "protocol", "storage"]),
         ("controller", &["base", "trace", "runtime", "protocol", "rpc", "storage"]),
-        ("broker", &["base", "trace", "runtime", "protocol", "rpc", "storage", "replica", "controller"]),
+        ("coordinator", &["base"]),
+        ("group", &["base", "trace", "protocol", "coordinator"]),
+        ("broker", &["base", "trace", "runtime", "protocol", "rpc", "storage", "replica", "controller", "group"]),
         ("client", &["base", "trace", "runtime", "protocol", "rpc"]),
         ("check", &["base", "trace"]),
         ("report", &["base", "trace", "check"]),
@@ -152,7 +154,15 @@ fn cores_are_pure() {
     check_absent(
         "a core takes time and chance as arguments and does not await, spawn, log or do I/O",
         |source| {
-            let core = ["src/replica/", "src/base/", "src/check/", "src/controller/image", "src/controller/core"];
+            let core = [
+                "src/replica/",
+                "src/base/",
+                "src/check/",
+                "src/controller/image",
+                "src/controller/core",
+                "src/coordinator/",
+                "src/group/",
+            ];
             core.iter().any(|prefix| source.path.starts_with(prefix)) && !source.is_test()
         },
         &[".await", "async fn", "runtime::", "tracing::", "spawn(", "thread_rng", "rand::rng("],

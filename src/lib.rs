@@ -16,9 +16,11 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod controller;
+pub mod coordinator;
 #[cfg(madsim)]
 pub mod engine;
 pub mod explore;
+pub mod group;
 pub mod lesson;
 pub mod protocol;
 pub mod replica;

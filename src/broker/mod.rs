@@ -2,6 +2,7 @@
 
 pub mod config;
 mod controller_channel;
+mod coordinator;
 mod fetcher;
 mod isr_changes;
 mod lifecycle;

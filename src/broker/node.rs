@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     config::{Endpoint, NodeConfig},
     controller_channel::ControllerChannel,
+    coordinator::GroupCoordinators,
     fetcher::Fetcher,
     isr_changes,
     lifecycle::{self, Identity, LifecycleError, Registration},
@@ -160,9 +161,12 @@ async fn run_broker(
     let (cache, registration) = (Arc::new(MetadataCache::default()), Arc::new(Registration::new(node)));
     // What runs beside the requests stops after the broker has left the cluster.
     let background = Shutdown::default();
+    let coordinators =
+        Arc::new(GroupCoordinators::new(node, config.groups.clone(), switches, tracer.clone(), replicas.clone()));
     let applied = Arc::new(Applied {
         config: config.clone(),
         replicas: replicas.clone(),
+        coordinators: coordinators.clone(),
         cache: cache.clone(),
         registration: registration.clone(),
         shutdown: background.clone(),
@@ -185,6 +189,7 @@ async fn run_broker(
         replicas.clone(),
         calls.clone(),
         registration.clone(),
+        coordinators.clone(),
     ));
     let serving = Shutdown::default();
     // Who does not know the cluster yet would tell clients that there is nothing in it.
@@ -210,6 +215,7 @@ async fn run_broker(
     };
     serving.trigger();
     background.trigger();
+    coordinators.close();
     replicas.close(registration.broker_epoch()).await?;
     ended
 }
@@ -228,6 +234,7 @@ async fn announce(registration: Arc<Registration>, ready: Arc<Notify>, backgroun
 struct Applied {
     config: Arc<NodeConfig>,
     replicas: Arc<Replicas>,
+    coordinators: Arc<GroupCoordinators>,
     cache: Arc<MetadataCache>,
     registration: Arc<Registration>,
     shutdown: Shutdown,
@@ -238,6 +245,7 @@ struct Applied {
 impl Apply for Applied {
     async fn apply(&self, image: &MetadataImage, delta: &MetadataDelta) {
         let leaders = self.replicas.apply(image, delta).await;
+        self.coordinators.apply(image, delta);
         let mut fetchers = self.fetchers.lock().expect("no panic while the fetchers are held");
         for leader in leaders {
             fetchers.entry(leader).or_insert_with(|| {

@@ -78,7 +78,7 @@ pub fn bugs(options: &BugsOptions) -> Outcome {
 /// The bugs that were asked for, or all.
 fn planted(names: &[String]) -> Result<Vec<&'static str>, Failure> {
     let all: Vec<&'static str> =
-        TABLE.iter().filter(|switch| switch.is_planted_bug()).map(|switch| switch.name).collect();
+        TABLE.iter().filter(|switch| switch.is_planted_bug() && switch.in_swarm).map(|switch| switch.name).collect();
     let find = |name: &String| {
         all.iter().copied().find(|known| known == name).ok_or_else(|| {
             let hint = nearest(name, all.iter().copied()).map(|near| format!("; did you mean `{near}`?"));

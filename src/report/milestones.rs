@@ -112,6 +112,32 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
             format!("group {group}: its commit failed with {error}")
         }
         Event::AuditReachedEnd { partition, end_offset } => format!("{partition}: read to the end, {end_offset}"),
+        Event::CoordinatorLoaded { partition, leader_epoch, groups, offsets, .. } => {
+            format!("{partition}: coordinates in epoch {leader_epoch}, {groups} groups, {offsets} offsets")
+        }
+        Event::CoordinatorUnloaded { partition, leader_epoch } => {
+            format!("{partition}: no longer coordinates in epoch {leader_epoch}")
+        }
+        Event::MemberJoined { group, member, .. } => format!("group {group}: {member} joins"),
+        Event::MemberReplaced { group, instance, new, .. } => format!("group {group}: {instance} is back as {new}"),
+        Event::MemberLeft { group, member, why } => format!("group {group}: {member} is out, {why}"),
+        Event::RebalanceBegan { group, generation, why } => {
+            format!("group {group}: generation {generation} ends, {why}")
+        }
+        Event::GenerationFormed { group, generation, members, leader, .. } => {
+            format!("group {group}: generation {generation} of {} members, {leader} assigns", members.len())
+        }
+        Event::GroupAssigned { group, generation, owners } => {
+            let partitions: usize = owners.iter().map(|(_, owned)| owned.len()).sum();
+            format!("group {group}: generation {generation} is assigned, {partitions} partitions")
+        }
+        Event::GroupEmptied { group, generation } => format!("group {group}: nobody is left, generation {generation}"),
+        Event::CommitRefused { group, member, generation, error, .. } => {
+            format!("group {group}: a commit of {member} in generation {generation} is refused with {error}")
+        }
+        Event::OffsetsExpired { group, partitions } => {
+            format!("group {group}: the offsets of {} partitions expire", partitions.len())
+        }
         Event::ClientError { error } => format!("got an error: {error}"),
         _ => return None,
     })

@@ -151,6 +151,18 @@ fn place<'a>(event: &'a Event, kind: &'a str) -> (&'static str, String) {
         | Event::CommittedFetched { .. }
         | Event::RecordProcessed { .. }
         | Event::ClientError { .. } => ("client", words(kind)),
+        Event::CoordinatorLoaded { .. }
+        | Event::CoordinatorUnloaded { .. }
+        | Event::MemberJoined { .. }
+        | Event::MemberReplaced { .. }
+        | Event::MemberLeft { .. }
+        | Event::RebalanceBegan { .. }
+        | Event::GenerationFormed { .. }
+        | Event::GroupAssigned { .. }
+        | Event::GroupEmptied { .. }
+        | Event::OffsetsCommitted { .. }
+        | Event::CommitRefused { .. }
+        | Event::OffsetsExpired { .. } => ("groups", words(kind)),
         Event::StepFired { step, action, .. } => ("process", format!("step {step}: {action}")),
         Event::FaultBegan { fault } => ("process", format!("fault: {fault}")),
         Event::FaultEnded { fault } => ("process", format!("fault ends: {fault}")),

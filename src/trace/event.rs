@@ -210,6 +210,40 @@ pub enum Event {
     AuditReachedEnd { partition: TopicPartition, end_offset: Offset },
     /// The application got an error that it did not retry.
     ClientError { error: Arc<str> },
+
+    // ---- groups, as their coordinator decides ----
+    /// This broker coordinates the groups of a partition of `__consumer_offsets` from here: it has read its records.
+    CoordinatorLoaded {
+        partition: TopicPartition,
+        leader_epoch: LeaderEpoch,
+        end_offset: Offset,
+        records: u64,
+        groups: u64,
+        offsets: u64,
+    },
+    /// It does no longer.
+    CoordinatorUnloaded { partition: TopicPartition, leader_epoch: LeaderEpoch },
+    /// A member joins a group for the first time; `instance` is the `group.instance.id` of a static one.
+    MemberJoined { group: Arc<str>, member: Arc<str>, instance: Option<Arc<str>>, client: Arc<str> },
+    /// A static member came back under a new id; whoever has the old one is fenced.
+    MemberReplaced { group: Arc<str>, instance: Arc<str>, old: Arc<str>, new: Arc<str> },
+    /// A member is no longer part of its group.
+    MemberLeft { group: Arc<str>, member: Arc<str>, why: Arc<str> },
+    /// The members of `generation` have to join again.
+    RebalanceBegan { group: Arc<str>, generation: i32, why: Arc<str> },
+    /// All who joined form a generation; its leader assigns.
+    GenerationFormed { group: Arc<str>, generation: i32, protocol: Arc<str>, leader: Arc<str>, members: Vec<Arc<str>> },
+    /// The assignments of a generation are committed: who owns what. Empty for groups of other than consumers.
+    GroupAssigned { group: Arc<str>, generation: i32, owners: Vec<(Arc<str>, Vec<TopicPartition>)> },
+    /// Nobody is left in the group.
+    GroupEmptied { group: Arc<str>, generation: i32 },
+    /// Offsets that a client committed are committed records, and the client is told so. `generation` is `-1` where a
+    /// client commits without a group.
+    OffsetsCommitted { group: Arc<str>, member: Arc<str>, generation: i32, offsets: Vec<(TopicPartition, Offset)> },
+    /// A commit was refused for what the client said of itself.
+    CommitRefused { group: Arc<str>, member: Arc<str>, generation: i32, group_generation: i32, error: Arc<str> },
+    /// Offsets were deleted because they had not been committed for too long.
+    OffsetsExpired { group: Arc<str>, partitions: Vec<TopicPartition> },
 }
 
 impl Event {

@@ -2,10 +2,12 @@
 //!
 //! Not here: topic configs, which are records of the metadata log (their defaults come from here by their synonyms).
 
+mod groups;
 mod properties;
 
 use std::{fmt, str::FromStr, time::Duration};
 
+pub use groups::GroupConfig;
 pub use properties::{Properties, Property};
 use thiserror::Error;
 
@@ -132,6 +134,8 @@ pub struct NodeConfig {
     pub leader_imbalance_check_interval: Duration,
     /// `unclean.leader.election.interval.ms`, internal in Kafka.
     pub unclean_election_interval: Duration,
+    /// What the group coordinators act on.
+    pub groups: GroupConfig,
     /// All properties as given, for DescribeConfigs and the defaults of topics.
     pub properties: Properties,
 }
@@ -218,6 +222,7 @@ impl NodeConfig {
                 read.number("leader.imbalance.check.interval.seconds", 1)?,
             ),
             unclean_election_interval: read.millis("unclean.leader.election.interval.ms")?,
+            groups: GroupConfig::read(&read)?,
             properties,
         })
     }

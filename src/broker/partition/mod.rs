@@ -5,8 +5,9 @@
 //! fetch until there is more to read.
 //!
 //! This file: the role, and what the controller says of it. [`produce`]: appending. [`read`]: what others read.
-//! [`follow`]: a follower's side.
+//! [`follow`]: a follower's side. [`coordinate`]: what a coordinator does with its records.
 
+mod coordinate;
 mod follow;
 mod produce;
 mod read;
@@ -77,6 +78,8 @@ struct State {
     settings: TopicSettings,
     acks: Vec<AckWaiter>,
     fetches: Vec<Arc<Notify>>,
+    /// The coordinator whose records these are.
+    observer: Option<Arc<Notify>>,
 }
 
 enum Standing {
@@ -111,6 +114,7 @@ impl Partition {
             settings,
             acks: Vec::new(),
             fetches: Vec::new(),
+            observer: None,
         };
         Arc::new(Self { id, topic_id, context, state: Mutex::new(state) })
     }
@@ -212,6 +216,7 @@ impl Partition {
         if high_watermark != state.high_watermark {
             state.high_watermark = high_watermark;
             self.report_high_watermark(state, Role::Leader);
+            state.ring_observer();
         }
         let mut waiting = std::mem::take(&mut state.acks);
         let Standing::Leader(leader) = &state.role else { unreachable!("the role was looked at above") };
@@ -392,6 +397,7 @@ impl State {
         for waiter in self.acks.drain(..) {
             let _ = waiter.answer.send(ErrorCode::NotLeaderOrFollower);
         }
+        self.ring_observer();
         self.wake_fetches();
     }
 }

@@ -9,12 +9,13 @@ use crate::{
         core::check_topic_name,
         image::{MetadataImage, PartitionRegistration, TopicImage},
     },
+    group::OFFSETS_TOPIC,
     protocol::{
-        ErrorCode,
+        ErrorCode, StrBytes,
         messages::{
             BrokerId, CreateTopicsRequest, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
             MetadataRequest, MetadataResponse, RequestKind, ResponseKind,
-            create_topics_request::CreatableTopic,
+            create_topics_request::{CreatableTopic, CreatableTopicConfig},
             describe_topic_partitions_response::{
                 Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
             },
@@ -96,15 +97,37 @@ impl Broker {
     }
 
     /// Has topics created that a client asked about; it will ask again until they are there.
-    async fn create(&self, names: Vec<String>) {
+    pub(super) async fn create(&self, names: Vec<String>) {
         let topic = |name: &String| {
-            CreatableTopic::default().with_name(topic_name(name)).with_num_partitions(-1).with_replication_factor(-1)
+            let topic = CreatableTopic::default().with_name(topic_name(name));
+            match name.as_str() {
+                OFFSETS_TOPIC => self.offsets_topic(topic),
+                _ => topic.with_num_partitions(-1).with_replication_factor(-1),
+            }
         };
         let request =
             CreateTopicsRequest::default().with_topics(names.iter().map(topic).collect()).with_timeout_ms(30_000);
         if let Err(error) = self.channel.call(RequestKind::CreateTopics(request), CREATE_TOPICS_VERSION).await {
             tracing::warn!(%error, ?names, "topics could not be created");
         }
+    }
+
+    /// The topic of the groups' records, as the broker's properties want it.
+    fn offsets_topic(&self, topic: CreatableTopic) -> CreatableTopic {
+        let groups = &self.config.groups;
+        let config = |name: &'static str, value: String| {
+            let config = CreatableTopicConfig::default().with_name(StrBytes::from_static_str(name));
+            config.with_value(Some(value.into()))
+        };
+        let configs = vec![
+            config("compression.type", "producer".to_owned()),
+            config("cleanup.policy", "compact".to_owned()),
+            config("segment.bytes", groups.topic_segment_bytes.to_string()),
+        ];
+        topic
+            .with_num_partitions(groups.topic_partitions)
+            .with_replication_factor(groups.topic_replication_factor)
+            .with_configs(configs)
     }
 
     fn metadata_response(
@@ -165,6 +188,7 @@ impl Broker {
         });
         let answer = MetadataResponseTopic::default().with_name(Some(topic_name(&topic.name)));
         let answer = if version >= 10 { answer.with_topic_id(uuid_of(topic.id)) } else { answer };
+        let answer = if version >= 1 { answer.with_is_internal(is_internal(&topic.name)) } else { answer };
         answer.with_partitions(partitions.collect())
     }
 
@@ -221,6 +245,7 @@ impl Broker {
             let answer = DescribeTopicPartitionsResponseTopic::default()
                 .with_name(Some(topic_name(&topic.name)))
                 .with_topic_id(uuid_of(topic.id))
+                .with_is_internal(is_internal(&topic.name))
                 .with_topic_authorized_operations(TOPIC_OPERATIONS)
                 .with_partitions(partitions);
             topics.push(answer);
@@ -271,7 +296,13 @@ fn unknown(name: Option<&str>, id: TopicId, code: ErrorCode, version: i16) -> Me
         Some(name) => topic.with_name(Some(topic_name(name))),
         None => topic.with_name((version < 12).then(|| topic_name(""))),
     };
+    let topic = if version >= 1 { topic.with_is_internal(name.is_some_and(is_internal)) } else { topic };
     if version >= 10 { topic.with_topic_id(uuid_of(id)) } else { topic }
+}
+
+/// Whether a topic is the brokers' own: clients do not write to it and hide it.
+pub(super) fn is_internal(name: &str) -> bool {
+    matches!(name, OFFSETS_TOPIC | "__transaction_state" | "__share_group_state")
 }
 
 fn is_reachable(image: &MetadataImage, node: NodeId) -> bool {

@@ -8,6 +8,8 @@ mod configs;
 mod fetch;
 mod fetch_session;
 mod forward;
+mod group_offsets;
+mod groups;
 mod metadata;
 mod offsets;
 mod produce;
@@ -19,12 +21,17 @@ use fetch_session::FetchSessions;
 use producer_ids::ProducerIds;
 
 use super::{
-    config::NodeConfig, controller_channel::ControllerChannel, lifecycle::Registration, metadata::MetadataCache,
+    config::NodeConfig,
+    controller_channel::ControllerChannel,
+    coordinator::{Client, GroupCoordinators},
+    lifecycle::Registration,
+    metadata::MetadataCache,
     replicas::Replicas,
 };
 use crate::{
     base::{NodeId, Switches, TopicId, TopicPartition},
     controller::image::TopicImage,
+    group::GroupRequest,
     protocol::{
         ErrorCode,
         api::{self, ApiRange},
@@ -38,6 +45,9 @@ use crate::{
 /// transactions, so that both see the same.
 const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
+
+/// What Kafka's own tools call themselves where they do what other clients may not.
+const ADMIN_CLIENT: &str = "__admin_client";
 
 /// Everything that requests need.
 pub struct Broker {
@@ -55,6 +65,8 @@ pub struct Broker {
     pub channel: Arc<ControllerChannel>,
     /// Who this broker is.
     pub registration: Arc<Registration>,
+    /// The groups that it coordinates.
+    pub coordinators: Arc<GroupCoordinators>,
     sessions: Mutex<FetchSessions>,
     producer_ids: tokio::sync::Mutex<ProducerIds>,
 }
@@ -69,10 +81,22 @@ impl Broker {
         replicas: Arc<Replicas>,
         channel: Arc<ControllerChannel>,
         registration: Arc<Registration>,
+        coordinators: Arc<GroupCoordinators>,
     ) -> Self {
         let sessions = Mutex::new(FetchSessions::new(config.fetch_session_slots));
         let producer_ids = tokio::sync::Mutex::default();
-        Self { config, cluster_id, switches, cache, replicas, channel, registration, sessions, producer_ids }
+        Self {
+            config,
+            cluster_id,
+            switches,
+            cache,
+            replicas,
+            channel,
+            registration,
+            coordinators,
+            sessions,
+            producer_ids,
+        }
     }
 
     /// Who leads the controller quorum, as clients are told: brokers forward, so any broker would do.
@@ -93,8 +117,29 @@ impl Service for Broker {
 
     async fn begin(self: Arc<Self>, peer: &Peer, request: Request) -> Reply {
         let version = request.version;
+        let client = || Client {
+            id: request.client_id.clone().unwrap_or_default(),
+            host: format!("/{}", peer.address.rsplit_once(':').map_or(&*peer.address, |(host, _)| host)),
+            version,
+        };
         match request.body {
-            RequestKind::Produce(body) => self.produce(body, version).await,
+            RequestKind::Produce(body) => {
+                let is_admin = request.client_id.as_deref() == Some(ADMIN_CLIENT);
+                self.produce(body, version, is_admin).await
+            }
+            RequestKind::FindCoordinator(body) => self.find_coordinator(body, version),
+            RequestKind::JoinGroup(body) => self.ask_about(&body.group_id.clone(), GroupRequest::Join(body), client()),
+            RequestKind::SyncGroup(body) => self.ask_about(&body.group_id.clone(), GroupRequest::Sync(body), client()),
+            RequestKind::Heartbeat(body) => {
+                self.ask_about(&body.group_id.clone(), GroupRequest::Heartbeat(body), client())
+            }
+            RequestKind::LeaveGroup(body) => self.leave_group(body, client()),
+            RequestKind::OffsetCommit(body) => self.offset_commit(body, client()),
+            RequestKind::OffsetFetch(body) => self.offset_fetch(body, client()),
+            RequestKind::OffsetDelete(body) => self.offset_delete(body, client()),
+            RequestKind::DescribeGroups(body) => self.describe_groups(body, client()),
+            RequestKind::ListGroups(body) => self.list_groups(body, client()),
+            RequestKind::DeleteGroups(body) => self.delete_groups(body, client()),
             RequestKind::Fetch(body) => self.fetch(body, version),
             RequestKind::ListOffsets(body) => Reply::Now(Box::new(self.list_offsets(body, version).await)),
             RequestKind::OffsetForLeaderEpoch(body) => Reply::Now(Box::new(self.offset_for_leader_epoch(body).await)),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::{Broker, find_partition, find_topic};
+use super::{Broker, find_partition, find_topic, metadata::is_internal};
 use crate::{
     base::NodeId,
     controller::image::PartitionRegistration,
@@ -33,12 +33,18 @@ struct Pending {
 }
 
 impl Broker {
-    pub(super) async fn produce(self: Arc<Self>, request: ProduceRequest, version: i16) -> Reply {
+    /// `is_admin`: the client is one of Kafka's own tools, which may write to internal topics.
+    pub(super) async fn produce(self: Arc<Self>, request: ProduceRequest, version: i16, is_admin: bool) -> Reply {
         let image = self.cache.image();
         let mut topics = Vec::new();
         for topic in &request.topic_data {
             let mut partitions = Vec::new();
             let found = find_topic(&image, &topic.name, topic.topic_id, version >= 13);
+            // What stands there is written by coordinators alone.
+            let found = found.and_then(|found| match is_internal(&found.name) && !is_admin {
+                true => Err(ErrorCode::InvalidTopicException),
+                false => Ok(found),
+            });
             // Of a partition that is named twice the last counts, as in Kafka's map.
             let data: BTreeMap<i32, &PartitionProduceData> =
                 topic.partition_data.iter().map(|data| (data.index, data)).collect();

@@ -1,0 +1,172 @@
+//! The group coordinators of a broker: one for each partition of `__consumer_offsets` that it leads.
+//!
+//! Decisions are those of [`crate::group::Machine`]; here they meet the partition's log, the clock and the requests that
+//! wait. A coordinator is loaded in the background when the broker becomes leader, for the leader epoch in which it did,
+//! and is gone with that epoch: a later one wins over an earlier one, never the other way round.
+//!
+//! This file: which coordinators there are, and asking them. [`shard`]: one of them at work. [`load`]: its beginning.
+
+mod load;
+mod shard;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{config::GroupConfig, replicas::Replicas};
+use crate::{
+    base::{LeaderEpoch, NodeId, Switches, TopicPartition},
+    controller::image::{MetadataDelta, MetadataImage},
+    group::{GroupRequest, OFFSETS_TOPIC},
+    protocol::{ErrorCode, messages::ResponseKind},
+    runtime::{clock, task},
+    trace::{self, EventId, Tracer},
+};
+
+/// Who asks, and in which version.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// `client.id`.
+    pub id: String,
+    /// Its address, as Kafka shows it.
+    pub host: String,
+    /// Version of the request.
+    pub version: i16,
+}
+
+/// Something for a coordinator to do.
+enum Order {
+    /// A client's request.
+    Request(Asked),
+    /// Topics of these names were deleted.
+    ForgetTopics(Arc<BTreeSet<Arc<str>>>),
+}
+
+struct Asked {
+    request: Arc<GroupRequest>,
+    client: Client,
+    answer: oneshot::Sender<ResponseKind>,
+    cause: Option<EventId>,
+}
+
+/// A coordinator at work; it ends when this is dropped.
+struct Handle {
+    leader_epoch: LeaderEpoch,
+    loaded: Arc<AtomicBool>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// The coordinators of this broker.
+pub struct GroupCoordinators {
+    node: NodeId,
+    config: GroupConfig,
+    switches: Switches,
+    tracer: Tracer,
+    replicas: Arc<Replicas>,
+    active: Mutex<BTreeMap<i32, Handle>>,
+}
+
+impl GroupCoordinators {
+    /// None yet.
+    pub fn new(node: NodeId, config: GroupConfig, switches: Switches, tracer: Tracer, replicas: Arc<Replicas>) -> Self {
+        Self { node, config, switches, tracer, replicas, active: Mutex::default() }
+    }
+
+    /// Takes what the controller committed, after the partitions have their roles.
+    pub fn apply(&self, image: &MetadataImage, delta: &MetadataDelta) {
+        let deleted: BTreeSet<Arc<str>> =
+            delta.deleted.iter().flat_map(|(_, partitions)| partitions).map(|id| id.topic.clone()).collect();
+        if deleted.contains(OFFSETS_TOPIC) {
+            self.lock().clear();
+        } else if !deleted.is_empty() {
+            let deleted = Arc::new(deleted);
+            for handle in self.lock().values() {
+                // One that has ended is replaced soon.
+                let _ = handle.orders.send(Order::ForgetTopics(deleted.clone()));
+            }
+        }
+        for id in delta.partitions.iter().filter(|id| &*id.topic == OFFSETS_TOPIC) {
+            let Some(registration) = image.partition(id) else { continue };
+            match registration.leader == self.node {
+                true => self.elect(id, registration.leader_epoch),
+                false if self.switches.bug_old_coordinator_stays => {}
+                false => drop(self.lock().remove(&id.partition)),
+            }
+        }
+    }
+
+    fn elect(&self, id: &TopicPartition, leader_epoch: LeaderEpoch) {
+        let mut active = self.lock();
+        if let Some(known) = active.get_mut(&id.partition) {
+            if known.leader_epoch >= leader_epoch || self.switches.bug_old_coordinator_stays {
+                return;
+            }
+        }
+        let Some(partition) = self.replicas.find(id) else { return };
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let loaded = Arc::new(AtomicBool::new(false));
+        let shard = shard::Shard {
+            partition,
+            leader_epoch,
+            config: self.config.clone(),
+            switches: self.switches,
+            tracer: self.tracer.clone(),
+            loaded: loaded.clone(),
+        };
+        task::spawn(shard.run(receiver));
+        active.insert(id.partition, Handle { leader_epoch, loaded, orders });
+    }
+
+    /// Ends all coordinators: the broker stops.
+    pub fn close(&self) {
+        self.lock().clear();
+    }
+
+    /// The partitions coordinated here.
+    pub fn partitions(&self) -> Vec<i32> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// Asks the coordinator of `partition`. An answer that waits for records to be committed waits at most for
+    /// `offsets.commit.timeout.ms`; one that waits for other members has no limit.
+    pub async fn ask(&self, partition: i32, request: GroupRequest, client: Client) -> ResponseKind {
+        let request = Arc::new(request);
+        let (answer, answered) = oneshot::channel();
+        {
+            let active = self.lock();
+            let Some(handle) = active.get(&partition) else { return request.refuse(ErrorCode::NotCoordinator) };
+            if !handle.loaded.load(Ordering::SeqCst) {
+                return request.refuse(ErrorCode::CoordinatorLoadInProgress);
+            }
+            let asked = Asked { request: request.clone(), client, answer, cause: trace::current_cause() };
+            if handle.orders.send(Order::Request(asked)).is_err() {
+                return request.refuse(ErrorCode::NotCoordinator);
+            }
+        }
+        let limit = match &*request {
+            GroupRequest::Join(_) | GroupRequest::Sync(_) => Duration::MAX,
+            _ => self.config.commit_timeout,
+        };
+        let answered = match limit {
+            Duration::MAX => Ok(answered.await),
+            limit => clock::timeout(limit, answered).await,
+        };
+        match answered {
+            Ok(Ok(response)) => response,
+            // The coordinator has ended with the request in it.
+            Ok(Err(_)) => request.refuse(ErrorCode::NotCoordinator),
+            Err(_) => request.refuse(request.code_of_failed_write(ErrorCode::RequestTimedOut)),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<i32, Handle>> {
+        self.active.lock().expect("no panic while the coordinators are held")
+    }
+}

@@ -1,0 +1,61 @@
+//! Consumer groups: their members, their generations and their committed offsets, as a pure state machine.
+//!
+//! A [`Machine`] coordinates the groups of one partition of `__consumer_offsets`. It takes requests with the time, and
+//! gives answers, records to append, and events. What is durable - committed offsets, groups and their members - is what
+//! the records replay to ([`crate::coordinator`]); who waits for an answer and until when is not, and is gone with the
+//! leadership, as in Kafka: members join again.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`records`] | the records and their bytes |
+//! | [`machine`] | requests in, answers and records out; timers; what waits for a commit |
+//! | [`shard`] | the state: all groups and offsets of the partition |
+//! | [`classic`] | one group of the classic protocol: join, sync, heartbeat, leave |
+//! | [`offsets`] | committed offsets: commit, fetch, delete, expire |
+//! | [`describe`] | what administrators see |
+//!
+//! Not here: logs, sockets, clocks (`broker/coordinator/`).
+
+pub mod classic;
+pub mod describe;
+pub mod machine;
+pub mod offsets;
+pub mod records;
+pub mod request;
+pub mod shard;
+mod subscription;
+mod timers;
+
+use std::time::Duration;
+
+pub use machine::{Answers, Context, Machine, Waiter};
+pub use request::GroupRequest;
+
+/// The topic that holds the records of all groups.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// What groups are bounded by. The fields are named after the broker's properties.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupSettings {
+    /// `group.initial.rebalance.delay.ms`.
+    pub initial_rebalance_delay: Duration,
+    /// `group.min.session.timeout.ms`.
+    pub min_session_timeout_ms: i32,
+    /// `group.max.session.timeout.ms`.
+    pub max_session_timeout_ms: i32,
+    /// `group.max.size`.
+    pub max_size: usize,
+    /// `offset.metadata.max.bytes`: counted in UTF-16 units, as Kafka does.
+    pub offset_metadata_max_bytes: usize,
+    /// `offsets.retention.minutes`.
+    pub offsets_retention: Duration,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_retention_check_interval: Duration,
+}
+
+/// The partition of `__consumer_offsets`, which has `partitions`, that coordinates `group`: Java's hash of the id.
+pub fn partition_for(group: &str, partitions: i32) -> i32 {
+    let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    // Kafka's absolute value of the least number is 0.
+    hash.checked_abs().unwrap_or(0) % partitions.max(1)
+}

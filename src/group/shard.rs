@@ -1,0 +1,275 @@
+//! The groups and offsets of one partition of `__consumer_offsets`.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    GroupSettings,
+    classic::{ClassicGroup, Turn},
+    machine::{Context, Outcome, Then, Waiter},
+    offsets::Offsets,
+    records::{OffsetAndMetadata, Record},
+    request::GroupRequest,
+    timers::{TimerKind, Timers},
+};
+use crate::{
+    base::{Switches, Time, Timestamp, TopicPartition},
+    coordinator::Replayed,
+    protocol::{ErrorCode, messages::LeaveGroupResponse},
+};
+
+/// From this version on SyncGroup tells the protocol that the member believes in (KIP-559).
+const SYNC_TELLS_PROTOCOL_VERSION: i16 = 5;
+
+/// All that is known of the groups of a partition.
+pub struct Shard {
+    pub(super) settings: GroupSettings,
+    pub(super) switches: Switches,
+    /// By id. A group exists as long as it has members, offsets or a record of its own.
+    pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    pub(super) offsets: Offsets,
+    pub(super) timers: Timers,
+    /// Whether all records of the leaders before have been replayed.
+    loaded: bool,
+    next_expiry: Time,
+}
+
+/// What takes a replayed record back.
+#[derive(Debug)]
+pub enum Undo {
+    /// An offset as it was.
+    Offset {
+        /// Of which group.
+        group: Arc<str>,
+        /// Of which partition.
+        partition: TopicPartition,
+        /// What was committed before.
+        before: Option<OffsetAndMetadata>,
+        /// Whether the record made the group.
+        created: bool,
+    },
+    /// A group that was deleted.
+    Deleted(Box<ClassicGroup>),
+    /// A group's own record, which tells what its members have agreed already: see [`super::classic`].
+    Nothing,
+}
+
+impl Replayed for Shard {
+    type Record = Record;
+    type Undo = Undo;
+
+    fn replay(&mut self, record: &Record) -> Undo {
+        match record {
+            Record::Offset { group, partition, value } => {
+                let created = value.is_some() && !self.groups.contains_key(group);
+                if created {
+                    self.groups.insert(group.clone(), ClassicGroup::new(group.clone(), None));
+                }
+                let before = self.offsets.set(group, partition, value.clone());
+                Undo::Offset { group: group.clone(), partition: partition.clone(), before, created }
+            }
+            Record::Group { group, value: None } => match self.groups.remove(group) {
+                Some(group) => Undo::Deleted(Box::new(group)),
+                None => Undo::Nothing,
+            },
+            Record::Group { group, value: Some(value) } => {
+                if !self.loaded {
+                    self.groups.insert(group.clone(), ClassicGroup::from_record(group.clone(), value));
+                }
+                Undo::Nothing
+            }
+        }
+    }
+
+    fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Offset { group, partition, before, created } => {
+                self.offsets.set(&group, &partition, before);
+                if created && self.groups.get(&group).is_some_and(ClassicGroup::is_simple) {
+                    self.groups.remove(&group);
+                }
+            }
+            Undo::Deleted(group) => {
+                // Someone may have joined meanwhile and made it anew.
+                let standing = self.groups.entry(group.id.clone()).or_insert(*group);
+                standing.recorded = true;
+            }
+            Undo::Nothing => {}
+        }
+    }
+}
+
+impl Shard {
+    /// Without groups.
+    pub(super) fn new(settings: GroupSettings, switches: Switches) -> Self {
+        Self {
+            settings,
+            switches,
+            groups: BTreeMap::new(),
+            offsets: Offsets::default(),
+            timers: Timers::default(),
+            loaded: false,
+            next_expiry: Time::ZERO,
+        }
+    }
+
+    /// The committed offsets.
+    pub fn offsets(&self) -> &Offsets {
+        &self.offsets
+    }
+
+    /// The groups.
+    pub fn groups(&self) -> impl Iterator<Item = &ClassicGroup> {
+        self.groups.values()
+    }
+
+    /// Everything has been replayed: sessions begin, and a group that has become too large must shrink.
+    pub(super) fn loaded(&mut self, context: &mut Context<'_>, out: &mut Outcome) {
+        self.loaded = true;
+        self.next_expiry = context.now + self.settings.offsets_retention_check_interval;
+        let (mut turn, groups) = self.turn(context, out);
+        groups.values_mut().for_each(|group| group.loaded(&mut turn));
+    }
+
+    /// The parts that a group acts on, and the groups.
+    pub(super) fn turn<'a, 'c>(
+        &'a mut self,
+        context: &'a mut Context<'c>,
+        out: &'a mut Outcome,
+    ) -> (Turn<'a, 'c>, &'a mut BTreeMap<Arc<str>, ClassicGroup>) {
+        (
+            Turn { settings: &self.settings, switches: self.switches, timers: &mut self.timers, context, out },
+            &mut self.groups,
+        )
+    }
+
+    /// Begins to serve a request that changes something.
+    ///
+    /// # Errors
+    /// The code to refuse the whole request with.
+    pub(super) fn handle(
+        &mut self,
+        request: &GroupRequest,
+        waiter: Waiter,
+        context: &mut Context<'_>,
+        out: &mut Outcome,
+    ) -> Result<(), ErrorCode> {
+        request.check(context.client_id)?;
+        match request {
+            GroupRequest::Join(request) => self.join(request, waiter, context, out),
+            GroupRequest::Sync(request) => {
+                let unsaid = request.protocol_type.is_none() || request.protocol_name.is_none();
+                if context.version >= SYNC_TELLS_PROTOCOL_VERSION && unsaid {
+                    return Err(ErrorCode::InconsistentGroupProtocol);
+                }
+                let (mut turn, groups) = self.turn(context, out);
+                let group = groups.get_mut(request.group_id.as_str()).ok_or(ErrorCode::UnknownMemberId)?;
+                group.sync(&mut turn, request, waiter)
+            }
+            GroupRequest::Heartbeat(request) => {
+                let (mut turn, groups) = self.turn(context, out);
+                let group = groups.get_mut(request.group_id.as_str()).ok_or(ErrorCode::UnknownMemberId)?;
+                group.heartbeat(&mut turn, request, waiter)
+            }
+            GroupRequest::Leave(request) => {
+                let (mut turn, groups) = self.turn(context, out);
+                let group = groups.get_mut(request.group_id.as_str()).ok_or(ErrorCode::UnknownMemberId)?;
+                let members = group.leave(&mut turn, &request.members);
+                out.answer(waiter, LeaveGroupResponse::default().with_members(members).into());
+                Ok(())
+            }
+            GroupRequest::OffsetCommit(request) => self.commit_offsets(request, waiter, context, out),
+            GroupRequest::OffsetDelete(request) => self.delete_offsets(request, waiter, out),
+            GroupRequest::DeleteGroups(groups) => {
+                self.delete_groups(groups, waiter, out);
+                Ok(())
+            }
+            GroupRequest::DescribeGroups(groups) => {
+                out.answer(waiter, self.describe_groups(groups, context.version).into());
+                Ok(())
+            }
+            GroupRequest::ListGroups(request) => {
+                out.answer(waiter, self.list_groups(request).into());
+                Ok(())
+            }
+            GroupRequest::OffsetFetch { .. } => unreachable!("a fetch reads what is committed, not the shard alone"),
+        }
+    }
+
+    /// When something is due next.
+    pub(super) fn next_due(&self) -> Time {
+        self.timers.next().map_or(self.next_expiry, |at| at.min(self.next_expiry))
+    }
+
+    /// Does what is due.
+    pub(super) fn fire(&mut self, context: &mut Context<'_>, out: &mut Outcome) {
+        while let Some(key) = self.timers.pop(context.now) {
+            let (mut turn, groups) = self.turn(context, out);
+            let Some(group) = groups.get_mut(&key.group) else { continue };
+            match key.kind {
+                TimerKind::Join => group.join_time_is_up(&mut turn),
+                TimerKind::Sync => group.sync_time_is_up(&mut turn),
+                TimerKind::Session(member) => group.session_is_over(&mut turn, &member),
+            }
+        }
+        if context.now >= self.next_expiry {
+            let interval = self.settings.offsets_retention_check_interval.max(Duration::from_millis(1));
+            self.next_expiry = context.now + interval;
+            self.expire_offsets(context.wall_ms, out);
+        }
+    }
+
+    /// Records that a handler gave are committed, or could not be written.
+    pub(super) fn done(
+        &mut self,
+        then: Then,
+        result: Result<(), ErrorCode>,
+        context: &mut Context<'_>,
+        out: &mut Outcome,
+    ) {
+        let code = result.err();
+        match then {
+            Then::Nothing => {
+                if let Some(code) = code {
+                    out.lost.push(code);
+                }
+            }
+            Then::Answer(waiter, response, event) => match code {
+                None => {
+                    out.events.extend(event.map(|event| *event));
+                    out.answer(waiter, *response);
+                }
+                Some(code) => out.refuse_write(waiter, code),
+            },
+            Then::Assigned { group: id, generation, assignments } => {
+                let (mut turn, groups) = self.turn(context, out);
+                if let Some(group) = groups.get_mut(&id) {
+                    group.assigned(&mut turn, generation, &assignments, code);
+                }
+            }
+            Then::Rejoined { group: id, rejoin } => {
+                let (mut turn, groups) = self.turn(context, out);
+                if let Some(group) = groups.get_mut(&id) {
+                    group.rejoined(&mut turn, *rejoin, code);
+                }
+            }
+            Then::Created(id) => {
+                let (mut turn, groups) = self.turn(context, out);
+                let Some(group) = groups.get_mut(&id) else { return };
+                match code {
+                    None => group.recorded = true,
+                    Some(code) => {
+                        group.give_up(&mut turn, code);
+                        if !group.recorded && self.offsets.of(&id).is_none() {
+                            self.groups.remove(&id);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The time by which silence of a group's state is counted.
+    pub(super) fn new_group(id: Arc<str>, wall_ms: Timestamp) -> ClassicGroup {
+        ClassicGroup::new(id, Some(wall_ms))
+    }
+}

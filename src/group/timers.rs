@@ -1,0 +1,61 @@
+//! What is due at which time. Timers produce writes and answers, never state of their own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::base::Time;
+
+/// What a timer is for. Setting it again moves it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TimerKey {
+    pub group: Arc<str>,
+    pub kind: TimerKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum TimerKind {
+    /// The members have had their time to join.
+    Join,
+    /// The members have had their time to ask for their assignment.
+    Sync,
+    /// A member has been silent for its session, or a joining one for too long.
+    Session(Arc<str>),
+}
+
+/// All timers of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    due: BTreeMap<TimerKey, Time>,
+    by_time: BTreeSet<(Time, TimerKey)>,
+}
+
+impl Timers {
+    pub fn set(&mut self, group: &Arc<str>, kind: TimerKind, at: Time) {
+        let key = TimerKey { group: group.clone(), kind };
+        if let Some(before) = self.due.insert(key.clone(), at) {
+            self.by_time.remove(&(before, key.clone()));
+        }
+        self.by_time.insert((at, key));
+    }
+
+    pub fn cancel(&mut self, group: &Arc<str>, kind: TimerKind) {
+        let key = TimerKey { group: group.clone(), kind };
+        if let Some(at) = self.due.remove(&key) {
+            self.by_time.remove(&(at, key));
+        }
+    }
+
+    pub fn next(&self) -> Option<Time> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// The earliest timer that is due at `now`; it is gone then.
+    pub fn pop(&mut self, now: Time) -> Option<TimerKey> {
+        self.by_time.first().filter(|(at, _)| *at <= now)?;
+        let (_, key) = self.by_time.pop_first()?;
+        self.due.remove(&key);
+        Some(key)
+    }
+}
