@@ -50,6 +50,24 @@ claims! {
     /// S37 `ConsumeCoverage`, Jepsen `poll-skip`.
     ConsumersMissNothing = "consumers-miss-nothing",
         "a consumer has read every record between where it began and where it stands";
+    /// S37 `ConsumeCoverage` of a whole group.
+    ProcessedAtLeastOnce = "processed-at-least-once",
+        "every record from where a group began to the end was processed by one of its members";
+    /// Design 4.6, "message delivery semantics".
+    ProcessedAtMostOnce = "processed-at-most-once", "no record was processed twice in a group";
+    /// S34 `NoDoubleClientAssignment`.
+    OneOwnerPerPartition = "one-owner-per-partition",
+        "no member of a group takes a partition that another member, still counted as one, believes to have";
+    /// S35 `CommitFencing`.
+    OnlyMembersCommit = "only-members-commit", "a commit from an older generation than the group is in is refused";
+    /// S36 `OffsetDurability`.
+    CommitsSurvive = "commits-survive", "at the end a group stands where its last acknowledged commit says, or later";
+    /// S36, as a member sees it while the run goes.
+    CommitsNeverGoBack = "commits-never-go-back",
+        "who asks for a committed offset is told the newest that was acknowledged before, or one committed after it";
+    /// L-group `EventuallyConverges`.
+    GroupConverges = "group-converges",
+        "after everything healed, each partition that a group reads belongs to one running member";
     /// L-elect, L-isr.
     ClusterRecovers = "cluster-recovers",
         "after everything healed, every partition got a leader and all its in-sync replicas back";
@@ -80,6 +98,13 @@ claims! {
         "no broker goes back to an older leader epoch, and no change of the ISR is based on an older registration";
     /// S11, S12 `ValidControllerState`.
     IsrWithinReplicas = "isr-within-replicas", "the ISR is part of the replicas, and the leader is part of the ISR";
+}
+
+impl Claim {
+    /// Whether it speaks of consumer groups: of no interest where there are none.
+    pub fn is_of_groups(self) -> bool {
+        super::groups::CLAIMS.contains(&self)
+    }
 }
 
 impl fmt::Display for Claim {

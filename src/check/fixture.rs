@@ -14,6 +14,10 @@
 //! p1 refused 0 NOT_ENOUGH_REPLICAS               p1 timeout 0
 //! audit position orders-0 0 start                audit read orders-0 0 v-0
 //! audit end orders-0 3                           b1 up 1; b1 kill; b1 power; b1 stop
+//! b1 joins g m1                                  b1 out g m1; b1 forms g gen=2; b1 assigns g gen=2; b1 expires g orders-0
+//! g1 gets g m1 gen=1 orders-0                    g1 gives g m1 orders-0; g1 loses g m1 orders-0; g1 did g orders-0 5 v-5
+//! g1 commits g m1 gen=1 orders-0 5               g1 told g sent=12 NONE (or an error, `open`: nobody knows)
+//! g1 wonders g orders-0                          g1 finds g orders-0 5 asked=14
 //! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3; scenario heal; scenario settled
 //! ```
 
@@ -103,6 +107,10 @@ impl<'a> Words<'a> {
         self.plain[0].parse().expect("topic-number")
     }
 
+    fn partitions(&self, from: usize) -> Vec<TopicPartition> {
+        self.plain[from..].iter().map(|word| word.parse().expect("topic-number")).collect()
+    }
+
     fn role(&self) -> Role {
         if self.plain[1] == "leader" { Role::Leader } else { Role::Follower }
     }
@@ -149,6 +157,8 @@ fn event(verb: &str, rest: &[&str]) -> Event {
             reason: rest[1..].join(" ").into(),
         },
         "send" | "acked" | "refused" | "timeout" | "position" | "read" | "end" => client_event(verb, &words),
+        "joins" | "out" | "forms" | "assigns" | "expires" | "loaded" => coordinator_event(verb, &words),
+        "gets" | "gives" | "loses" | "commits" | "told" | "wonders" | "finds" | "did" => member_event(verb, &words),
         "chose" => chosen(&words),
         _ => replica_event(verb, &words),
     }
@@ -190,6 +200,67 @@ fn client_event(verb: &str, words: &Words<'_>) -> Event {
             value: words.plain[2].into(),
         },
         _ => Event::AuditReachedEnd { partition: words.partition(), end_offset: words.offset(1) },
+    }
+}
+
+fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
+    let group = || Arc::from(words.plain[0]);
+    let member = || Arc::from(words.plain[1]);
+    let generation = words.number("gen") as i32;
+    match verb {
+        "joins" => Event::MemberJoined { group: group(), member: member(), instance: None, client: "".into() },
+        "out" => Event::MemberLeft { group: group(), member: member(), why: "".into() },
+        "forms" => Event::GenerationFormed {
+            group: group(),
+            generation,
+            protocol: "".into(),
+            leader: "".into(),
+            members: Vec::new(),
+        },
+        "assigns" => Event::GroupAssigned { group: group(), generation, owners: Vec::new() },
+        "expires" => Event::OffsetsExpired { group: group(), partitions: words.partitions(1) },
+        _ => Event::CoordinatorLoaded {
+            partition: words.partition(),
+            leader_epoch: words.epoch(),
+            end_offset: Offset(0),
+            records: 0,
+            groups: 0,
+            offsets: 0,
+        },
+    }
+}
+
+fn member_event(verb: &str, words: &Words<'_>) -> Event {
+    let group = Arc::from(words.plain[0]);
+    let member = || Arc::from(words.plain[1]);
+    let partition = |index: usize| words.plain[index].parse().expect("topic-number");
+    let generation = words.number("gen") as i32;
+    match verb {
+        "gets" => Event::PartitionsAssigned { group, member: member(), generation, partitions: words.partitions(2) },
+        "gives" => Event::PartitionsRevoked { group, member: member(), partitions: words.partitions(2) },
+        "loses" => Event::PartitionsLost { group, member: member(), partitions: words.partitions(2) },
+        "commits" => {
+            Event::CommitSent { group, member: member(), generation, offsets: vec![(partition(2), words.offset(3))] }
+        }
+        "told" => Event::CommitAnswered {
+            group,
+            sent: EventId(words.number("sent") as u64),
+            error: words.plain[1].into(),
+            definite: words.plain[1] != "open",
+        },
+        "wonders" => Event::CommittedAsked { group, partitions: words.partitions(1) },
+        "finds" => Event::CommittedFetched {
+            group,
+            partition: partition(1),
+            offset: words.offset(2),
+            asked: EventId(words.number("asked") as u64),
+        },
+        _ => Event::RecordProcessed {
+            group,
+            partition: partition(1),
+            offset: words.offset(2),
+            value: words.plain[3].into(),
+        },
     }
 }
 

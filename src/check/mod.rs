@@ -1,12 +1,13 @@
 //! The oracle: judges a run from its events alone.
 //!
 //! It sees what brokers, controller and clients *report* ([`crate::trace::Event`]) and what the scenario promised
-//! ([`Plan`]); it shares no code with what it judges, so it cannot share its mistakes. Two kinds of checkers feed one
+//! ([`Plan`]); it shares no code with what it judges, so it cannot share its mistakes. Three kinds of checkers feed one
 //! [`Verdict`]:
 //!
 //! * [`invariants`] watch replicas and controller while the run goes, on a [`model`] rebuilt from events;
 //! * [`history`] checks at the end what clients were told, as Jepsen does, and needs nothing else: the same checker
-//!   judges real processes.
+//!   judges real processes;
+//! * [`groups`] checks both ways what became of consumer groups.
 //!
 //! For each acknowledged record that is gone, [`story`] tells its life and finds the [`Cause`].
 //!
@@ -15,11 +16,13 @@
 
 mod cause;
 mod claim;
+mod groups;
 pub mod history;
 pub mod invariants;
 mod judge;
 pub mod model;
 mod plan;
+mod score;
 pub mod story;
 mod verdict;
 
@@ -27,10 +30,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use cause::Cause;
 pub use claim::{Claim, Expectation, Expected, ExpectedLoss, Status};
-pub use plan::{Ending, Plan, ProducerPlan, Unfired};
+pub use plan::{Ending, GroupPlan, Plan, ProducerPlan, Unfired};
 pub use verdict::{Finding, Lost, Verdict, WITNESSES_MAX, Witness};
 
-use self::{history::History, invariants::Invariants, judge::Fate};
+use self::{groups::Groups, history::History, invariants::Invariants, judge::Fate};
 use crate::trace::journal::Entry;
 
 /// Node name of the consumer that reads every partition from begin to end after the run: the final audit.
@@ -44,6 +47,8 @@ pub struct Oracle {
     plan: Plan,
     invariants: Invariants,
     history: History,
+    /// Kept in a run with consumer groups.
+    groups: Option<Groups>,
     /// What stories are told from: every event but those of messages.
     entries: Vec<Entry>,
     /// Why a checker cannot go on: it panicked.
@@ -55,6 +60,7 @@ impl Oracle {
     pub fn new(plan: Plan) -> Self {
         Self {
             invariants: Invariants::of(&plan),
+            groups: (!plan.groups.is_empty()).then(Groups::default),
             plan,
             history: History::default(),
             entries: Vec::with_capacity(ENTRIES_ROOM),
@@ -68,6 +74,9 @@ impl Oracle {
             return;
         }
         self.history.observe(&entry);
+        if let Some(groups) = &mut self.groups {
+            groups.observe(&entry);
+        }
         if self.gave_up.is_none() {
             let invariants = &mut self.invariants;
             let observed = catch_unwind(AssertUnwindSafe(|| invariants.observe(&entry)));
@@ -102,6 +111,10 @@ impl Oracle {
                 Fate::default()
             }
         };
+        let (groups, ledger) = (self.groups.unwrap_or_default(), self.invariants.ledger());
+        let case = groups::Case { history: &self.history, plan: &self.plan, ending, ledger };
+        let judged = catch_unwind(AssertUnwindSafe(|| groups.findings(&case)));
+        findings.extend(judged.unwrap_or_else(|panic| groups::unknown(&panic_text(&*panic))));
         story::tell(&self.entries, &self.plan, &mut fate.lost);
         findings.sort_by_key(|finding| finding.claim);
         judge::judge(&self.plan, ending, findings, fate)

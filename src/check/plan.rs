@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::Expectation;
+use crate::base::TopicPartition;
 
 /// Facts of a resolved scenario (a variant applied) that the events do not carry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +14,9 @@ pub struct Plan {
     pub producers: BTreeMap<Arc<str>, ProducerPlan>,
     /// Node names of the consumers, without the final audit's.
     pub consumers: Vec<Arc<str>>,
+    /// The consumer groups by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<Arc<str>, GroupPlan>,
     /// Resolved settings of each topic: Kafka's names, the broker's value where the topic has none. Those that reports
     /// speak of are `min.insync.replicas`, `unclean.leader.election.enable` and `flush.messages`.
     pub topics: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<str>>>,
@@ -33,6 +37,19 @@ pub struct ProducerPlan {
     pub idempotent: bool,
     /// `max.in.flight.requests.per.connection`.
     pub max_in_flight: u32,
+}
+
+/// Who is in a consumer group, and what its application means to promise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupPlan {
+    /// Node names of its members.
+    pub members: Vec<Arc<str>>,
+    /// The partitions of the topics that they subscribe to.
+    pub partitions: Vec<TopicPartition>,
+    /// Its applications mean to process each record once or more.
+    pub at_least_once: bool,
+    /// Its applications mean to process no record twice.
+    pub at_most_once: bool,
 }
 
 /// How a run ended, as its engine knows it.

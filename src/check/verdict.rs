@@ -39,6 +39,13 @@ pub struct Verdict {
     pub lost: Vec<Lost>,
 }
 
+impl Finding {
+    /// Whether it is worth a line: claims of groups are not, in a run without them.
+    pub fn concerns_the_run(&self) -> bool {
+        self.status != Status::NotExercised || self.expected.is_some() || !self.claim.is_of_groups()
+    }
+}
+
 /// What became of one claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {

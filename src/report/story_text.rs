@@ -66,7 +66,7 @@ fn head(manifest: &Manifest) -> String {
 /// The table of claims, each with its meaning; below it notes and witnesses.
 fn claims(findings: &[Finding]) -> String {
     let mut text = String::from("\nClaims\n");
-    for finding in findings {
+    for finding in findings.iter().filter(|finding| finding.concerns_the_run()) {
         let (claim, status) = (finding.claim, finding.status);
         let checks = if finding.checks == 1 { "1 check".to_owned() } else { format!("{} checks", finding.checks) };
         let count = match finding.violations {

@@ -86,6 +86,7 @@ pub fn run_json(manifest: &Manifest) -> String {
     let claims: serde_json::Map<String, serde_json::Value> = verdict
         .findings
         .iter()
+        .filter(|finding| finding.concerns_the_run())
         .map(|finding| (finding.claim.name().to_owned(), serde_json::json!(finding.status)))
         .collect();
     let lost: Vec<serde_json::Value> = verdict

@@ -406,6 +406,7 @@ fn plan(
     Plan {
         producers: producers.iter().map(producer).collect(),
         consumers: consumers.iter().map(|(name, _, _)| name.as_str().into()).collect(),
+        groups: BTreeMap::new(),
         topics: scenario.topics.iter().map(topic).collect(),
         switches: changed,
         expectations: scenario.expect.clone(),

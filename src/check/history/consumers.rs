@@ -9,7 +9,7 @@
 //! `consumers-miss-nothing`: S37 `ConsumeCoverage`, Jepsen's `poll-skip`.
 //! Of the records that the audit found between the first position of a consumer and its last, it has read each, at that
 //! offset. It need not have come to the end. Where something else stood at an offset when it read that, it has missed
-//! what stands there now.
+//! what stands there now. A member of a group is asked for what it passed while a partition was its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -60,15 +60,18 @@ pub(super) fn coverage(case: &Case<'_>) -> Finding {
             seen.entry((&read.consumer, &read.partition)).or_default().insert(read.offset);
         }
     }
-    for ((consumer, partition), (position, event)) in consumers(case) {
-        let Some(audit) = case.history.audits.get(partition).filter(|audit| audit.end.is_some()) else { continue };
+    let alone = consumers(case).map(|((consumer, partition), (position, event))| {
         let begin = case.history.begins[&(consumer.clone(), partition.clone())];
+        (consumer, partition, begin..(*position).max(begin), *event)
+    });
+    for (consumer, partition, passed, event) in alone.chain(case.history.tenures.all()) {
+        let Some(audit) = case.history.audits.get(partition).filter(|audit| audit.end.is_some()) else { continue };
         let seen = seen.get(&(consumer, partition));
-        for (offset, (content, _)) in audit.records.range(begin..(*position).max(begin)) {
+        for (offset, (content, _)) in audit.records.range(passed) {
             score.checks += 1;
             if !seen.is_some_and(|seen| seen.contains(offset)) {
                 let text = format!("{consumer} has passed {partition}@{offset} without reading {}", content.value);
-                score.violate(text, vec![*event]);
+                score.violate(text, vec![event]);
             }
         }
     }
@@ -100,5 +103,6 @@ fn touched<'a>(case: &Case<'a>) -> BTreeSet<&'a TopicPartition> {
 type Position<'a> = (&'a (Arc<str>, TopicPartition), &'a (Offset, crate::trace::EventId));
 
 fn consumers<'a>(case: &Case<'a>) -> impl Iterator<Item = Position<'a>> {
-    case.history.positions.iter().filter(|((node, _), _)| &**node != AUDIT_NODE)
+    let alone = |node: &Arc<str>| **node != *AUDIT_NODE && !case.history.tenures.is_member(node);
+    case.history.positions.iter().filter(move |((node, _), _)| alone(node))
 }

@@ -13,16 +13,17 @@ mod duplicates;
 mod lost;
 mod order;
 mod reads;
+mod tenures;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use self::contents::ByContent;
+use self::{contents::ByContent, tenures::Tenures};
 use super::{
-    AUDIT_NODE, Claim, Ending, Expectation, Expected, Finding, Lost, Plan, Status, Witness, invariants::Ledger,
-    judge::Fate,
+    AUDIT_NODE, Claim, Ending, Expectation, Expected, Finding, Lost, Plan, Status, invariants::Ledger, judge::Fate,
+    score::Score,
 };
 use crate::{
     base::{Offset, TopicPartition},
@@ -56,6 +57,8 @@ pub struct History {
     audits: BTreeMap<TopicPartition, Audit>,
     /// The audit's first event: the ends of the logs, up to which it reads, were asked for after it.
     audit_began: Option<EventId>,
+    /// What members of groups have read while a partition was theirs.
+    tenures: Tenures,
     /// Everything was healed and restarted.
     settle_began: Option<EventId>,
     /// And the cluster has settled.
@@ -122,6 +125,7 @@ impl History {
         if &*entry.node == AUDIT_NODE {
             self.audit_began.get_or_insert(entry.id);
         }
+        self.tenures.observe(entry);
         match &entry.event {
             Event::RecordSent { record, topic, key, value, acks, .. } => {
                 let content = Content::new(key, value);
@@ -154,6 +158,17 @@ impl History {
             }
             _ => {}
         }
+    }
+
+    /// Whether the cluster was whole again after everything was healed.
+    pub(super) fn has_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// The records of a partition as the audit read them, if it came to the end.
+    pub(super) fn audited(&self, partition: &TopicPartition) -> Option<impl Iterator<Item = (Offset, &Arc<str>)>> {
+        let audit = self.audits.get(partition).filter(|audit| audit.end.is_some())?;
+        Some(audit.records.iter().map(|(offset, (content, _))| (*offset, &content.value)))
     }
 
     /// Records sent with acks=0 that the audit did not find. Nobody was promised anything.
@@ -295,46 +310,4 @@ pub(super) fn unknown(why: &str) -> Vec<Finding> {
         verdict
     };
     CLAIMS.iter().map(finding).collect()
-}
-
-/// Counts what one checker finds.
-struct Score {
-    claim: Claim,
-    checks: u64,
-    violations: u64,
-    witnesses: Vec<Witness>,
-    /// Why part of it cannot be judged.
-    unknown: Option<String>,
-    note: Option<String>,
-}
-
-impl Score {
-    fn new(claim: Claim) -> Self {
-        Self { claim, checks: 0, violations: 0, witnesses: Vec::new(), unknown: None, note: None }
-    }
-
-    fn violate(&mut self, text: String, events: Vec<EventId>) {
-        self.violations += 1;
-        if self.witnesses.len() < super::WITNESSES_MAX {
-            self.witnesses.push(Witness { text, events });
-        }
-    }
-
-    fn into_finding(self) -> Finding {
-        let status = match (self.violations, &self.unknown, self.checks) {
-            (1.., _, _) => Status::Violated,
-            (0, Some(_), _) => Status::Unknown,
-            (0, None, 0) => Status::NotExercised,
-            (0, None, _) => Status::Held,
-        };
-        Finding {
-            claim: self.claim,
-            status,
-            expected: None,
-            checks: self.checks,
-            violations: self.violations,
-            note: self.unknown.or(self.note),
-            witnesses: self.witnesses,
-        }
-    }
 }

@@ -99,11 +99,11 @@ impl<'a> Document<'a> {
 
     /// Claims that say something of this run as a table; those that merely held behind a fold.
     fn claims(&self) -> String {
-        let findings = &self.manifest.verdict.findings;
+        let findings = self.manifest.verdict.findings.iter().filter(|finding| finding.concerns_the_run());
         let speaks = |finding: &&Finding| {
             finding.expected.is_some() || finding.status != Status::Held && finding.status != Status::NotExercised
         };
-        let (first, rest): (Vec<&Finding>, Vec<&Finding>) = findings.iter().partition(speaks);
+        let (first, rest): (Vec<&Finding>, Vec<&Finding>) = findings.partition(speaks);
         let table = |findings: &[&Finding], caption: &str| {
             let rows: String = findings.iter().map(|finding| self.claim(finding)).collect();
             format!(
@@ -111,7 +111,7 @@ impl<'a> Document<'a> {
                  <th scope=\"col\">checked</th><th scope=\"col\">witnesses</th></tr></thead><tbody>{rows}</tbody></table></div>"
             )
         };
-        let (shown, all) = (first.len(), findings.len());
+        let (shown, all) = (first.len(), first.len() + rest.len());
         let fold = if rest.is_empty() {
             String::new()
         } else {
@@ -187,6 +187,13 @@ impl<'a> Document<'a> {
             | Claim::OffsetsAgree
             | Claim::ConsumersReachTheEnd
             | Claim::ConsumersMissNothing
+            | Claim::ProcessedAtLeastOnce
+            | Claim::ProcessedAtMostOnce
+            | Claim::OneOwnerPerPartition
+            | Claim::OnlyMembersCommit
+            | Claim::CommitsSurvive
+            | Claim::CommitsNeverGoBack
+            | Claim::GroupConverges
             | Claim::ClusterRecovers
             | Claim::LogsAgreeBelowHw
             | Claim::HwWithinIsr

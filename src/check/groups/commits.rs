@@ -1,0 +1,205 @@
+//! What became of committed offsets.
+//!
+//! `only-members-commit`: S35 `CommitFencing`. A commit that its sender made in an older generation than the group was in
+//! at that moment is refused; so is one from outside while the group has members.
+//!
+//! `commits-survive` and `commits-never-go-back`: S36 `OffsetDurability`. Who asks for a committed offset is told the newest
+//! commit that was acknowledged before the question, or another that is not certain to be older: one sent after it, or
+//! one whose sender was never told what became of it. The audit asks at the very end, members ask when they get a
+//! partition. Nothing is demanded where offsets have expired, or where a loss of records of `__consumer_offsets` was
+//! permitted.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Case, Coordinated, Score};
+use crate::{
+    base::{Offset, TopicPartition},
+    check::{AUDIT_NODE, Claim, Finding},
+    trace::{Event, EventId, journal::Entry},
+};
+
+/// Topic of committed offsets.
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Commits and questions for them.
+pub(super) struct Commits {
+    sent: BTreeMap<EventId, Commit>,
+    /// The commits of each partition of each group, in the order in which they were sent.
+    of: BTreeMap<(Arc<str>, TopicPartition), Vec<(EventId, Offset)>>,
+    questions: Vec<Question>,
+    expired: BTreeMap<(Arc<str>, TopicPartition), EventId>,
+    fencing: Score,
+}
+
+struct Commit {
+    node: Arc<str>,
+    generation: i32,
+    /// What the coordinator had when it was sent.
+    group_generation: i32,
+    has_members: bool,
+    answer: Answer,
+}
+
+#[derive(Clone, Copy)]
+enum Answer {
+    /// None, or one that leaves it open.
+    Open,
+    Stands(EventId),
+    Refused,
+}
+
+/// A question for a committed offset, answered.
+struct Question {
+    node: Arc<str>,
+    key: (Arc<str>, TopicPartition),
+    asked: EventId,
+    told: EventId,
+    offset: Offset,
+}
+
+impl Default for Commits {
+    fn default() -> Self {
+        Self {
+            sent: BTreeMap::new(),
+            of: BTreeMap::new(),
+            questions: Vec::new(),
+            expired: BTreeMap::new(),
+            fencing: Score::new(Claim::OnlyMembersCommit),
+        }
+    }
+}
+
+impl Commits {
+    pub(super) fn observe(&mut self, entry: &Entry, coordinated: &Coordinated) {
+        match &entry.event {
+            Event::CommitSent { group, generation, offsets, .. } => {
+                let commit = Commit {
+                    node: entry.node.clone(),
+                    generation: *generation,
+                    group_generation: coordinated.generation(group),
+                    has_members: coordinated.has_members(group),
+                    answer: Answer::Open,
+                };
+                self.sent.insert(entry.id, commit);
+                for (partition, offset) in offsets {
+                    let key = (group.clone(), partition.clone());
+                    self.of.entry(key).or_default().push((entry.id, *offset));
+                }
+            }
+            Event::CommitAnswered { group, sent, error, definite } => {
+                let stands = **error == *"NONE";
+                let Some(commit) = self.sent.get_mut(sent) else { return };
+                commit.answer = match (stands, definite) {
+                    (true, _) => Answer::Stands(entry.id),
+                    (false, true) => Answer::Refused,
+                    (false, false) => Answer::Open,
+                };
+                if stands {
+                    let still_has_members = commit.has_members && coordinated.has_members(group);
+                    self.fencing.checks += 1;
+                    if let Some(why) = commit.should_be_refused(still_has_members) {
+                        let text = format!("a commit of {} was taken by group {group}, {why}", commit.node);
+                        self.fencing.violate(text, vec![*sent, entry.id]);
+                    }
+                }
+            }
+            Event::CommittedFetched { group, partition, offset, asked } => {
+                let key = (group.clone(), partition.clone());
+                let (node, asked, offset) = (entry.node.clone(), *asked, *offset);
+                self.questions.push(Question { node, key, asked, told: entry.id, offset });
+            }
+            Event::OffsetsExpired { group, partitions } => {
+                let keys = partitions.iter().map(|partition| (group.clone(), partition.clone()));
+                self.expired.extend(keys.map(|key| (key, entry.id)));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn fenced(&self) -> Finding {
+        self.fencing.clone().into_finding()
+    }
+
+    pub(super) fn survive(&self, case: &Case<'_>) -> Finding {
+        self.durable(case, Claim::CommitsSurvive, |question| *question.node == *AUDIT_NODE)
+    }
+
+    pub(super) fn never_go_back(&self, case: &Case<'_>) -> Finding {
+        self.durable(case, Claim::CommitsNeverGoBack, |question| *question.node != *AUDIT_NODE)
+    }
+
+    fn durable(&self, case: &Case<'_>, claim: Claim, concerns: impl Fn(&Question) -> bool) -> Finding {
+        let mut score = Score::new(claim);
+        let permits = case.ledger.permits().iter().any(|loss| *loss.partition.topic == *OFFSETS_TOPIC);
+        let permits = permits && !case.teaches_violation_of(claim);
+        let mut permitted = 0;
+        for question in self.questions.iter().filter(|question| concerns(question)) {
+            let Some(newest) = self.newest_before(question) else { continue };
+            score.checks += 1;
+            if self.is_admissible(question, newest) {
+                continue;
+            }
+            if permits {
+                permitted += 1;
+                continue;
+            }
+            let (group, partition) = &question.key;
+            let found = match question.offset {
+                Offset(-1) => "none".to_owned(),
+                offset => offset.to_string(),
+            };
+            let (sent, offset, _) = newest;
+            let text =
+                format!("group {group} had committed {offset} in {partition}, and {} found {found}", question.node);
+            score.violate(text, vec![sent, question.told]);
+        }
+        score.note = (permitted > 0).then(|| {
+            format!("{permitted} times a commit was gone with records of {OFFSETS_TOPIC}, which is permitted")
+        });
+        score.into_finding()
+    }
+
+    fn commits<'a>(&'a self, question: &Question) -> impl Iterator<Item = (EventId, Offset, Answer)> + 'a {
+        let commits = self.of.get(&question.key).into_iter().flatten();
+        commits.map(|(sent, offset)| (*sent, *offset, self.sent[sent].answer))
+    }
+
+    /// The last commit that was acknowledged before the question was asked: sent, offset, acknowledged.
+    fn newest_before(&self, question: &Question) -> Option<(EventId, Offset, EventId)> {
+        let acknowledged = |(sent, offset, answer)| match answer {
+            Answer::Stands(event) if event < question.asked => Some((sent, offset, event)),
+            _ => None,
+        };
+        self.commits(question).filter_map(acknowledged).max_by_key(|(sent, ..)| *sent)
+    }
+
+    fn is_admissible(&self, question: &Question, newest: (EventId, Offset, EventId)) -> bool {
+        let (newest_sent, ..) = newest;
+        if self.expired.get(&question.key).is_some_and(|expired| *expired > newest_sent) {
+            return true;
+        }
+        self.commits(question).any(|(sent, offset, answer)| {
+            let may_be_last = match answer {
+                // Acknowledged before the newest was sent: certainly older.
+                Answer::Stands(event) => event >= newest_sent,
+                Answer::Open => true,
+                Answer::Refused => false,
+            };
+            offset == question.offset && sent < question.told && may_be_last
+        })
+    }
+}
+
+impl Commit {
+    /// Why it must not have been taken. `has_members`: all the time from its sending to its answer.
+    fn should_be_refused(&self, has_members: bool) -> Option<String> {
+        match self.generation {
+            0.. if self.generation < self.group_generation => Some(format!(
+                "sent in generation {} when the group was in generation {}",
+                self.generation, self.group_generation
+            )),
+            0.. => None,
+            _ => has_members.then(|| "from outside while it had members".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The checkers of consumer groups: each holds on a good journal and fails on a doctored one.
+
+use crate::check::{Claim, Ending, GroupPlan, Plan, Status, Verdict, fixture::judge};
+
+/// Two records, and a group of two members, of whom g1 has the only partition. Events 1 to 9.
+const BEGIN: &str = "
+    p1 send 0 t v-0 acks=-1
+    p1 send 1 t v-1 acks=-1
+    p1 acked 0 t-0 0
+    p1 acked 1 t-0 1
+    b1 joins g m1
+    b1 joins g m2
+    b1 forms g gen=1
+    b1 assigns g gen=1
+    g1 gets g m1 gen=1 t-0
+";
+
+/// g1 reads from the beginning, does its work and commits. Events 10 to 16.
+const WORK: &str = "
+    g1 position t-0 0 start
+    g1 read t-0 0 v-0
+    g1 read t-0 1 v-1
+    g1 did g t-0 0 v-0
+    g1 did g t-0 1 v-1
+    g1 commits g m1 gen=1 t-0 2
+    g1 told g sent=15 NONE
+";
+
+/// g1 is thrown out, g2 gets the partition and asks where to go on. Events 17 to 21.
+const MOVE: &str = "
+    b1 out g m1
+    b1 forms g gen=2
+    b1 assigns g gen=2
+    g2 gets g m2 gen=2 t-0
+    g2 wonders g t-0
+";
+
+const END: &str = "
+    g1 loses g m1 t-0
+    scenario heal
+    scenario settled
+    audit position t-0 0 start
+    audit read t-0 0 v-0
+    audit read t-0 1 v-1
+    audit end t-0 2
+";
+
+fn judged(parts: &[&str], at_least_once: bool, at_most_once: bool) -> Verdict {
+    let group = GroupPlan {
+        members: vec!["g1".into(), "g2".into()],
+        partitions: vec!["t-0".parse().unwrap()],
+        at_least_once,
+        at_most_once,
+    };
+    let plan = Plan { groups: [("g".into(), group)].into(), ..Plan::default() };
+    judge(&parts.concat(), plan, &Ending::default())
+}
+
+#[track_caller]
+fn check(parts: &[&str], claim: Claim, status: Status, witness: &str) {
+    let verdict = judged(parts, true, true);
+    let finding = verdict.finding(claim);
+    assert_eq!(finding.status, status, "{claim}: {finding:?}");
+    let seen: Vec<&str> = finding.witnesses.iter().map(|witness| witness.text.as_str()).collect();
+    assert!(witness.is_empty() || seen.contains(&witness), "{claim}: {seen:?}");
+}
+
+#[test]
+fn a_group_that_works_holds_every_claim() {
+    let verdict = judged(&[BEGIN, WORK, MOVE, "g2 finds g t-0 2 asked=21\n", END], true, true);
+    for claim in super::super::groups::CLAIMS {
+        let expected = if *claim == Claim::CommitsSurvive { Status::NotExercised } else { Status::Held };
+        assert_eq!(verdict.finding(*claim).status, expected, "{claim}: {:?}", verdict.finding(*claim));
+    }
+}
+
+#[test]
+fn without_a_group_in_the_plan_nothing_is_exercised() {
+    let verdict = judge(&[BEGIN, WORK].concat(), Plan::default(), &Ending::default());
+    for claim in super::super::groups::CLAIMS {
+        assert_eq!(verdict.finding(*claim).status, Status::NotExercised, "{claim}");
+    }
+}
+
+#[test]
+fn a_record_that_nobody_processed_is_a_violation() {
+    let work = WORK.replace("g1 did g t-0 1 v-1", "g1 up 1");
+    let witness = "t-0@1 (v-1) was never processed in group g";
+    check(&[BEGIN, &work, END], Claim::ProcessedAtLeastOnce, Status::Violated, witness);
+    let verdict = judged(&[BEGIN, &work, END], false, true);
+    let finding = verdict.finding(Claim::ProcessedAtLeastOnce);
+    assert!(
+        finding.note.as_ref().is_some_and(|note| note.starts_with("1 records were never processed")),
+        "{finding:?}"
+    );
+}
+
+#[test]
+fn a_record_before_the_begin_of_the_group_need_not_be_processed() {
+    let work = WORK.replace("position t-0 0", "position t-0 1").replace("g1 did g t-0 0 v-0", "g1 up 1");
+    check(&[BEGIN, &work, END], Claim::ProcessedAtLeastOnce, Status::Held, "");
+}
+
+#[test]
+fn a_record_processed_by_two_members_is_a_violation() {
+    let again = "g2 finds g t-0 2 asked=21\ng2 did g t-0 1 v-1\n";
+    let witness = "t-0@1 (v-1) was processed by g1 and again by g2 in group g";
+    check(&[BEGIN, WORK, MOVE, again, END], Claim::ProcessedAtMostOnce, Status::Violated, witness);
+    let verdict = judged(&[BEGIN, WORK, MOVE, again, END], true, false);
+    assert_eq!(verdict.finding(Claim::ProcessedAtMostOnce).status, Status::Held);
+}
+
+#[test]
+fn another_record_at_the_same_offset_is_no_repetition() {
+    let other = "g2 did g t-0 1 v-9\n";
+    check(&[BEGIN, WORK, MOVE, other, END], Claim::ProcessedAtMostOnce, Status::Held, "");
+}
+
+#[test]
+fn a_partition_taken_from_a_member_that_still_counts_is_a_violation() {
+    let witness = "g2 took t-0 in group g while g1 had it";
+    let still = MOVE.replace("b1 out g m1", "b1 up 1");
+    check(&[BEGIN, WORK, &still, END], Claim::OneOwnerPerPartition, Status::Violated, witness);
+    let given = MOVE.replace("b1 out g m1", "g1 gives g m1 t-0");
+    check(&[BEGIN, WORK, &given, END], Claim::OneOwnerPerPartition, Status::Held, "");
+    let dead = MOVE.replace("b1 out g m1", "g1 kill");
+    check(&[BEGIN, WORK, &dead, END], Claim::OneOwnerPerPartition, Status::Held, "");
+}
+
+#[test]
+fn a_commit_of_an_older_generation_that_is_taken_is_a_violation() {
+    let zombie = "g1 commits g m1 gen=1 t-0 1\ng1 told g sent=22 NONE\n";
+    let witness = "a commit of g1 was taken by group g, sent in generation 1 when the group was in generation 2";
+    check(&[BEGIN, WORK, MOVE, zombie, END], Claim::OnlyMembersCommit, Status::Violated, witness);
+    let refused = zombie.replace("NONE", "ILLEGAL_GENERATION");
+    check(&[BEGIN, WORK, MOVE, &refused, END], Claim::OnlyMembersCommit, Status::Held, "");
+}
+
+#[test]
+fn a_generation_that_was_never_assigned_is_forgotten_with_its_coordinator() {
+    let failover = "b1 forms g gen=2\nb2 loaded __consumer_offsets-0 e1\n";
+    let commit = "g1 commits g m1 gen=1 t-0 2\ng1 told g sent=19 NONE\n";
+    check(&[BEGIN, WORK, failover, commit, END], Claim::OnlyMembersCommit, Status::Held, "");
+}
+
+#[test]
+fn a_commit_from_outside_is_for_groups_without_members() {
+    let outside = "g3 commits g  gen=-1 t-0 1\ng3 told g sent=17 NONE\n".replace("g  gen", "g - gen");
+    let witness = "a commit of g3 was taken by group g, from outside while it had members";
+    check(&[BEGIN, WORK, &outside, END], Claim::OnlyMembersCommit, Status::Violated, witness);
+}
+
+#[test]
+fn a_committed_offset_that_goes_back_is_a_violation() {
+    for (found, name) in [("0", "0"), ("-1", "none")] {
+        let finds = format!("g2 finds g t-0 {found} asked=21\n");
+        let witness = format!("group g had committed 2 in t-0, and g2 found {name}");
+        check(&[BEGIN, WORK, MOVE, &finds, END], Claim::CommitsNeverGoBack, Status::Violated, &witness);
+    }
+}
+
+#[test]
+fn a_commit_that_nobody_knows_of_may_be_found_or_not() {
+    let open = WORK.replace("g1 told g sent=15 NONE", "g1 told g sent=15 open");
+    let second = "g1 commits g m1 gen=1 t-0 1\ng1 told g sent=17 NONE\ng2 wonders g t-0\n";
+    for found in ["1", "2"] {
+        let finds = format!("g2 finds g t-0 {found} asked=19\n");
+        check(&[BEGIN, &open, second, &finds, END], Claim::CommitsNeverGoBack, Status::Held, "");
+    }
+    let older = "g2 finds g t-0 2 asked=19\n";
+    check(&[BEGIN, WORK, second, older, END], Claim::CommitsNeverGoBack, Status::Violated, "");
+}
+
+#[test]
+fn offsets_that_expired_need_not_be_found() {
+    let expired = "b1 expires g t-0\ng2 wonders g t-0\ng2 finds g t-0 -1 asked=23\n";
+    check(&[BEGIN, WORK, MOVE, expired, END], Claim::CommitsNeverGoBack, Status::Held, "");
+}
+
+#[test]
+fn a_commit_that_the_audit_does_not_find_is_a_violation() {
+    let asks = "audit wonders g t-0\n";
+    check(&[BEGIN, WORK, asks, "audit finds g t-0 2 asked=17\n", END], Claim::CommitsSurvive, Status::Held, "");
+    let witness = "group g had committed 2 in t-0, and audit found none";
+    let lost = "audit finds g t-0 -1 asked=17\n";
+    check(&[BEGIN, WORK, asks, lost, END], Claim::CommitsSurvive, Status::Violated, witness);
+}
+
+#[test]
+fn a_partition_without_an_owner_at_the_end_is_a_violation() {
+    let witness = "nobody in group g has t-0";
+    check(&[BEGIN, WORK, END], Claim::GroupConverges, Status::Violated, witness);
+    let both = END.replace("g1 loses g m1 t-0", "g1 up 1");
+    let witness = "g1, g2 of group g all have t-0";
+    check(&[BEGIN, WORK, MOVE, &both], Claim::GroupConverges, Status::Violated, witness);
+}
+
+#[test]
+fn a_member_answers_for_what_it_passed_while_a_partition_was_its_own() {
+    let skips = WORK.replace("g1 read t-0 0 v-0", "g1 up 1");
+    let witness = "g1 has passed t-0@0 without reading v-0";
+    check(&[BEGIN, &skips, MOVE, END], Claim::ConsumersMissNothing, Status::Violated, witness);
+    let later = "g2 position t-0 2 committed\n";
+    check(&[BEGIN, WORK, MOVE, later, END], Claim::ConsumersMissNothing, Status::Held, "");
+    check(&[BEGIN, WORK, MOVE, later, END], Claim::ConsumersReachTheEnd, Status::Held, "");
+}
