@@ -229,7 +229,6 @@ switches! {
         bug_commit_from_old_generation, "a coordinator takes commits of members of an old generation";
         bug_static_rejoin_not_persisted, "a static member's new id is known to its coordinator alone";
         bug_live_offsets_expire, "offsets expire though the group lives and subscribes to the topic";
-        bug_old_coordinator_stays, "a coordinator keeps the state of an old leader epoch";
         bug_load_stops_at_tombstone, "a coordinator reads its records up to the first tombstone";
         bug_coordinator_answers_early, "a coordinator answers before its records are committed";
     }

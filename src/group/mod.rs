@@ -8,22 +8,26 @@
 //! | module | is |
 //! |---|---|
 //! | [`records`] | the records and their bytes |
+//! | [`log`] | from the batches of a log to records |
 //! | [`machine`] | requests in, answers and records out; timers; what waits for a commit |
 //! | [`shard`] | the state: all groups and offsets of the partition |
 //! | [`classic`] | one group of the classic protocol: join, sync, heartbeat, leave |
 //! | [`offsets`] | committed offsets: commit, fetch, delete, expire |
-//! | [`describe`] | what administrators see |
+//! | `describe` | what administrators see |
 //!
 //! Not here: logs, sockets, clocks (`broker/coordinator/`).
 
 pub mod classic;
-pub mod describe;
+mod describe;
+pub mod log;
 pub mod machine;
 pub mod offsets;
 pub mod records;
 pub mod request;
 pub mod shard;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::time::Duration;

@@ -42,8 +42,8 @@ pub const BROKER: &[ApiRange] = &[
     api(ApiKey::Fetch, 4, 18),
     api(ApiKey::ListOffsets, 1, 11),
     api(ApiKey::Metadata, 0, 13),
-    api(ApiKey::OffsetCommit, 2, 9),
-    api(ApiKey::OffsetFetch, 1, 9),
+    api(ApiKey::OffsetCommit, 2, 10),
+    api(ApiKey::OffsetFetch, 1, 10),
     api(ApiKey::FindCoordinator, 0, 6),
     api(ApiKey::JoinGroup, 0, 9),
     api(ApiKey::Heartbeat, 0, 4),
@@ -82,11 +82,13 @@ pub const CONTROLLER: &[ApiRange] = &[
     api(ApiKey::AllocateProducerIds, 0, 0),
 ];
 
-/// The version whose layout `version` has, where they differ in meaning alone: ListOffsets 11 knows one more special
-/// timestamp than 10 (KIP-1023).
+/// The version whose layout `version` has, where they differ in meaning alone or in what [`super::topic_ids`] turns from
+/// one into the other: ListOffsets 11 knows one more special timestamp than 10 (KIP-1023), and OffsetCommit and OffsetFetch
+/// name topics by id since 10 (KIP-848).
 pub const fn layout(key: ApiKey, version: i16) -> i16 {
     match (key, version) {
         (ApiKey::ListOffsets, 11) => 10,
+        (ApiKey::OffsetCommit | ApiKey::OffsetFetch, 10) => 9,
         _ => version,
     }
 }

@@ -14,7 +14,7 @@ use super::{
         ApiKey, ApiVersionsResponse, RequestHeader, RequestKind, ResponseHeader, ResponseKind,
         api_versions_response::ApiVersion,
     },
-    skim,
+    skim, topic_ids,
 };
 
 /// Bytes of the length prefix.
@@ -86,8 +86,15 @@ pub fn decode_request(mut frame: Bytes, served: &[ApiRange]) -> Result<Request, 
     if !is_served {
         return Err(RequestError::UnservedApiVersions { correlation, version });
     }
-    skim::request(api, layout, &frame).map_err(malformed)?;
-    let body = RequestKind::decode(api, &mut frame, layout).map_err(malformed)?;
+    let named = topic_ids::are_used(api, version);
+    skim::request(api, if named { version } else { layout }, &frame).map_err(malformed)?;
+    if named {
+        frame = topic_ids::to_names(api, true, &frame).map_err(malformed)?;
+    }
+    let mut body = RequestKind::decode(api, &mut frame, layout).map_err(malformed)?;
+    if named {
+        topic_ids::read_request(&mut body).map_err(malformed)?;
+    }
     if frame.has_remaining() && !matches!(api, ApiKey::ApiVersions) {
         tracing::debug!(api = api::name(api), version, extra = frame.remaining(), "bytes after a complete request");
     }
@@ -115,7 +122,15 @@ pub fn encode_request(
         .with_client_id(Some(client_id.to_owned().into()));
     let failed = |error: String| EncodeError { api: api::name(api), version, problem: error };
     header.encode(&mut out, api.request_header_version(layout)).map_err(|error| failed(error.to_string()))?;
-    body.encode(&mut out, layout).map_err(|error| failed(error.to_string()))?;
+    if topic_ids::are_used(api, version) {
+        let mut body = body.clone();
+        topic_ids::write_request(&mut body);
+        let mut named = BytesMut::new();
+        body.encode(&mut named, layout).map_err(|error| failed(error.to_string()))?;
+        out.extend_from_slice(&topic_ids::to_ids(api, true, &named).map_err(failed)?);
+    } else {
+        body.encode(&mut out, layout).map_err(|error| failed(error.to_string()))?;
+    }
     Ok(finish(out))
 }
 
@@ -149,7 +164,15 @@ pub fn encode_response(
         .with_correlation_id(correlation)
         .encode(&mut out, api.response_header_version(layout))
         .map_err(|error| failed(error.to_string()))?;
-    body.encode(&mut out, layout).map_err(|error| failed(error.to_string()))?;
+    if topic_ids::are_used(api, version) {
+        let mut body = body.clone();
+        topic_ids::write_response(&mut body);
+        let mut named = BytesMut::new();
+        body.encode(&mut named, layout).map_err(|error| failed(error.to_string()))?;
+        out.extend_from_slice(&topic_ids::to_ids(api, false, &named).map_err(failed)?);
+    } else {
+        body.encode(&mut out, layout).map_err(|error| failed(error.to_string()))?;
+    }
     Ok(finish(out))
 }
 
@@ -174,8 +197,15 @@ pub fn decode_response(api: ApiKey, version: i16, mut frame: Bytes) -> Result<(i
     let layout = api::layout(api, version);
     let header_version = api.response_header_version(layout);
     let header = ResponseHeader::decode(&mut frame, header_version).map_err(|error| error.to_string())?;
-    skim::response(api, layout, &frame)?;
-    let body = ResponseKind::decode(api, &mut frame, layout).map_err(|error| error.to_string())?;
+    let named = topic_ids::are_used(api, version);
+    skim::response(api, if named { version } else { layout }, &frame)?;
+    if named {
+        frame = topic_ids::to_names(api, false, &frame)?;
+    }
+    let mut body = ResponseKind::decode(api, &mut frame, layout).map_err(|error| error.to_string())?;
+    if named {
+        topic_ids::read_response(&mut body)?;
+    }
     Ok((header.correlation_id, body))
 }
 
@@ -200,6 +230,8 @@ pub fn key_of(body: &RequestKind) -> ApiKey {
         DeleteTopics,
         InitProducerId,
         OffsetForLeaderEpoch,
+        OffsetCommit,
+        OffsetFetch,
         DescribeConfigs,
         CreatePartitions,
         ElectLeaders,

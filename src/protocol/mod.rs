@@ -9,6 +9,7 @@ pub mod frame;
 pub mod metadata;
 pub mod records;
 mod skim;
+mod topic_ids;
 
 pub use error::ErrorCode;
 pub use kafka_protocol::{messages, protocol::StrBytes};

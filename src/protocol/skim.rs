@@ -9,7 +9,7 @@
 //! field 3. `@5+`, `@-5`, `@5-7` give the versions that have the field. The number before a schema is the first flexible
 //! version.
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{cell::RefCell, collections::BTreeMap, sync::OnceLock};
 
 use super::messages::ApiKey;
 
@@ -30,8 +30,27 @@ pub fn response(api: ApiKey, version: i16, body: &[u8]) -> Result<(), String> {
 }
 
 fn check(schemas: &BTreeMap<i16, Schema>, api: ApiKey, version: i16, body: &[u8]) -> Result<(), String> {
+    walk(schemas, api, version, body, None)
+}
+
+/// Where in a message that was checked the topics are named: by name in OffsetCommit and OffsetFetch up to version 9, by
+/// id in version 10.
+pub fn topic_fields(api: ApiKey, version: i16, is_request: bool, body: &[u8]) -> Result<Vec<usize>, String> {
+    let schemas = if is_request { &schemas().requests } else { &schemas().responses };
+    let found = RefCell::default();
+    walk(schemas, api, version, body, Some(&found))?;
+    Ok(found.into_inner())
+}
+
+fn walk(
+    schemas: &BTreeMap<i16, Schema>,
+    api: ApiKey,
+    version: i16,
+    bytes: &[u8],
+    topics: Option<&RefCell<Vec<usize>>>,
+) -> Result<(), String> {
     let schema = schemas.get(&(api as i16)).ok_or_else(|| format!("no schema for API {}", api as i16))?;
-    let mut walk = Walk { bytes: body, position: 0, version, flexible: version >= schema.flexible_from };
+    let mut walk = Walk { bytes, position: 0, version, flexible: version >= schema.flexible_from, topics };
     walk.structure(&schema.fields)
 }
 
@@ -67,12 +86,17 @@ struct Walk<'a> {
     position: usize,
     version: i16,
     flexible: bool,
+    /// Where to note the fields that are a topic's name until version 9 and its id after.
+    topics: Option<&'a RefCell<Vec<usize>>>,
 }
 
 impl Walk<'_> {
     fn structure(&mut self, fields: &Fields) -> Result<(), String> {
         for field in &fields.plain {
             if (field.first..=field.last).contains(&self.version) {
+                if let Some(topics) = self.topics.filter(|_| field.last == 9 || field.first == 10) {
+                    topics.borrow_mut().push(self.position);
+                }
                 self.value(&field.kind)?;
             }
         }
@@ -348,7 +372,8 @@ mod tests {
 
     fn check_exact(schemas: &BTreeMap<i16, Schema>, api: ApiKey, version: i16, body: &[u8]) {
         let schema = &schemas[&(api as i16)];
-        let mut walk = Walk { bytes: body, position: 0, version, flexible: version >= schema.flexible_from };
+        let mut walk =
+            Walk { bytes: body, position: 0, version, flexible: version >= schema.flexible_from, topics: None };
         walk.structure(&schema.fields).unwrap_or_else(|problem| panic!("{api:?} {version}: {problem}"));
         assert_eq!(walk.position, body.len(), "{api:?} {version} is walked to its end");
     }

@@ -1,20 +1,16 @@
 //! Reading a partition's records into a coordinator, from the first to the last.
 //!
-//! A damaged record is named in the log and skipped, and so is a damaged batch: the rest of the groups go on. Records of
-//! transactions are left out, as there are none here; so are markers.
+//! A damaged record is named in the log and skipped, and so is a damaged batch: the rest of the groups go on.
 
 use crate::{
     base::{LeaderEpoch, Offset, Switches},
     broker::partition::Partition,
-    group::{Machine, records::Record},
-    protocol::{
-        ErrorCode,
-        records::{BatchHeader, batches, decode_records},
+    group::{
+        Machine,
+        log::{Damage, LogReader},
     },
+    protocol::{ErrorCode, records::batches},
 };
-
-/// Most bytes that the records of a batch may have.
-const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 
 /// What was loaded.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +33,7 @@ pub async fn load(
     switches: Switches,
 ) -> Result<Loaded, ErrorCode> {
     let mut loaded = Loaded { end_offset: Offset::ZERO, records: 0 };
+    let mut reader = LogReader::new(switches);
     let mut damaged_from: Option<Offset> = None;
     loop {
         let from = loaded.end_offset;
@@ -63,17 +60,17 @@ pub async fn load(
             if header.end_offset() <= from {
                 continue;
             }
-            let records = match header.is_control() || header.is_transactional() {
-                true => Vec::new(),
-                false => decode(partition, &header, &batch),
-            };
+            let mut damage = Vec::new();
+            let records = reader.read(&header, &batch, &mut damage);
+            for Damage { offset, problem } in damage {
+                tracing::error!(
+                    partition = %partition.id, %offset, problem,
+                    "a damaged record is skipped; `highwater inspect` shows the log"
+                );
+            }
             loaded.records += records.len() as u64;
             loaded.end_offset = header.end_offset();
             machine.load(&records, header.end_offset(), chunk.high_watermark);
-            if switches.bug_load_stops_at_tombstone && records.iter().any(|record| record.value().is_none()) {
-                loaded.end_offset = chunk.end;
-                return Ok(loaded);
-            }
         }
         if loaded.end_offset >= chunk.end {
             return Ok(loaded);
@@ -83,31 +80,4 @@ pub async fn load(
             loaded.end_offset = from.plus(1);
         }
     }
-}
-
-fn decode(partition: &Partition, header: &BatchHeader, batch: &bytes::Bytes) -> Vec<Record> {
-    let decoded = match decode_records(header, batch, DECOMPRESSED_BYTES_MAX) {
-        Ok(decoded) => decoded,
-        Err(error) => {
-            tracing::error!(
-                partition = %partition.id, offset = %header.base_offset, %error,
-                "a damaged batch is skipped; its groups and offsets are as the records before it tell"
-            );
-            return Vec::new();
-        }
-    };
-    let mut records = Vec::with_capacity(decoded.len());
-    for record in decoded {
-        match Record::parse(record.key.as_deref(), record.value.as_deref()) {
-            Ok(Some(parsed)) => records.push(parsed),
-            Ok(None) => {
-                tracing::debug!(partition = %partition.id, offset = %record.offset, "a record of an unknown type");
-            }
-            Err(problem) => tracing::error!(
-                partition = %partition.id, offset = %record.offset, problem,
-                "a damaged record is skipped; see `highwater inspect`"
-            ),
-        }
-    }
-    records
 }

@@ -96,7 +96,6 @@ impl GroupCoordinators {
             let Some(registration) = image.partition(id) else { continue };
             match registration.leader == self.node {
                 true => self.elect(id, registration.leader_epoch),
-                false if self.switches.bug_old_coordinator_stays => {}
                 false => drop(self.lock().remove(&id.partition)),
             }
         }
@@ -104,10 +103,9 @@ impl GroupCoordinators {
 
     fn elect(&self, id: &TopicPartition, leader_epoch: LeaderEpoch) {
         let mut active = self.lock();
-        if let Some(known) = active.get_mut(&id.partition) {
-            if known.leader_epoch >= leader_epoch || self.switches.bug_old_coordinator_stays {
-                return;
-            }
+        // What an older epoch asked for never wins.
+        if active.get(&id.partition).is_some_and(|known| known.leader_epoch >= leader_epoch) {
+            return;
         }
         let Some(partition) = self.replicas.find(id) else { return };
         let (orders, receiver) = mpsc::unbounded_channel();

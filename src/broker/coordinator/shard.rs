@@ -283,7 +283,6 @@ impl Working<'_> {
         let committed = self.shard.partition.committed_in(self.shard.leader_epoch).await;
         let committed: Offset = match committed {
             Ok(committed) => committed,
-            Err(_) if self.shard.switches.bug_old_coordinator_stays => return Ok(()),
             Err(_) => return Err(Over),
         };
         let answers = self.with_context("", "", 0, |machine, context| machine.committed(committed, context));
