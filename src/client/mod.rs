@@ -15,6 +15,7 @@ pub mod admin;
 pub mod cluster;
 pub mod config;
 pub mod consumer;
+pub mod group;
 pub mod producer;
 
 use thiserror::Error;
