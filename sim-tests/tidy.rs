@@ -162,6 +162,8 @@ fn cores_are_pure() {
                 "src/controller/core",
                 "src/coordinator/",
                 "src/group/",
+                "src/client/group/assignor",
+                "src/client/group/membership",
             ];
             core.iter().any(|prefix| source.path.starts_with(prefix)) && !source.is_test()
         },

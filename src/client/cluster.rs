@@ -223,9 +223,22 @@ impl Cluster {
     /// # Errors
     /// It cannot be made.
     pub async fn connection(&self, address: &str) -> Result<Arc<Connection>, RpcError> {
+        self.connection_as(address.to_owned(), address).await
+    }
+
+    /// A connection of its own to the coordinator at `address`: a broker answers what comes on one connection in order,
+    /// and a fetch that waits for records must not hold up a heartbeat.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub async fn connection_to_coordinator(&self, address: &str) -> Result<Arc<Connection>, RpcError> {
+        self.connection_as(format!("coordinator {address}"), address).await
+    }
+
+    async fn connection_as(&self, name: String, address: &str) -> Result<Arc<Connection>, RpcError> {
         let link = {
             let mut links = self.links.lock().expect("no panic while links are held");
-            links.entry(address.to_owned()).or_default().clone()
+            links.entry(name).or_default().clone()
         };
         let mut slot = link.slot.lock().await;
         if let Some(open) = slot.as_ref().filter(|open| !open.is_closed()) {

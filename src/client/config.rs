@@ -168,6 +168,9 @@ pub struct ConsumerConfig {
     pub poll_records_max: usize,
     /// Tell brokers the epoch of what was read, so that a truncation is noticed (KIP-320). No setting of Kafka's.
     pub truncation_check: bool,
+    /// Ask a new leader about a position before reading on from it (KIP-320), as a group's consumer does. No setting
+    /// of Kafka's.
+    pub validate_positions: bool,
 }
 
 impl ProducerConfig {
@@ -249,6 +252,7 @@ impl ConsumerConfig {
             partition_bytes_max: values.parse("max.partition.fetch.bytes", "a number of bytes")?,
             poll_records_max: values.at_least("max.poll.records", 1)?,
             truncation_check: true,
+            validate_positions: false,
             cluster: values.cluster()?,
         })
     }
@@ -267,10 +271,10 @@ impl Default for ConsumerConfig {
 }
 
 /// Given values over the defaults of a table.
-struct Values<'a>(BTreeMap<&'static str, &'a str>);
+pub(super) struct Values<'a>(BTreeMap<&'static str, &'a str>);
 
 impl<'a> Values<'a> {
-    fn new(
+    pub(super) fn new(
         table: impl Iterator<Item = &'static Setting> + Clone,
         given: &'a BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
@@ -287,25 +291,25 @@ impl<'a> Values<'a> {
         Ok(Self(values))
     }
 
-    fn text(&self, name: &'static str) -> &'a str {
+    pub(super) fn text(&self, name: &'static str) -> &'a str {
         self.0.get(name).copied().expect("the setting is in the table")
     }
 
-    fn refuse(&self, name: &str, problem: &str) -> ConfigError {
+    pub(super) fn refuse(&self, name: &str, problem: &str) -> ConfigError {
         ConfigError { name: name.to_owned(), problem: problem.to_owned() }
     }
 
-    fn parse<T: FromStr>(&self, name: &'static str, what: &str) -> Result<T, ConfigError> {
+    pub(super) fn parse<T: FromStr>(&self, name: &'static str, what: &str) -> Result<T, ConfigError> {
         let text = self.text(name);
         text.parse().map_err(|_| self.refuse(name, &format!("expected {what}, found `{text}`")))
     }
 
-    fn at_least(&self, name: &'static str, least: usize) -> Result<usize, ConfigError> {
+    pub(super) fn at_least(&self, name: &'static str, least: usize) -> Result<usize, ConfigError> {
         let number = self.parse(name, "a number")?;
         if number >= least { Ok(number) } else { Err(self.refuse(name, &format!("must be at least {least}"))) }
     }
 
-    fn ms(&self, name: &'static str) -> Result<Duration, ConfigError> {
+    pub(super) fn ms(&self, name: &'static str) -> Result<Duration, ConfigError> {
         self.parse(name, "a number of milliseconds").map(Duration::from_millis)
     }
 

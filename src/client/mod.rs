@@ -1,4 +1,4 @@
-//! Kafka's clients: a producer, a consumer of assigned partitions, an admin.
+//! Kafka's clients: a producer, a consumer of assigned partitions, a group's consumer, an admin.
 //!
 //! What the simulated applications use, and a Rust client for real clusters: everything goes through Kafka's protocol
 //! and through the runtime seam. Settings have Kafka's names and defaults ([`config`]). Not here: consumer groups,
@@ -9,6 +9,7 @@
 //! | [`cluster`] | who leads what, and a connection to each broker |
 //! | [`producer`] | [`Producer`]: batches, linger, retries, idempotence; its decisions are a pure core |
 //! | [`consumer`] | [`Consumer`]: positions, fetches, resets |
+//! | [`group`] | [`GroupConsumer`]: membership, commits, assignors |
 //! | [`admin`] | [`Admin`]: topics, their settings, elections |
 
 pub mod admin;
@@ -24,6 +25,7 @@ pub use admin::Admin;
 pub use cluster::Cluster;
 pub use config::{ConfigError, ConsumerConfig, ProducerConfig};
 pub use consumer::{Consumer, ConsumerRecord};
+pub use group::{GroupConfig, GroupConsumer};
 pub use producer::{Producer, ProducerRecord, SendError};
 
 use crate::{protocol::ErrorCode, rpc::RpcError};

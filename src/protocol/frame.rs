@@ -221,6 +221,19 @@ pub fn key_of(body: &RequestKind) -> ApiKey {
         ($($name:ident),*) => { match body { $(RequestKind::$name(_) => ApiKey::$name,)* _ => unreachable!("Highwater never sends {body:?}") } };
     }
     keys!(
+        FindCoordinator,
+        JoinGroup,
+        SyncGroup,
+        Heartbeat,
+        LeaveGroup,
+        OffsetCommit,
+        OffsetFetch,
+        OffsetDelete,
+        DescribeGroups,
+        ListGroups,
+        DeleteGroups,
+        ConsumerGroupHeartbeat,
+        ConsumerGroupDescribe,
         Produce,
         Fetch,
         ListOffsets,

@@ -92,7 +92,8 @@ fn the_bytes_are_kafkas() {
                 // Topics stand in the order of a hash table in Kafka's user data.
                 let (partitions, generation) = decode_sticky(data).expect("Kafka's bytes");
                 let ours = row.assignor.user_data(Some(&partitions), generation.expect("a generation"));
-                let sorted = |data: &Bytes| decode_sticky(data).map(|(all, _)| all.into_iter().collect::<BTreeSet<_>>());
+                let sorted =
+                    |data: &Bytes| decode_sticky(data).map(|(all, _)| all.into_iter().collect::<BTreeSet<_>>());
                 assert_eq!(sorted(&ours.clone().expect("it writes one")), sorted(data), "{line}");
                 assert_eq!(ours.map(|ours| ours.len()), Some(data.len()), "{line}");
             }
@@ -123,7 +124,8 @@ fn a_cooperative_member_gets_nothing_that_another_still_has() {
 
 #[test]
 fn members_that_say_nonsense_or_nothing_at_all_are_served_too() {
-    let odd = Subscription { topics: vec!["t".into()], user_data: Some(Bytes::from_static(&[9])), ..Subscription::default() };
+    let odd =
+        Subscription { topics: vec!["t".into()], user_data: Some(Bytes::from_static(&[9])), ..Subscription::default() };
     let idle = Subscription::default();
     let members: Members = [("a", odd), ("b", idle)].map(|(id, said)| (Arc::from(id), said)).into();
     let topics: PartitionCounts = [(Arc::from("t"), 3), (Arc::from("unread"), 2), (Arc::from("empty"), 0)].into();

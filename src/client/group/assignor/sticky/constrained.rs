@@ -44,7 +44,8 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn keep_owned(&mut self) {
         for (member, owned) in self.group.owned.iter().enumerate() {
-            let mut owned: Vec<Part> = owned.iter().filter(|part| !self.group.disputed.contains(part)).copied().collect();
+            let mut owned: Vec<Part> =
+                owned.iter().filter(|part| !self.group.disputed.contains(part)).copied().collect();
             owned.sort_by_key(|(topic, index)| (*index, *topic));
             let kept = if owned.len() < self.quota_min {
                 self.under.push(member);

@@ -64,9 +64,9 @@ pub(super) fn assign(
 impl Group {
     fn new(partitions: &PartitionCounts, members: &Members, memory: fn(&Subscription) -> Memory) -> Self {
         let position: BTreeMap<&str, usize> = partitions.keys().map(|topic| &**topic).zip(0..).collect();
-        let reads = members.values().map(|said| {
-            said.topics.iter().filter_map(|topic| position.get(&**topic).copied()).collect()
-        });
+        let reads = members
+            .values()
+            .map(|said| said.topics.iter().filter_map(|topic| position.get(&**topic).copied()).collect());
         let told = members.values().map(memory).map(|memory| {
             let known = |one: TopicPartition| Some((position.get(&*one.topic).copied()?, one.partition));
             (memory.owned.into_iter().filter_map(known).collect(), memory.generation)
