@@ -204,7 +204,8 @@ pub enum Event {
         key: Option<Arc<str>>,
         value: Arc<str>,
     },
-    /// A consumer's position was set: begin, or a reset. `why` is `start`, `committed`, `out-of-range` or `truncation`.
+    /// A consumer's position was set: begin, or a reset. `why` is `start`, `committed`, `seek`, `out-of-range` or
+    /// `truncation`.
     PositionSet { partition: TopicPartition, offset: Offset, why: Arc<str> },
     /// A consumer of the final audit has read `partition` to its end.
     AuditReachedEnd { partition: TopicPartition, end_offset: Offset },

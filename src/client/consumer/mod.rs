@@ -154,10 +154,9 @@ impl Consumer {
     }
 
     /// Goes on from `to`; nothing where the partition is not assigned. `epoch` is that of the record before, if it is
-    /// known.
-    pub fn seek(&mut self, partition: &TopicPartition, to: Seek, epoch: LeaderEpoch) {
+    /// known, `why` is for the history.
+    pub fn seek(&mut self, partition: &TopicPartition, to: Seek, epoch: LeaderEpoch, why: &'static str) {
         let Some(position) = self.positions.get_mut(partition) else { return };
-        let why = if position.next.is_none() { "start" } else { "seek" };
         let (busy, paused) = (position.busy, position.paused);
         *position = Position { busy, paused, why, ..Position::at(Some(to), epoch) };
         if let Seek::Offset(offset) = to {

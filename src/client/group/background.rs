@@ -21,12 +21,15 @@ use crate::{
         messages::{ApiKey, RequestKind, ResponseKind, metadata_request::MetadataRequestTopic},
     },
     runtime::clock,
+    trace::Tracer,
 };
 
 /// What the application's side and the background share.
 pub(super) struct Shared {
     pub(super) cluster: Arc<Cluster>,
     pub(super) exclude_internal: bool,
+    /// For the history of the run.
+    pub(super) tracer: Tracer,
     membership: Mutex<Membership>,
     /// The application's side has changed something.
     changed: Notify,
@@ -37,10 +40,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(cluster: Arc<Cluster>, exclude_internal: bool, membership: Membership) -> Arc<Self> {
+    pub(super) fn new(
+        cluster: Arc<Cluster>,
+        exclude_internal: bool,
+        tracer: Tracer,
+        membership: Membership,
+    ) -> Arc<Self> {
         let membership = Mutex::new(membership);
         let (changed, demanded, moved) = (Notify::new(), Notify::new(), Notify::new());
-        Arc::new(Self { cluster, exclude_internal, membership, changed, demanded, moved })
+        Arc::new(Self { cluster, exclude_internal, tracer, membership, changed, demanded, moved })
     }
 
     fn lock(&self) -> MutexGuard<'_, Membership> {

@@ -22,7 +22,7 @@ use crate::{
     client::{ClientError, Cluster, Consumer, ConsumerRecord, config::OffsetReset, consumer::Seek},
     protocol::ErrorCode,
     runtime::{clock, random, task},
-    trace::Tracer,
+    trace::{Event, Tracer},
 };
 
 /// What a listener does, as a value.
@@ -78,7 +78,7 @@ impl GroupConsumer {
         });
         let member_id = TopicId(random::stream("member id").random()).to_string();
         let membership = Membership::new(config.clone(), member_id.into());
-        let shared = Shared::new(cluster.clone(), config.exclude_internal, membership);
+        let shared = Shared::new(cluster.clone(), config.exclude_internal, tracer.clone(), membership);
         let (commits, waiting) = mpsc::unbounded_channel();
         let (finder, found) = mpsc::unbounded_channel();
         if !config.group_id.is_empty() {
@@ -235,7 +235,16 @@ impl GroupConsumer {
         if partitions.is_empty() {
             return;
         }
-        self.tell(&partitions, if lost { News::Lost } else { News::Revoked }).await;
+        let (group, member) = (self.config.group_id.clone(), self.identity().member_id);
+        if lost {
+            let event = Event::PartitionsLost { group, member, partitions: partitions.clone() };
+            self.shared.tracer.milestone(event);
+            self.tell(&partitions, News::Lost).await;
+        } else {
+            self.tell(&partitions, News::Revoked).await;
+            let event = Event::PartitionsRevoked { group, member, partitions: partitions.clone() };
+            self.shared.tracer.milestone(event);
+        }
         partitions.iter().for_each(|partition| self.consumer.unassign(partition));
     }
 
@@ -252,8 +261,11 @@ impl GroupConsumer {
             self.round += 1;
             self.asking = false;
         }
-        self.shared.change(|membership, now| membership.applied(now, target, gives_up));
+        let Identity { member_id: member, epoch: generation } = self.identity();
+        let (group, partitions) = (self.config.group_id.clone(), added.clone());
+        self.shared.tracer.milestone(Event::PartitionsAssigned { group, member, generation, partitions });
         self.tell(&added, News::Assigned).await;
+        self.shared.change(|membership, now| membership.applied(now, target, gives_up));
     }
 
     async fn tell(&mut self, partitions: &[TopicPartition], news: News) {
@@ -294,14 +306,15 @@ impl GroupConsumer {
         for partition in awaiting {
             match found.get(&partition) {
                 Some(committed) => {
-                    self.consumer.seek(&partition, Seek::Offset(committed.offset), committed.leader_epoch);
+                    let to = Seek::Offset(committed.offset);
+                    self.consumer.seek(&partition, to, committed.leader_epoch, "committed");
                 }
                 None => {
                     let from = reset(&self.config).ok_or_else(|| {
                         let message = Some(format!("{partition} has no committed offset"));
                         ClientError::Kafka { code: ErrorCode::OffsetOutOfRange, message }
                     })?;
-                    self.consumer.seek(&partition, from, LeaderEpoch::UNKNOWN);
+                    self.consumer.seek(&partition, from, LeaderEpoch::UNKNOWN, "start");
                 }
             }
         }
@@ -310,7 +323,7 @@ impl GroupConsumer {
 
     /// Goes on from `to` in `partition`.
     pub fn seek(&mut self, partition: &TopicPartition, to: Seek) {
-        self.consumer.seek(partition, to, LeaderEpoch::UNKNOWN);
+        self.consumer.seek(partition, to, LeaderEpoch::UNKNOWN, "seek");
     }
 
     /// Hands out nothing of `partition` until it is resumed.

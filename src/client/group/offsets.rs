@@ -21,7 +21,9 @@ use crate::{
             offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
         },
     },
+    rpc::RpcError,
     runtime::clock,
+    trace::Event,
 };
 
 /// Where a group goes on in a partition.
@@ -68,7 +70,7 @@ pub(super) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut commits: mps
         let outcome = loop {
             let identity = shared.look(|membership| membership.identity());
             let (outcome, again) = match coordinator(&shared, until).await {
-                Ok(address) => attempt(&shared, &owner, &address, &identity, &commit.offsets).await,
+                Ok(address) => told_attempt(&shared, &owner, &address, &identity, &commit.offsets).await,
                 Err(error) => (Err(error), false),
             };
             if outcome.is_ok() || !again || commit.until.is_none() || clock::now() >= until {
@@ -86,6 +88,45 @@ async fn coordinator(shared: &Shared, until: Time) -> Result<Arc<str>, ClientErr
     shared.wait(until, |membership| membership.coordinator.address().is_some()).await;
     let address = shared.look(|membership| membership.coordinator.address());
     address.ok_or_else(|| ClientError::TimedOut("the group's coordinator was not found".to_owned()))
+}
+
+/// [`attempt`], with its history.
+async fn told_attempt(
+    shared: &Shared,
+    owner: &Owner,
+    address: &str,
+    identity: &Identity,
+    offsets: &Offsets,
+) -> (Result<(), ClientError>, bool) {
+    let sent = shared.tracer.detail(|| Event::CommitSent {
+        group: owner.group.clone(),
+        member: identity.member_id.clone(),
+        generation: identity.epoch,
+        offsets: offsets.iter().map(|(partition, committed)| (partition.clone(), committed.offset)).collect(),
+    });
+    let (outcome, again) = attempt(shared, owner, address, identity, offsets).await;
+    if let Some(sent) = sent {
+        let error = outcome.as_ref().err().map_or(ErrorCode::None.name(), ClientError::name);
+        let group = owner.group.clone();
+        let definite = is_definite(&outcome);
+        shared.tracer.detail(|| Event::CommitAnswered { group, sent, error: error.into(), definite });
+    }
+    (outcome, again)
+}
+
+/// Whether the commit stands or was refused for certain.
+fn is_definite(outcome: &Result<(), ClientError>) -> bool {
+    match outcome {
+        Ok(()) => true,
+        Err(ClientError::Kafka { code, .. }) => !matches!(
+            code,
+            ErrorCode::RequestTimedOut | ErrorCode::UnknownServerError | ErrorCode::CoordinatorNotAvailable
+        ),
+        Err(ClientError::Rpc(error)) => {
+            matches!(error, RpcError::Connect { .. } | RpcError::Encode(_) | RpcError::NoCommonVersion { .. })
+        }
+        Err(ClientError::TimedOut(_)) => false,
+    }
 }
 
 /// One commit, and whether it may be tried again.
@@ -154,8 +195,18 @@ pub(super) async fn committed(
 ) -> Result<Offsets, ClientError> {
     loop {
         let address = coordinator(shared, until).await?;
+        let (group, wanted) = (owner.group.clone(), partitions.to_vec());
+        let asked = shared.tracer.detail(|| Event::CommittedAsked { group, partitions: wanted });
         let error = match ask(shared, owner, &address, partitions).await {
-            Ok(offsets) => return Ok(offsets),
+            Ok(offsets) => {
+                for (partition, asked) in partitions.iter().filter_map(|partition| Some((partition, asked?))) {
+                    let group = owner.group.clone();
+                    let offset = offsets.get(partition).map_or(Offset::UNKNOWN, |committed| committed.offset);
+                    let partition = partition.clone();
+                    shared.tracer.detail(|| Event::CommittedFetched { group, partition, offset, asked });
+                }
+                return Ok(offsets);
+            }
             Err(error) => error,
         };
         let again = match &error {
