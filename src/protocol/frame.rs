@@ -226,8 +226,6 @@ pub fn key_of(body: &RequestKind) -> ApiKey {
         SyncGroup,
         Heartbeat,
         LeaveGroup,
-        OffsetCommit,
-        OffsetFetch,
         OffsetDelete,
         DescribeGroups,
         ListGroups,

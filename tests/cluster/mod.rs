@@ -3,6 +3,7 @@
 //!
 //! Node 1 is broker and controller, the others are brokers. A test that fails prints the end of each node's log.
 
+mod groups;
 mod hostile;
 mod kills;
 mod shutdown;

@@ -15,7 +15,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -132,36 +131,55 @@ impl GroupCoordinators {
         self.lock().keys().copied().collect()
     }
 
-    /// Asks the coordinator of `partition`. An answer that waits for records to be committed waits at most for
-    /// `offsets.commit.timeout.ms`; one that waits for other members has no limit.
-    pub async fn ask(&self, partition: i32, request: GroupRequest, client: Client) -> ResponseKind {
+    /// Asks the coordinator of `partition`: at once, so that requests of one client are begun in their order. The future
+    /// is the answer. One that waits for records to be committed waits at most for `offsets.commit.timeout.ms`; one that
+    /// waits for other members has no limit.
+    pub fn ask(
+        &self,
+        partition: i32,
+        request: GroupRequest,
+        client: Client,
+    ) -> impl Future<Output = ResponseKind> + Send + use<> {
         let request = Arc::new(request);
-        let (answer, answered) = oneshot::channel();
-        {
-            let active = self.lock();
-            let Some(handle) = active.get(&partition) else { return request.refuse(ErrorCode::NotCoordinator) };
-            if !handle.loaded.load(Ordering::SeqCst) {
-                return request.refuse(ErrorCode::CoordinatorLoadInProgress);
-            }
-            let asked = Asked { request: request.clone(), client, answer, cause: trace::current_cause() };
-            if handle.orders.send(Order::Request(asked)).is_err() {
-                return request.refuse(ErrorCode::NotCoordinator);
-            }
-        }
+        let begun = self.begin(partition, &request, client);
         let limit = match &*request {
-            GroupRequest::Join(_) | GroupRequest::Sync(_) => Duration::MAX,
-            _ => self.config.commit_timeout,
+            GroupRequest::Join(_) | GroupRequest::Sync(_) => None,
+            _ => Some(self.config.commit_timeout),
         };
-        let answered = match limit {
-            Duration::MAX => Ok(answered.await),
-            limit => clock::timeout(limit, answered).await,
-        };
-        match answered {
-            Ok(Ok(response)) => response,
-            // The coordinator has ended with the request in it.
-            Ok(Err(_)) => request.refuse(ErrorCode::NotCoordinator),
-            Err(_) => request.refuse(request.code_of_failed_write(ErrorCode::RequestTimedOut)),
+        async move {
+            let answered = match begun {
+                Ok(answered) => answered,
+                Err(code) => return request.refuse(code),
+            };
+            let answered = match limit {
+                Some(limit) => clock::timeout(limit, answered).await,
+                None => Ok(answered.await),
+            };
+            match answered {
+                Ok(Ok(response)) => response,
+                // The coordinator has ended with the request in it.
+                Ok(Err(_)) => request.refuse(ErrorCode::NotCoordinator),
+                Err(_) => request.refuse(request.code_of_failed_write(ErrorCode::RequestTimedOut)),
+            }
         }
+    }
+
+    fn begin(
+        &self,
+        partition: i32,
+        request: &Arc<GroupRequest>,
+        client: Client,
+    ) -> Result<oneshot::Receiver<ResponseKind>, ErrorCode> {
+        let active = self.lock();
+        let handle = active.get(&partition).filter(|handle| !handle.orders.is_closed());
+        let handle = handle.ok_or(ErrorCode::NotCoordinator)?;
+        if !handle.loaded.load(Ordering::SeqCst) {
+            return Err(ErrorCode::CoordinatorLoadInProgress);
+        }
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked { request: request.clone(), client, answer, cause: trace::current_cause() };
+        handle.orders.send(Order::Request(asked)).map_err(|_| ErrorCode::NotCoordinator)?;
+        Ok(answered)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<i32, Handle>> {

@@ -45,10 +45,10 @@ impl Broker {
             return Reply::now(OffsetCommitResponse::default().with_topics(refused));
         }
         request.topics = known;
+        let group = request.group_id.clone();
+        let answer = self.ask_coordinator(&group, GroupRequest::OffsetCommit(request), client);
         Reply::later(async move {
-            let group = request.group_id.clone();
-            let asked = GroupRequest::OffsetCommit(request);
-            let ResponseKind::OffsetCommit(mut response) = self.ask_coordinator(&group, asked, client).await else {
+            let ResponseKind::OffsetCommit(mut response) = answer.await else {
                 unreachable!("a commit is answered as one")
             };
             for topic in refused {

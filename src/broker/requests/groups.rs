@@ -31,8 +31,6 @@ const SHARE: i8 = 2;
 const BATCHED_VERSION: i16 = 4;
 /// From this version on several members may leave at once (KIP-345).
 const MEMBERS_VERSION: i16 = 3;
-/// From this version on there are coordinators of share groups (KIP-932).
-const SHARE_VERSION: i16 = 6;
 
 impl Broker {
     pub(super) fn find_coordinator(self: Arc<Self>, request: FindCoordinatorRequest, version: i16) -> Reply {
@@ -80,7 +78,7 @@ impl Broker {
         match key_type {
             GROUP => {}
             TRANSACTION => return refused(ErrorCode::CoordinatorNotAvailable, None),
-            SHARE if version >= SHARE_VERSION => return refused(ErrorCode::InvalidRequest, None),
+            SHARE if version >= BATCHED_VERSION => return refused(ErrorCode::InvalidRequest, None),
             _ => return refused(ErrorCode::InvalidRequest, Some("There is no such type of coordinators.")),
         }
         let Some(topic) = image.topic(OFFSETS_TOPIC) else {
@@ -100,8 +98,13 @@ impl Broker {
     }
 
     /// Asks the coordinator of `group`.
-    pub(super) async fn ask_coordinator(&self, group: &str, request: GroupRequest, client: Client) -> ResponseKind {
-        self.coordinators.ask(self.partition_of_group(group), request, client).await
+    pub(super) fn ask_coordinator(
+        &self,
+        group: &str,
+        request: GroupRequest,
+        client: Client,
+    ) -> impl Future<Output = ResponseKind> + Send + use<> {
+        self.coordinators.ask(self.partition_of_group(group), request, client)
     }
 
     pub(super) fn partition_of_group(&self, group: &str) -> i32 {
@@ -115,9 +118,9 @@ impl Broker {
         if group.is_empty() {
             return Reply::now(finished(request.refuse(ErrorCode::InvalidGroupId), client.version));
         }
-        let group = group.clone();
         let version = client.version;
-        Reply::later(async move { finished(self.ask_coordinator(&group, request, client).await, version) })
+        let answer = self.ask_coordinator(group, request, client);
+        Reply::later(async move { finished(answer.await, version) })
     }
 
     pub(super) fn leave_group(self: Arc<Self>, mut request: LeaveGroupRequest, client: Client) -> Reply {

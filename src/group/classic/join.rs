@@ -53,6 +53,10 @@ impl Shard {
         if !bounds.contains(&request.session_timeout_ms) {
             return Err(ErrorCode::InvalidSessionTimeout);
         }
+        let before_timeouts = context.version == 0;
+        let with_timeout =
+            before_timeouts.then(|| request.clone().with_rebalance_timeout_ms(request.session_timeout_ms));
+        let request = with_timeout.as_ref().unwrap_or(request);
         let is_unknown = request.member_id.is_empty();
         let id: Arc<str> = request.group_id.as_str().into();
         let is_new_group = !self.groups.contains_key(&id);

@@ -1,0 +1,142 @@
+//! Groups over the wire: their coordinator dies, their records are damaged.
+
+use std::fs;
+
+use highwater::{
+    base::TopicPartition,
+    protocol::{
+        ErrorCode, StrBytes,
+        messages::{
+            FindCoordinatorRequest, GroupId, OffsetCommitRequest, OffsetFetchRequest, RequestKind, ResponseKind,
+            TopicName,
+            offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+            offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
+        },
+    },
+    rpc::Connection,
+};
+
+use super::{CONTROLLER, Cluster, PATIENCE, QUICK, until};
+use crate::block_on_threads;
+
+const FIND_VERSION: i16 = 6;
+const COMMIT_VERSION: i16 = 8;
+const FETCH_VERSION: i16 = 8;
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+impl Cluster {
+    async fn ask(&self, address: &str, request: RequestKind, version: i16) -> Option<ResponseKind> {
+        let connection = Connection::connect(address, "groups", PATIENCE).await.ok()?;
+        connection.call(request, version, PATIENCE).await.ok().map(|answer| answer.body)
+    }
+
+    /// Which node coordinates `group`, and where it listens.
+    async fn coordinator(&self, group: &str) -> Option<(i32, String)> {
+        let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
+        for node in self.nodes.iter().filter(|node| node.process.is_some()) {
+            let request = RequestKind::FindCoordinator(request.clone());
+            if let Some(ResponseKind::FindCoordinator(found)) = self.ask(&node.address, request, FIND_VERSION).await
+                && let Some(found) = found.coordinators.first().filter(|found| found.error_code == 0)
+            {
+                return Some((found.node_id.0, format!("{}:{}", found.host, found.port)));
+            }
+        }
+        None
+    }
+
+    /// Commits `offset` of the first partition of `orders`, without a member; the code of the answer.
+    async fn commit(&self, group: &str, offset: i64) -> Option<ErrorCode> {
+        let (_, address) = self.coordinator(group).await?;
+        let partition = OffsetCommitRequestPartition::default().with_committed_offset(offset);
+        let topic = OffsetCommitRequestTopic::default().with_name(TopicName(text("orders")));
+        let request = OffsetCommitRequest::default()
+            .with_group_id(GroupId(text(group)))
+            .with_generation_id_or_member_epoch(-1)
+            .with_topics(vec![topic.with_partitions(vec![partition])]);
+        match self.ask(&address, RequestKind::OffsetCommit(request), COMMIT_VERSION).await? {
+            ResponseKind::OffsetCommit(answer) => Some(ErrorCode::from_i16(answer.topics[0].partitions[0].error_code)),
+            other => panic!("{other:?} is no answer to a commit"),
+        }
+    }
+
+    /// What `group` has committed of the first partition of `orders`; -1 for nothing.
+    async fn fetch(&self, group: &str) -> Option<i64> {
+        let (_, address) = self.coordinator(group).await?;
+        let topic = OffsetFetchRequestTopics::default().with_name(TopicName(text("orders")));
+        let asked = OffsetFetchRequestGroup::default()
+            .with_group_id(GroupId(text(group)))
+            .with_topics(Some(vec![topic.with_partition_indexes(vec![0])]));
+        let request = OffsetFetchRequest::default().with_groups(vec![asked]);
+        match self.ask(&address, RequestKind::OffsetFetch(request), FETCH_VERSION).await? {
+            ResponseKind::OffsetFetch(answer) if answer.groups[0].error_code == 0 => {
+                Some(answer.groups[0].topics[0].partitions[0].committed_offset)
+            }
+            ResponseKind::OffsetFetch(_) => None,
+            other => panic!("{other:?} is no answer to a fetch"),
+        }
+    }
+
+    async fn with_orders(count: i32, properties: &[(&str, &str)]) -> Self {
+        let cluster = Self::start(count, &[QUICK, properties].concat()).await;
+        cluster.create_topic("orders", 1, &[]).await;
+        cluster
+    }
+}
+
+#[test]
+fn commits_survive_the_death_of_their_coordinator() {
+    block_on_threads(async {
+        let offsets_topic = [("offsets.topic.num.partitions", "6"), ("offsets.topic.replication.factor", "3")];
+        let mut cluster =
+            Cluster::with_orders(3, &[&offsets_topic[..], &[("min.insync.replicas", "2")]].concat()).await;
+        let groups: Vec<String> = (0..12).map(|index| format!("group-{index}")).collect();
+        for (offset, group) in groups.iter().enumerate() {
+            let what = format!("a commit of {group}");
+            until(&what, async || cluster.commit(group, offset as i64).await == Some(ErrorCode::None)).await;
+        }
+        let mut victim = None;
+        for group in &groups {
+            victim = cluster.coordinator(group).await.map(|(id, _)| id).filter(|id| *id != CONTROLLER).or(victim);
+        }
+        let victim = victim.expect("some group is coordinated elsewhere");
+        cluster.node(victim).kill();
+        for (offset, group) in groups.iter().enumerate() {
+            let what = format!("the offset of {group} from another coordinator");
+            until(&what, async || cluster.fetch(group).await == Some(offset as i64)).await;
+            let what = format!("another commit of {group}");
+            until(&what, async || cluster.commit(group, 100).await == Some(ErrorCode::None)).await;
+        }
+        cluster.node(victim).start();
+        cluster.wait_for_full_isr("__consumer_offsets").await;
+        for group in &groups {
+            until("the later offset", async || cluster.fetch(group).await == Some(100)).await;
+        }
+    });
+}
+
+#[test]
+fn a_damaged_record_is_named_and_skipped_and_other_groups_go_on() {
+    block_on_threads(async {
+        let one = [("offsets.topic.num.partitions", "1"), ("offsets.topic.replication.factor", "1")];
+        let mut cluster = Cluster::with_orders(1, &one).await;
+        for (group, offset) in [("damaged", 5), ("sound", 7)] {
+            until("a commit", async || cluster.commit(group, offset).await == Some(ErrorCode::None)).await;
+        }
+        assert!(cluster.node(CONTROLLER).terminate().await.success());
+        let partition = TopicPartition::new("__consumer_offsets", 0).to_string();
+        let path = cluster.node(CONTROLLER).log_dir().join(partition).join("00000000000000000000.log");
+        let mut bytes = fs::read(&path).expect("the log is there");
+        let at = bytes.windows(7).position(|bytes| bytes == b"damaged").expect("the group's name is in the log");
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).expect("the log can be damaged");
+        cluster.node(CONTROLLER).start();
+        until("the sound group", async || cluster.fetch("sound").await == Some(7)).await;
+        assert_eq!(cluster.fetch("damaged").await, Some(-1));
+        let log = cluster.node(CONTROLLER).log();
+        assert!(log.contains("damaged batches are skipped"), "the log names the damage");
+        assert!(!log.contains("panicked"), "nothing panics");
+    });
+}
