@@ -63,6 +63,12 @@ impl Sentence {
     pub fn about(set: &[String], effect: Effect, text: impl Into<String>) -> Self {
         Self { text: text.into(), what_if: Some(WhatIf { set: set.to_vec(), effect, ran: None }) }
     }
+
+    /// Whether the settings that it speaks of help, as running them showed; `None` where none were run.
+    pub fn helps(&self) -> Option<bool> {
+        let WhatIf { effect, ran, .. } = self.what_if.as_ref()?;
+        Some((*effect == Effect::Helps) == ran.as_ref()?.confirms)
+    }
 }
 
 /// The sentence, and what running its settings showed. Where that is not what the rules suggest - an operator overrides

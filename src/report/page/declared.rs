@@ -1,4 +1,4 @@
-//! What the scenario file declares beside the run: its note, its catalogue ids, its variants.
+//! What the scenario file declares beside the run: its note, its catalogue ids, its steps, its variants.
 //!
 //! Read from the text in the manifest, so that the page of an old run needs nothing else.
 
@@ -12,8 +12,19 @@ pub(super) struct Declared {
     pub note: Option<String>,
     /// Ids of the catalogue.
     pub catalogue: Vec<String>,
+    /// The steps of the story.
+    pub step: Vec<Step>,
     /// The variants.
     pub variant: Vec<Variant>,
+}
+
+/// A step as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Step {
+    /// Its actions, with symbols for targets.
+    #[serde(rename = "do")]
+    pub action: String,
 }
 
 /// A variant as declared.

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use sha2::{Digest, Sha256};
+
 use super::{declared::Declared, markup::escape};
 use crate::{
     base::Offset,
@@ -62,11 +64,12 @@ impl<'a> Document<'a> {
             .map(|(name, value)| format!("<span>switch <code>{} = {}</code></span>", escape(name), escape(value)));
         format!(
             "<b role=\"heading\" aria-level=\"1\">{}</b><span>seed {seed}</span>{}{}<span>{events} events, {simulated_ns} simulated</span>\
-             <span>trace <code title=\"{trace_hash}\">{}</code></span><span>Highwater {}</span>",
+             <span>trace <code title=\"{trace_hash}\">{}</code></span><span>scenario <code title=\"SHA-256 of the file\">{}</code></span><span>Highwater {}</span>",
             escape(scenario),
             variant.unwrap_or_default(),
             switches.collect::<String>(),
             escape(trace_hash.get(..12).unwrap_or(trace_hash)),
+            digits(&self.manifest.scenario_text),
             escape(highwater),
         )
     }
@@ -286,7 +289,8 @@ impl<'a> Document<'a> {
             never => format!("<span class=\"note\">step {} never came</span>", never.join(", ")),
         };
         let name = branch.variant.as_ref().map(|name| format!(" --variant {}", shell_word(name))).unwrap_or_default();
-        let command = format!("cargo sim run {} --seed {}{name}", shell_word(&manifest.path), manifest.seed);
+        let set: String = branch.set.iter().map(|set| format!(" --set {}", shell_word(set))).collect();
+        let command = format!("cargo sim run {} --seed {}{name}{set}", shell_word(&manifest.path), manifest.seed);
         let cells: String = claims
             .iter()
             .map(|claim| match branch.claims.get(claim) {
@@ -304,7 +308,7 @@ impl<'a> Document<'a> {
             0 => (" <span class=\"here\">this run</span>", " class=\"current\""),
             _ => ("", ""),
         };
-        let title = escape(branch.name());
+        let title = escape(&branch.name());
         let lost = if branch.lost == 0 { "v held" } else { "v lost" };
         format!(
             "<tr{class}><td><button data-branch=\"{number}\" aria-label=\"{number}: show {title}\" aria-pressed=\"{}\">{number}</button></td>\
@@ -323,12 +327,13 @@ impl<'a> Document<'a> {
         let note = self.declared.note.as_ref().map(|note| format!("<p>{}</p>", escape(note)));
         let steps = self.run.entries.iter().filter_map(|entry| match &entry.event {
             Event::StepFired { step, action, note } => {
+                let written = self.written(*step, action);
                 let note = note.as_ref().map(|note| format!("<span class=\"note\">{}</span>", escape(note)));
                 let action =
                     if action == "nothing" { "look".to_owned() } else { format!("<code>{}</code>", escape(action)) };
                 let told = format!("<b>{step}</b> {action} at {}", entry.time);
                 Some(format!(
-                    "<li data-event=\"{}\"><a href=\"#e={0}\">{told}</a>{}</li>",
+                    "<li data-event=\"{}\"><a href=\"#e={0}\">{told}</a>{written}{}</li>",
                     entry.id.0,
                     note.unwrap_or_default()
                 ))
@@ -347,6 +352,14 @@ impl<'a> Document<'a> {
         )
     }
 
+    /// How the file writes step `step`, where its symbols became the names of `action`.
+    fn written(&self, step: usize, action: &str) -> String {
+        // Variants and seeds may write other steps than the file has at that place.
+        let own = self.manifest.changes.is_empty() && self.manifest.drawn.is_none();
+        let written = self.declared.step.get(step - 1).filter(|written| own && written.action != action);
+        written.map(|step| format!(" <code class=\"soft\">{}</code>", escape(&step.action))).unwrap_or_default()
+    }
+
     /// The questions, each with its answers; the right one is told once an answer was given.
     fn questions(&self) -> String {
         let questions = &self.manifest.lesson;
@@ -356,7 +369,7 @@ impl<'a> Document<'a> {
         let asked: String = questions.iter().enumerate().map(|(number, asked)| question(number + 1, asked)).collect();
         format!(
             "<section id=\"questions\" aria-labelledby=\"questions-title\"><h2 id=\"questions-title\" tabindex=\"-1\">Predict, then look</h2>\
-             <p class=\"soft\"><button id=\"blind\" aria-pressed=\"false\">hide what came of it <kbd>l</kbd></button> until every question is answered</p>{asked}</section>"
+             <p class=\"soft to-blind\"><button id=\"blind\" aria-pressed=\"false\">hide what came of it <kbd>l</kbd></button> until every question is answered</p><div class=\"asked\">{asked}</div></section>"
         )
     }
 
@@ -425,11 +438,17 @@ fn question(number: usize, question: &Question) -> String {
     let event = event.map(|event| format!(" data-event-before=\"{}\"", event.0)).unwrap_or_default();
     let answer = escape(answer);
     format!(
-        "<fieldset class=\"ask\" data-answer=\"{answer}\"{event}><legend>{number}. {}</legend><p class=\"soft\">before step {before}</p>{choices}\
+        "<fieldset class=\"ask\" data-answer=\"{answer}\"{event}><legend>{number}. {} <span class=\"soft\">before step {before}</span></legend><div class=\"answers\">{choices}</div>\
          <p class=\"told\" role=\"status\" data-why=\"{}\"></p></fieldset>",
         escape(ask),
         escape(why),
     )
+}
+
+/// The begin of the SHA-256 of `text`, by which two versions of a scenario are told apart.
+fn digits(text: &str) -> String {
+    let hash = Sha256::digest(text);
+    hash[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The class that colours a status and gives it its sign.
@@ -477,12 +496,22 @@ fn other_story(story: &Story) -> String {
 
 fn told(lines: &[Line], therefore: &[Sentence]) -> String {
     let lines: String = lines.iter().map(life_line).collect();
-    let therefore: Vec<String> = therefore.iter().map(|sentence| escape(&sentence.to_string())).collect();
+    let therefore: String = therefore.iter().map(conclusion).collect();
     let therefore = match therefore.is_empty() {
-        true => String::new(),
-        false => format!("<p class=\"there\"><b>Therefore:</b> {}</p>", therefore.join("<br>")),
+        true => therefore,
+        false => format!("<div class=\"there\"><b>Therefore</b>{therefore}</div>"),
     };
     format!("<ol class=\"story\">{lines}</ol>{therefore}")
+}
+
+/// A sentence of a *Therefore*; one about settings has the sign of what they would have done.
+fn conclusion(sentence: &Sentence) -> String {
+    let class = match sentence.helps() {
+        Some(true) => " class=\"v held\"",
+        Some(false) => " class=\"v lost\"",
+        None => "",
+    };
+    format!("<p{class}><span>{}</span></p>", escape(&sentence.to_string()))
 }
 
 fn life_line(line: &Line) -> String {

@@ -37,6 +37,7 @@ const SCRIPTS: &[&str] = &[
     include_str!("js/partition.js"),
     include_str!("js/tracks.js"),
     include_str!("js/strips.js"),
+    include_str!("js/metrics.js"),
     include_str!("js/faults.js"),
     include_str!("js/inspector.js"),
     include_str!("js/search.js"),

@@ -33,11 +33,11 @@ const quiet = (() => {
 const apis = [...new Set(events.flatMap(event => event?.kind === 'message_sent' ? [event.api] : []))].sort();
 
 // { ids: shown events, at: position of every event, breaks: [{ at, ns }], length }
-function makeAxis({ scale, quiet: all, api }) {
-  const ids = [];
+function makeAxis({ scale, quiet: all, api, node }) {
+  const ids = [], about = ({ node: name, to, from }) => [name, to, from].includes(node);
   for (let id = 1; id <= LAST; id++) {
     const event = events[id];
-    if ((all || !quiet[id]) && (!api || !isMessage(event) || event.api === api) || milestoneWords.has(id)) ids.push(id);
+    if ((all || !quiet[id]) && (!api || !isMessage(event) || event.api === api) && (!node || about(event)) || milestoneWords.has(id)) ids.push(id);
   }
   if (!ids.length) ids.push(1);
   const gaps = ids.map((id, index) => index ? events[id].time - events[ids[index - 1]].time : 0);

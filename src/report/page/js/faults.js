@@ -8,14 +8,14 @@ const nodeWord = name => isController(name) ? 'controller' : name;
 // What can be done to the node that was clicked, or else to what the event is about.
 function faultsHere(view) {
   const event = events[view.cursor], partition = states[view.cursor].partitions[view.partition];
-  if (!view.node && isMessage(event)) {
+  if (!view.clicked && isMessage(event)) {
     const sent = event.kind === 'message_sent' ? event : events[event.sent];
     if (!inStory(sent.node) || !inStory(sent.to)) return null;
     const way = `${nodeWord(sent.node)} > ${nodeWord(sent.to)}`;
     const ends = [sent.node, sent.to].filter(isBroker).map(name => `crash ${name} kill`);
     return { what: `the ${messageName(sent)} from ${sent.node} to ${sent.to}`, faults: [`hold ${way} api=${sent.api}`, `cut ${way}`, `slow ${way} 300ms`, ...ends] };
   }
-  const name = view.node ?? (event.kind === 'partition_changed' && event.leader >= 0 ? `b${event.leader}` : event.node);
+  const name = view.clicked ?? (event.kind === 'partition_changed' && event.leader >= 0 ? `b${event.leader}` : event.node);
   if (isBroker(name)) {
     const others = (partition?.replicas ?? []).map(number => `b${number}`).filter(other => other !== name);
     const cut = others.length ? [`cut ${name} | ${others.length === 1 ? others[0] : `[${others.join(', ')}]`}`] : [];
@@ -62,7 +62,7 @@ function drawFaultsHere(view) {
 
 // Opens the faults of what was clicked or is under the cursor.
 function breakHere(node = null) {
-  Object.assign(view, { node, breaking: true, fault: null });
+  Object.assign(view, { clicked: node, breaking: true, fault: null });
   inspect(view);
   element('faults')?.querySelector('button')?.focus();
 }

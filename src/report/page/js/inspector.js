@@ -17,7 +17,7 @@ function inspect(view) {
   const caused = effects[event.id];
   const list = caused.slice(0, LINKS_MAX).map(id => `<li>${eventLink(id, '\u2192')}</li>`).join('');
   out.push(`<dt>effects</dt><dd id="effects">${list ? `<ul>${list}${shownOf(Math.min(caused.length, LINKS_MAX), caused.length)}</ul>` : '<span class="soft">none</span>'}</dd>`);
-  out.push(messageFacts(event));
+  out.push(messageFacts(event), recordFacts(event), faultFacts(event));
   for (const [name, value] of Object.entries(event)) {
     if (['id', 'time', 'node', 'cause', 'kind', 'sent'].includes(name)) continue;
     out.push(`<dt>${escapeText(name.replaceAll('_', ' '))}</dt><dd class="mono">${escapeText(fieldWords(name, value))}</dd>`);
@@ -50,8 +50,32 @@ function messageFacts(event) {
   const way = !arrival ? 'never arrived in this run' : arrival.kind === 'message_lost' ? `lost after ${duration(arrival.time - sent.time)}: ${arrival.reason}` : `arrived after ${duration(arrival.time - sent.time)}`;
   const facts = [['message', `${messageName(sent)}, ${sent.node} to ${sent.to}, ${sent.bytes} bytes, correlation ${sent.correlation}`], ['way', `${way}${held.has(sent.id) ? ', held back' : ''}`]];
   const rows = facts.map(([name, words]) => `<dt>${name}</dt><dd>${escapeText(words)}</dd>`);
+  const carried = [sent, arrival].filter(Boolean).flatMap(({ id }) => effects[id]).filter(id => !isMessage(events[id]) && events[id].kind !== 'record_sent');
+  if (carried.length) rows.push(`<dt>did</dt><dd><ul>${carried.slice(0, LINKS_MAX).map(id => `<li>${eventLink(id, '\u2192')}</li>`).join('')}${shownOf(Math.min(carried.length, LINKS_MAX), carried.length)}</ul></dd>`);
   if (other) rows.push(`<dt>${sent.request ? 'answer' : 'request'}</dt><dd>${eventLink(other, sent.request ? '\u2192' : '\u2190')}</dd>`);
   return rows.join('');
+}
+
+// The life of a record as its clients saw it: sent, asked for how often, answered, read, lost.
+function recordFacts(event) {
+  const record = event.kind === 'record_read' ? recordAt.get(`${event.partition}@${event.offset}@${event.leader_epoch}`) : records.get(`${event.node}/${event.record}`);
+  if (!record || isMessage(event)) return '';
+  const { sent, outcome, read, lost } = record, rows = [];
+  const row = (name, words) => rows.push(`<dt>${name}</dt><dd>${words}</dd>`), linked = other => other.id === event.id ? escapeText(sentence(other)) : eventLink(other.id, '\u2192');
+  row('sent', linked(sent));
+  const until = outcome?.id ?? LAST, asked = [];
+  for (let id = sent.id; id <= until; id++) if (events[id].node === sent.node && events[id].kind === 'message_sent' && events[id].api === 'Produce') asked.push(id);
+  if (asked.length) row('produces', `<ul>${asked.slice(0, LINKS_MAX).map(id => `<li>${eventLink(id, '\u2192')}</li>`).join('')}${shownOf(Math.min(asked.length, LINKS_MAX), asked.length)}</ul><span class="soft">of ${escapeText(sent.node)} while it waited</span>`);
+  row('answer', outcome ? `${linked(outcome)} <span class="soft">after ${duration(outcome.time - sent.time)}</span>` : '<span class="soft">none</span>');
+  if (read) row('first read', `${linked(read)} <span class="soft">by ${escapeText(read.node)}</span>`);
+  if (lost?.gone && !asking()) row('lost', eventLink(lost.gone, '\u2192'));
+  return rows.join('');
+}
+
+// Where a fault begins and ends.
+function faultFacts(event) {
+  return faults.filter(({ from, to }) => from === event.id || to === event.id).map(({ from, to, what }) =>
+    `<dt>${escapeText(what)}</dt><dd>${from === event.id ? to > LAST ? 'to the end of the run' : `ends with ${eventLink(to, '\u2192')}` : `began with ${eventLink(from, '\u2190')}`}</dd>`).join('');
 }
 
 // Who could have been elected, with what each had.

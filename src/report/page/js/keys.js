@@ -24,6 +24,7 @@ const KEYS = [
   ['s', 's', 'scale: by event, by time', () => choose('scale', view.scale === 'event' ? 'time' : 'event')],
   ['q', 'q', 'heartbeats and the like', () => choose('quiet', !view.quiet)],
   ['p', 'p', 'next partition', () => nextPartition()],
+  ['n', 'n', 'only the next node, then all', () => nextNode()],
   ['t', 't', 'theme', () => changeTheme()],
   ['?', '?', 'these keys', () => element('keys').showModal()],
 ];

@@ -106,7 +106,7 @@ function drawProducer(frame, top, name) {
     if (textWidth(words) <= room) out.push(svg.text(round(x1 + 3), y + height / 2 + 3.8, words, 'small', `data-e="${record.sent.id}"${is === 'visible' ? ' style="fill:var(--panel)"' : ''}`));
   }
   const acks = [...new Set(boxes.get(name).map(record => record.sent.acks))].map(acksWord);
-  return { height: Math.max(32, rows * pitch + 6), body: out.join(''), name, note: hidden ? `shows ${all.length - hidden} of ${all.length}` : `acks=${acks.join(', ')}` };
+  return { height: Math.max(32, rows * pitch + 6), body: out.join(''), name, note: `acks=${acks.join(', ')}`, more: hidden ? [`showing ${all.length - hidden}`, `of ${all.length}`] : [] };
 }
 
 function drawConsumer(frame, top, name) {

@@ -1,6 +1,6 @@
 // What is shown now, how it changes, and the address that tells it.
 
-const view = { cursor: 1, scale: 'event', quiet: false, api: '', partition: null, from: 0, span: 0, offset: null, speed: 4, timer: null, node: null, breaking: false, fault: null };
+const view = { cursor: 1, scale: 'event', quiet: false, api: '', node: '', printing: false, partition: null, from: 0, span: 0, offset: null, speed: 4, timer: null, clicked: null, breaking: false, fault: null };
 let axis, frame;
 // The partition that the page opens with: that of the event, or of the first loss.
 const openingPartition = [events[data.opening].partition, data.lost[0]?.partition, partitionNames[0]].find(name => partitionNames.includes(name)) ?? null;
@@ -10,9 +10,13 @@ const drawn = {};
 const UNIT_PX = 9;
 const spanMax = () => axis.length + 2;
 const spanDefault = () => {
-  const fits = (Math.max(560, element('tracks').clientWidth) - GUTTER - MARGIN) / UNIT_PX;
+  const fits = (drawingWidth('tracks') - GUTTER - MARGIN) / UNIT_PX;
   return fits * 1.25 > spanMax() ? spanMax() : fits;
 };
+
+// A sheet of paper is wider than most windows, and shows no more offsets than matter.
+const PRINT_PX = { tracks: 1400, strips: 950 };
+const drawingWidth = id => view.printing ? PRINT_PX[id] : Math.max(560, element(id).clientWidth);
 
 function redraw(name, key, draw) {
   if (drawn[name] === key) return;
@@ -21,8 +25,8 @@ function redraw(name, key, draw) {
 }
 
 function render() {
-  const width = element('tracks').clientWidth, event = events[view.cursor];
-  redraw('axis', `${view.scale} ${view.quiet} ${view.api}`, () => {
+  const width = drawingWidth('tracks'), event = events[view.cursor];
+  redraw('axis', `${view.scale} ${view.quiet} ${view.api} ${view.node}`, () => {
     axis = makeAxis(view);
     drawn.map = null;
     view.span ||= spanDefault();
@@ -42,6 +46,7 @@ function render() {
   redraw('strips', `${view.partition} ${view.offset} ${width}`, () => { view.shownOffset = drawStrips(view); });
   redraw('event', view.cursor, () => {
     inspect(view);
+    drawMetrics(view);
     element('now').textContent = `${view.cursor} of ${LAST}  \u00b7  ${seconds(event.time)} s  \u00b7  ${event.node}  \u00b7  ${sentence(event)}`;
     element('now').title = sentence(event);
     for (const item of document.querySelectorAll('[data-event]')) item.classList.toggle('cur', !shownBranch && Number(item.dataset.event) === view.cursor);
@@ -76,7 +81,7 @@ function keepInView() {
 
 function goTo(id) {
   view.cursor = Math.min(LAST, Math.max(1, id));
-  view.node = view.fault = null;
+  view.clicked = view.fault = null;
   render();
 }
 
@@ -154,6 +159,10 @@ function nextPartition() {
   if (partitionNames.length) choose('partition', partitionNames[(partitionNames.indexOf(view.partition) + 1) % partitionNames.length]);
 }
 
+function nextNode() {
+  choose('node', ['', ...nodes][(nodes.indexOf(view.node) + 2) % (nodes.length + 1)]);
+}
+
 function look(id) {
   const target = element(id);
   if (!target) return;
@@ -186,11 +195,11 @@ function jump() {
   if (Number.isFinite(time)) goTo(Math.min(LAST, lowerBound(events, time, event => event?.time ?? -1)));
 }
 
-// ---- the address: #e=1382&s=time&p=orders-0&a=Fetch&q=1&w=96 ----
+// ---- the address: #e=1382&s=time&p=orders-0&a=Fetch&n=b1&q=1&w=96 ----
 
 function remember() {
   const parts = [['e', view.cursor], ['s', view.scale === 'event' ? null : view.scale], ['p', partitionNames.length > 1 ? view.partition : null],
-    ['a', view.api || null], ['q', view.quiet ? 1 : null], ['o', view.offset], ['b', shownBranch || null],
+    ['a', view.api || null], ['n', view.node || null], ['q', view.quiet ? 1 : null], ['o', view.offset], ['b', shownBranch || null],
     ['w', Math.abs(view.span - spanDefault()) < 1 ? null : Math.round(view.span)]];
   const hash = `#${parts.filter(([, value]) => value !== null).map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join('&')}`;
   if (hash !== location.hash) window.history.replaceState(null, '', hash);
@@ -214,10 +223,11 @@ function recall(hash) {
   const about = events[number('e')]?.partition;
   for (const name of [about, named.get('p')]) if (partitionNames.includes(name)) view.partition = name;
   if (apis.includes(named.get('a'))) view.api = named.get('a');
+  if (nodes.includes(named.get('n'))) view.node = named.get('n');
   if (named.has('q')) view.quiet = named.get('q') === '1';
   view.offset = number('o') ?? view.offset;
   view.span = number('w') ?? view.span;
-  for (const name of ['scale', 'partition', 'api']) element(name).value = view[name] ?? '';
+  for (const name of ['scale', 'partition', 'api', 'node']) element(name).value = view[name] ?? '';
   element('quiet').checked = view.quiet;
   const id = number('e');
   goTo(id >= 1 && id <= LAST ? id : view.cursor);
@@ -249,7 +259,7 @@ function listen() {
   });
   listenForFaults();
   listenForAnswers();
-  for (const name of ['partition', 'scale', 'api']) on(element(name), 'change', () => choose(name, element(name).value));
+  for (const name of ['partition', 'scale', 'api', 'node']) on(element(name), 'change', () => choose(name, element(name).value));
   on(element('quiet'), 'change', () => choose('quiet', element('quiet').checked));
   on(element('query'), 'input', showResults);
   on(element('query'), 'keydown', event => {
@@ -271,6 +281,7 @@ function listen() {
   for (const drawing of ['tracks', 'strips']) on(element(drawing), 'click', event => { if (event.target.dataset.node) breakHere(event.target.dataset.node); });
   hint(element('tracks'));
   hint(element('strips'));
+  for (const printing of [true, false]) on(window, printing ? 'beforeprint' : 'afterprint', () => { view.printing = printing; render(); });
   on(window, 'hashchange', event => recall(new URL(event.newURL).hash));
   on(document, 'click', event => {
     const number = event.target.closest?.('[data-branch]')?.dataset.branch;
@@ -318,7 +329,7 @@ function scrub(target, press, drag) {
 function hint(target) {
   on(target, 'pointerover', event => {
     const id = Number(event.target.closest?.('[data-e]')?.dataset.e);
-    target.title = id ? `#${id} ${seconds(events[id].time)} s ${events[id].node}: ${sentence(events[id])}` : '';
+    target.title = id ? `#${id} ${seconds(events[id].time)} s ${events[id].node}: ${sentence(events[id])}${laterWords(events[id])}` : '';
   });
 }
 
@@ -328,6 +339,7 @@ function options(id, list) {
 
 options('partition', partitionNames.map(name => [name, name]));
 options('api', [['', 'all'], ...apis.map(name => [name, name])]);
+options('node', [['', 'all'], ...nodes.map(name => [name, `only ${name}`])]);
 listKeys();
 writeLegend();
 listen();

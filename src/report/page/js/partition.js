@@ -60,7 +60,7 @@ const ISR_ROW = 15;
 
 function drawIsr(frame, top, name) {
   const { decisions, proposals, replicas } = partitionHistory(name), out = [], gutter = [], places = new Places();
-  const min = Number(data.topics[topicOf(name)]?.['min.insync.replicas'] ?? 1), rowOf = number => top + 3 + replicas.indexOf(number) * ISR_ROW;
+  const min = minIsrOf(name), rowOf = number => top + 3 + replicas.indexOf(number) * ISR_ROW;
   const level = top + 10 + replicas.length * ISR_ROW, unit = Math.min(8, 24 / Math.max(1, replicas.length)), y = count => level + (replicas.length - count) * unit;
   for (const number of replicas) {
     gutter.push(svg.text(GUTTER - 8, rowOf(number) + 10, `b${number}`, 'm', 'text-anchor="end"'));

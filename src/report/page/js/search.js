@@ -5,17 +5,17 @@ const RESULTS_MAX = 60, OFFSETS_MAX = 100;
 let haystack = null;
 
 function haystackOf(event) {
-  const words = [`#${event.id}`, event.node, event.kind.replaceAll('_', ' '), sentence(event), event.value ?? '', event.api ?? '', event.error ?? ''];
+  const words = [`#${event.id}`, event.node, event.kind.replaceAll('_', ' '), sentence(event), event.value ?? '', event.api ?? '', event.error ?? '', event.correlation === undefined ? '' : `correlation=${event.correlation}`];
   for (const batch of event.batches ?? []) {
     for (let offset = batch.base; offset < Math.min(batch.end, batch.base + OFFSETS_MAX); offset++) words.push(`${event.partition}@${offset}`);
   }
   return `${words.join(' ')} `.toLowerCase();
 }
 
-// Every word of the query has to be there; a word with `#` or `@` has to be there whole.
+// Every word of the query has to be there; a word with `#`, `@` or `=` has to be there whole.
 function find(query) {
   haystack ??= events.map(event => event ? haystackOf(event) : '');
-  const words = query.toLowerCase().split(/\s+/).filter(Boolean).map(word => /[#@]\d/.test(word) ? `${word} ` : word);
+  const words = query.toLowerCase().split(/\s+/).filter(Boolean).map(word => /[#@=]\d/.test(word) ? `${word} ` : word);
   if (!words.length) return [];
   const found = [];
   haystack.forEach((text, id) => {

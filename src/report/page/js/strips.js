@@ -31,7 +31,7 @@ const roleWords = ({ replica, node }) => node !== 'runs' ? node : replica.role =
 
 function drawStrips(view) {
   const state = states[view.cursor], name = view.partition, partition = state.partitions[name] ?? emptyPartition, replicas = replicasOf(state, name);
-  const width = Math.max(560, element('strips').clientWidth), cells = Math.max(4, Math.floor((width - GUTTER - 10) / CELL)), out = [];
+  const width = drawingWidth('strips'), cells = Math.max(4, Math.floor((width - GUTTER - 10) / CELL)), out = [];
   const from = view.offset ?? firstOffset(replicas, name, cells), to = from + cells;
   const logs = replicas.map(({ replica }) => batchesIn(replica.log, from, to));
   const leader = logs[replicas.findIndex(({ number }) => number === partition.leader)];

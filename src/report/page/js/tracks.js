@@ -29,7 +29,7 @@ function drawRuler(frame, bottom) {
 
 // Draws the window; returns its frame.
 function drawTracks(view, axis) {
-  const width = Math.max(560, element('tracks').clientWidth), frame = new Frame(axis, view.from, view.span, width);
+  const width = drawingWidth('tracks'), frame = new Frame(axis, view.from, view.span, width);
   const tracks = [drawFaults];
   for (const { name, kind } of clients) tracks.push((frame, top) => (kind === 'producer' ? drawProducer : drawConsumer)(frame, top, name));
   tracks.push(drawMessages);
@@ -40,8 +40,8 @@ function drawTracks(view, axis) {
   let top = RULER + 8;
   const labels = [], bodies = [], rules = [];
   for (const draw of tracks) {
-    const { height, body, gutter = [], name, note } = draw(frame, top);
-    labels.push(svg.text(MARGIN, top + 13, name, 'b'), note ? svg.text(MARGIN, top + 27, note, 'f') : '', ...gutter);
+    const { height, body, gutter = [], name, note, more = [] } = draw(frame, top);
+    labels.push(svg.text(MARGIN, top + 13, name, 'b'), ...[note, ...more].filter(Boolean).map((words, line) => svg.text(MARGIN, top + 27 + line * 13, words, 'f')), ...gutter);
     bodies.push(body);
     top += height;
     rules.push(svg.line(MARGIN, top + 1, frame.right, top + 1, 'var(--grid)'));
