@@ -3,9 +3,14 @@
 //! A process for each node with threads for what it does; an arrow (a flow) for each message; counters for the high
 //! watermark and the log end of each replica. Times are microseconds with nanoseconds behind the point.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    mem::{Discriminant, discriminant},
+    sync::Arc,
+};
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::Recorded;
 use crate::{
@@ -17,7 +22,7 @@ use crate::{
 const MOMENT_NS: u64 = 1000;
 
 /// The threads of each process, their numbers from 1.
-const THREADS: &[&str] = &["network", "log", "disk", "controller", "process", "client"];
+const THREADS: &[&str] = &["network", "log", "disk", "controller", "process", "client", "groups"];
 
 /// The whole file, an event a line.
 pub(super) fn render(run: &Recorded) -> String {
@@ -25,47 +30,71 @@ pub(super) fn render(run: &Recorded) -> String {
     for entry in &run.entries {
         trace.take(entry);
     }
-    let lines: Vec<String> = trace.into_events().iter().map(Value::to_string).collect();
+    trace.name_processes();
     let name = super::terminal::run_name(&run.manifest);
     let about = json!({ "run": name, "trace_hash": run.manifest.trace_hash });
-    format!("{{\"displayTimeUnit\":\"ms\",\"otherData\":{about},\"traceEvents\":[\n{}\n]}}\n", lines.join(",\n"))
+    let lines = String::from_utf8(trace.lines).expect("JSON is UTF-8");
+    format!("{{\"displayTimeUnit\":\"ms\",\"otherData\":{about},\"traceEvents\":[\n{lines}\n]}}\n")
 }
 
 #[derive(Default)]
 struct Trace {
     processes: BTreeMap<Arc<str>, usize>,
-    events: Vec<Value>,
+    kinds: Vec<(Discriminant<Event>, String)>,
+    lines: Vec<u8>,
+}
+
+/// An event of the journal, shown as a moment.
+#[derive(Serialize)]
+struct Slice<'a> {
+    ph: &'static str,
+    pid: usize,
+    tid: usize,
+    ts: f64,
+    dur: f64,
+    name: &'a str,
+    cat: &'static str,
+    args: Arguments<'a>,
+}
+
+/// What the viewer shows of an event that is chosen.
+#[derive(Serialize)]
+struct Arguments<'a> {
+    event: u64,
+    cause: Option<u64>,
+    #[serde(flatten)]
+    fields: &'a Event,
+}
+
+/// One end of a message's arrow. `bp` binds the end to the slice around it.
+#[derive(Serialize)]
+struct End<'a> {
+    ph: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bp: Option<&'static str>,
+    pid: usize,
+    tid: usize,
+    ts: f64,
+    id: u64,
+    name: &'a str,
+    cat: &'static str,
 }
 
 impl Trace {
     fn take(&mut self, entry: &Entry) {
         let count = self.processes.len() + 1;
         let pid = *self.processes.entry(entry.node.clone()).or_insert(count);
-        let mut fields = match serde_json::to_value(&entry.event) {
-            Ok(Value::Object(fields)) => fields,
-            other => panic!("an event is an object with string keys, and event {} is {other:?}", entry.id.0),
-        };
-        let kind = fields.shift_remove("kind").unwrap_or_default();
-        fields.insert("event".into(), entry.id.0.into());
-        fields.insert("cause".into(), entry.cause.map(|cause| cause.0).into());
-        let (thread, name) = place(&entry.event, kind.as_str().unwrap_or_default());
+        let (thread, name) = place(&entry.event);
+        let name = name.unwrap_or_else(|| self.kind(&entry.event));
         let tid = THREADS.iter().position(|known| *known == thread).map_or(0, |index| index + 1);
         let ts = micros(entry.time);
-        let duration = MOMENT_NS as f64 / 1000.0;
-        self.events.push(json!({
-            "ph": "X", "pid": pid, "tid": tid, "ts": ts, "dur": duration, "name": name, "cat": thread, "args": fields,
-        }));
+        let dur = MOMENT_NS as f64 / 1000.0;
+        let args = Arguments { event: entry.id.0, cause: entry.cause.map(|cause| cause.0), fields: &entry.event };
+        self.push(&Slice { ph: "X", pid, tid, ts, dur, name: &name, cat: thread, args });
+        let end = |ph, bp, id, name| End { ph, bp, pid, tid, ts, id, name, cat: "message" };
         match &entry.event {
-            Event::MessageSent { api, .. } => {
-                self.events.push(json!({
-                    "ph": "s", "pid": pid, "tid": tid, "ts": ts, "id": entry.id.0, "name": api, "cat": "message",
-                }));
-            }
-            Event::MessageDelivered { sent, api, .. } => {
-                self.events.push(json!({
-                    "ph": "f", "bp": "e", "pid": pid, "tid": tid, "ts": ts, "id": sent.0, "name": api, "cat": "message",
-                }));
-            }
+            Event::MessageSent { api, .. } => self.push(&end("s", None, entry.id.0, api)),
+            Event::MessageDelivered { sent, api, .. } => self.push(&end("f", Some("e"), sent.0, api)),
             Event::LogLoaded { partition, end_offset, high_watermark, .. }
             | Event::BecameFollower { partition, end_offset, high_watermark, .. }
             | Event::HighWatermark { partition, end_offset, high_watermark, .. } => {
@@ -83,25 +112,41 @@ impl Trace {
     }
 
     fn counter(&mut self, pid: usize, ts: f64, partition: &TopicPartition, what: &str, value: Offset) {
-        self.events.push(json!({
+        self.push(&json!({
             "ph": "C", "pid": pid, "ts": ts, "name": format!("{partition} {what}"), "args": { "offset": value },
         }));
     }
 
-    /// The events, behind the names of processes and threads.
-    fn into_events(self) -> Vec<Value> {
-        let mut events = Vec::new();
-        for (name, pid) in &self.processes {
-            events.push(json!({ "ph": "M", "pid": pid, "name": "process_name", "args": { "name": name } }));
+    /// Names the processes and their threads.
+    fn name_processes(&mut self) {
+        for (name, pid) in self.processes.clone() {
+            self.push(&json!({ "ph": "M", "pid": pid, "name": "process_name", "args": { "name": name } }));
             for (index, thread) in THREADS.iter().enumerate() {
                 let tid = index + 1;
-                events.push(json!({
+                self.push(&json!({
                     "ph": "M", "pid": pid, "tid": tid, "name": "thread_name", "args": { "name": thread },
                 }));
             }
         }
-        events.extend(self.events);
-        events
+    }
+
+    /// The kind of an event in words, which its JSON tells.
+    fn kind(&mut self, event: &Event) -> String {
+        let which = discriminant(event);
+        if let Some((_, words)) = self.kinds.iter().find(|(known, _)| *known == which) {
+            return words.clone();
+        }
+        let json = serde_json::to_value(event).expect("an event is plain data");
+        let words = json["kind"].as_str().expect("an event names its kind").replace('_', " ");
+        self.kinds.push((which, words.clone()));
+        words
+    }
+
+    fn push(&mut self, line: &impl Serialize) {
+        if !self.lines.is_empty() {
+            self.lines.extend(b",\n");
+        }
+        serde_json::to_writer(&mut self.lines, line).expect("a line is plain data and a vector takes any bytes");
     }
 }
 
@@ -109,15 +154,17 @@ fn micros(time: Time) -> f64 {
     time.0 as f64 / 1000.0
 }
 
-/// On which thread of its node an event is shown, and under which name.
-fn place<'a>(event: &'a Event, kind: &'a str) -> (&'static str, String) {
+/// On which thread of its node an event is shown, and under which name if not that of its kind.
+fn place(event: &Event) -> (&'static str, Option<String>) {
     match event {
-        Event::MessageSent { api, request, .. } => ("network", format!("send {}", message(api, *request))),
-        Event::MessageDelivered { api, request, .. } => ("network", format!("receive {}", message(api, *request))),
-        Event::MessageHeld { api, .. } => ("network", format!("{api} held")),
-        Event::MessageLost { api, .. } => ("network", format!("{api} lost")),
-        Event::ConnectFailed { .. } | Event::ConnectionReset { .. } => ("network", words(kind)),
-        Event::UnsyncedLost { .. } | Event::Flushed { .. } => ("disk", words(kind)),
+        Event::MessageSent { api, request, .. } => ("network", Some(format!("send {}", message(api, *request)))),
+        Event::MessageDelivered { api, request, .. } => {
+            ("network", Some(format!("receive {}", message(api, *request))))
+        }
+        Event::MessageHeld { api, .. } => ("network", Some(format!("{api} held"))),
+        Event::MessageLost { api, .. } => ("network", Some(format!("{api} lost"))),
+        Event::ConnectFailed { .. } | Event::ConnectionReset { .. } => ("network", None),
+        Event::UnsyncedLost { .. } | Event::Flushed { .. } => ("disk", None),
         Event::LogLoaded { .. }
         | Event::Appended { .. }
         | Event::Truncated { .. }
@@ -127,7 +174,7 @@ fn place<'a>(event: &'a Event, kind: &'a str) -> (&'static str, String) {
         | Event::FollowerFetched { .. }
         | Event::IsrProposed { .. }
         | Event::IsrRefused { .. }
-        | Event::ProduceAnswered { .. } => ("log", words(kind)),
+        | Event::ProduceAnswered { .. } => ("log", None),
         Event::BrokerRegistered { .. }
         | Event::BrokerFenced { .. }
         | Event::BrokerUnfenced { .. }
@@ -135,7 +182,7 @@ fn place<'a>(event: &'a Event, kind: &'a str) -> (&'static str, String) {
         | Event::TopicCreated { .. }
         | Event::TopicDeleted { .. }
         | Event::ConfigChanged { .. }
-        | Event::PartitionChanged { .. } => ("controller", words(kind)),
+        | Event::PartitionChanged { .. } => ("controller", None),
         Event::RecordSent { .. }
         | Event::RecordAcked { .. }
         | Event::RecordFailed { .. }
@@ -150,7 +197,7 @@ fn place<'a>(event: &'a Event, kind: &'a str) -> (&'static str, String) {
         | Event::CommittedAsked { .. }
         | Event::CommittedFetched { .. }
         | Event::RecordProcessed { .. }
-        | Event::ClientError { .. } => ("client", words(kind)),
+        | Event::ClientError { .. } => ("client", None),
         Event::CoordinatorLoaded { .. }
         | Event::CoordinatorUnloaded { .. }
         | Event::MemberJoined { .. }
@@ -162,26 +209,22 @@ fn place<'a>(event: &'a Event, kind: &'a str) -> (&'static str, String) {
         | Event::GroupEmptied { .. }
         | Event::OffsetsCommitted { .. }
         | Event::CommitRefused { .. }
-        | Event::OffsetsExpired { .. } => ("groups", words(kind)),
-        Event::StepFired { step, action, .. } => ("process", format!("step {step}: {action}")),
-        Event::FaultBegan { fault } => ("process", format!("fault: {fault}")),
-        Event::FaultEnded { fault } => ("process", format!("fault ends: {fault}")),
+        | Event::OffsetsExpired { .. } => ("groups", None),
+        Event::StepFired { step, action, .. } => ("process", Some(format!("step {step}: {action}"))),
+        Event::FaultBegan { fault } => ("process", Some(format!("fault: {fault}"))),
+        Event::FaultEnded { fault } => ("process", Some(format!("fault ends: {fault}"))),
         Event::SettleBegan
         | Event::Settled
         | Event::NodeStarted { .. }
         | Event::NodeStopped { .. }
         | Event::NodePaused
-        | Event::NodeResumed => ("process", words(kind)),
+        | Event::NodeResumed => ("process", None),
     }
 }
 
 fn message(api: &str, request: bool) -> String {
     let what = if request { "request" } else { "response" };
     format!("{api} {what}")
-}
-
-fn words(kind: &str) -> String {
-    kind.replace('_', " ")
 }
 
 #[cfg(test)]
