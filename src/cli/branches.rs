@@ -1,28 +1,27 @@
 //! The branches of a run: the same seed with each variant, and with each fault left out, a process for each.
 
-use super::{
-    exit::Failure,
-    files::ScenarioFile,
-    one_run::{self, Order},
-};
-use crate::{report::Branch, scenario::variant::without_steps};
+use super::{files::ScenarioFile, one_run::Order};
+use crate::scenario::variant::without_steps;
 
 /// Most branches of a run.
 const BRANCHES_MAX: usize = 16;
 
-/// Does the runs that stand beside `order`, in the order in which the page lists them: the scenario as written, its
-/// variants, then each fault left out.
-///
-/// # Errors
-/// A branch could not be run.
-pub fn beside(order: &Order, file: &ScenarioFile) -> Result<Vec<Branch>, Failure> {
+/// The runs that stand beside `order`, in the order in which the page lists them: without what the command line sets, the
+/// scenario as written, its variants, then each fault left out. What is set is set in all but the first.
+pub fn beside(order: &Order, file: &ScenarioFile) -> Vec<Order> {
     let implied = without_steps(&file.scenario);
     let declared = file.variants().map(str::to_owned);
     let named = declared.chain(implied.iter().map(|variant| variant.name.value.clone())).map(Some);
     let variants = std::iter::once(None).chain(named).filter(|variant| *variant != order.variant);
-    let orders: Vec<Order> = variants
-        .take(BRANCHES_MAX)
-        .map(|variant| Order { variant, out: None, journal: true, branch: true, ..order.clone() })
-        .collect();
-    one_run::all(&orders).into_iter().map(|told| Ok(told?.branch.expect("a branch tells itself"))).collect()
+    let branch = |variant, set| Order {
+        variant,
+        set,
+        latest_ns: Vec::new(),
+        out: None,
+        journal: true,
+        branch: true,
+        ..order.clone()
+    };
+    let unset = (!order.set.is_empty()).then(|| branch(order.variant.clone(), Vec::new()));
+    unset.into_iter().chain(variants.map(|variant| branch(variant, order.set.clone()))).take(BRANCHES_MAX).collect()
 }

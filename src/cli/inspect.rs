@@ -154,12 +154,13 @@ pub fn report(options: &ReportOptions) -> Outcome {
         (options.perfetto, PERFETTO_FILE),
     ];
     let all = asked.iter().all(|(asked, _)| !asked);
-    let mut files = report::files(&run);
-    files.retain(|file| match all {
-        // The journal is what everything else was just drawn from.
-        true => ![JOURNAL_FILE, BRANCHES_FILE].contains(&file.name),
-        false => asked.contains(&(true, file.name)),
-    });
+    let wanted = |name: &&'static str| match all {
+        // The journal is what everything else is drawn from.
+        true => ![JOURNAL_FILE, BRANCHES_FILE].contains(name),
+        false => asked.contains(&(true, *name)),
+    };
+    let files: Vec<report::File> =
+        report::names(&run).into_iter().filter(wanted).map(|name| report::file(&run, name)).collect();
     for path in files::write(&folder, &files)? {
         print_line(&path.display().to_string())?;
     }

@@ -25,7 +25,7 @@ use crate::{
     engine::{self, Finished},
     explore::{Outcome, swarm},
     lesson,
-    report::{self, Branch, Change, Manifest, Recorded},
+    report::{self, Branch, Change, JOURNAL_FILE, Manifest, PERFETTO_FILE, Recorded},
     runtime::sim::child,
     scenario::{Resolved, Spot, resolve::resolve_with, variant::read_set},
 };
@@ -124,7 +124,8 @@ pub fn in_a_child(order: &Order) -> Result<Told, Failure> {
     }
 }
 
-/// Does runs, each in a process of its own, as many at a time as there are cores; what each told, in their order.
+/// Does runs, each in a process of its own and under the faults of its scenario, as many at a time as there are cores;
+/// what each told, in their order.
 pub fn all(orders: &[Order]) -> Vec<Result<Told, Failure>> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -132,7 +133,7 @@ pub fn all(orders: &[Order]) -> Vec<Result<Told, Failure>> {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(order) = orders.get(index) else { return done };
-            done.push((index, in_a_child(order)));
+            done.push((index, order.clone().under_the_same_faults().and_then(|order| in_a_child(&order))));
         }
     };
     let jobs = thread::available_parallelism().map_or(1, Into::into).min(orders.len());
@@ -153,15 +154,16 @@ impl Order {
         format!("cargo sim run {scenario} --seed {}{}{set}", self.seed, variant.unwrap_or_default())
     }
 
-    /// The order with the moments at which the steps fire without what is set: the same faults for other settings.
+    /// The order with the moments at which the steps fire without what is set, if it does not name them: the same faults
+    /// for other settings.
     ///
     /// # Errors
     /// As [`in_a_child`].
     pub fn under_the_same_faults(self) -> Result<Self, Failure> {
-        if self.set.is_empty() {
+        if self.set.is_empty() || !self.latest_ns.is_empty() {
             return Ok(self);
         }
-        let base = Self { set: Vec::new(), out: None, journal: false, aftermath: false, ..self.clone() };
+        let base = Self { set: Vec::new(), out: None, journal: false, aftermath: false, branch: false, ..self.clone() };
         Ok(Self { latest_ns: in_a_child(&base)?.fired_ns, ..self })
     }
 }
@@ -195,13 +197,8 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
     let fired_ns: Vec<u64> = finished.fired.iter().map(|fired| fired.as_nanos() as u64).collect();
     let mut recorded = record(&file, &resolved, &order, finished);
     if !options.no_report {
-        if order.set.is_empty() {
-            try_settings(&order, &fired_ns, &mut recorded.manifest);
-        }
-        if keep && order.set.is_empty() {
-            recorded.branches = branches::beside(&order, &file)?;
-        }
-        write(&options.out, &recorded)?;
+        let drawn = with_runs_beside(&order, &file, &fired_ns, &mut recorded)?;
+        write(&options.out, &recorded, drawn)?;
     }
     let told = Told {
         outcome: outcome(&recorded.manifest, faults),
@@ -221,37 +218,53 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
 /// Most settings that are tried for the stories of one run, so that a run takes less than a second.
 const TRIED_MAX: usize = 12;
 
-/// Runs the settings that the stories speak of, with the same seed and the same faults, two at a time; the stories learn
-/// what came of it. A setting that cannot be run here (another one forbids it) is not confirmed.
-fn try_settings(order: &Order, fired_ns: &[u64], manifest: &mut Manifest) {
+/// Does the runs beside a run: its branches, and the settings that its stories speak of, with the same seed and the same
+/// faults; the stories learn what came of them. Meanwhile it draws what needs none of them, and returns that. A setting that
+/// cannot be run here (another one forbids it) is not confirmed.
+fn with_runs_beside(
+    order: &Order,
+    file: &ScenarioFile,
+    fired_ns: &[u64],
+    recorded: &mut Recorded,
+) -> Result<Vec<report::File>, Failure> {
     let mut sets: Vec<Vec<String>> = Vec::new();
-    for set in manifest.stories.iter().flat_map(Story::sets) {
+    for set in recorded.manifest.stories.iter().flat_map(Story::sets).filter(|_| order.set.is_empty()) {
         if !sets.iter().any(|known| known == set) && sets.len() < TRIED_MAX {
             sets.push(set.to_vec());
         }
     }
-    let tried = |set: &Vec<String>| {
-        let order = Order {
-            set: set.clone(),
-            latest_ns: fired_ns.to_vec(),
-            aftermath: true,
-            out: None,
-            journal: true,
-            ..order.clone()
-        };
-        in_a_child(&order).ok().and_then(|told| told.aftermath)
-    };
-    for pair in sets.chunks(2) {
-        let aftermaths: Vec<Option<Aftermath>> = thread::scope(|scope| {
-            let running: Vec<_> = pair.iter().map(|set| scope.spawn(|| tried(set))).collect();
-            running.into_iter().map(|run| run.join().expect("a thread that waits for a child does not panic")).collect()
-        });
-        for (set, aftermath) in pair.iter().zip(aftermaths) {
-            let Some(aftermath) = aftermath else { continue };
-            manifest.stories.iter_mut().for_each(|story| story.learn(set, &aftermath));
+    let tried = sets.iter().map(|set| Order {
+        set: set.clone(),
+        latest_ns: fired_ns.to_vec(),
+        aftermath: true,
+        out: None,
+        journal: true,
+        ..order.clone()
+    });
+    let kept = !recorded.entries.is_empty();
+    let branches = if kept { branches::beside(order, file) } else { Vec::new() };
+    let orders: Vec<Order> = tried.chain(branches).collect();
+    let (told, drawn) = thread::scope(|scope| {
+        let early = if kept { &[JOURNAL_FILE, PERFETTO_FILE][..] } else { &[] };
+        let run = &*recorded;
+        let drawing = scope.spawn(|| early.iter().map(|name| report::file(run, name)).collect());
+        (all(&orders), drawing.join().expect("drawing does not panic"))
+    });
+    let mut told = told.into_iter();
+    for (set, told) in sets.iter().zip(told.by_ref()) {
+        let Some(aftermath) = told.ok().and_then(|told| told.aftermath) else { continue };
+        recorded.manifest.stories.iter_mut().for_each(|story| story.learn(set, &aftermath));
+    }
+    story::remember(&recorded.manifest.stories, &mut recorded.manifest.verdict.lost);
+    for told in told {
+        match told {
+            Ok(told) => recorded.branches.push(told.branch.expect("a branch tells itself")),
+            // What is set may contradict a variant.
+            Err(failure) if failure.code == exit::USAGE && !order.set.is_empty() => {}
+            Err(failure) => return Err(failure),
         }
     }
-    story::remember(&manifest.stories, &mut manifest.verdict.lost);
+    Ok(drawn)
 }
 
 fn record(file: &ScenarioFile, resolved: &Resolved, order: &Order, finished: Finished) -> Recorded {
@@ -264,7 +277,11 @@ fn record(file: &ScenarioFile, resolved: &Resolved, order: &Order, finished: Fin
         true => Vec::new(),
         false => story::told(story::every(&finished.entries, &resolved.plan, &finished.verdict)),
     };
-    let lesson = lesson::questions(resolved, &finished.entries, &finished.verdict);
+    // What a question says is right for the settings of its scenario or variant.
+    let lesson = match order.set.is_empty() {
+        true => lesson::questions(resolved, &finished.entries, &finished.verdict),
+        false => Vec::new(),
+    };
     let manifest = Manifest {
         schema: report::SCHEMA.into(),
         highwater: env!("CARGO_PKG_VERSION").into(),
@@ -324,11 +341,14 @@ pub fn folder(out: &Path, scenario: &str, seed: u64, variant: Option<&str>) -> P
     out.join(scenario).join(format!("seed-{seed}{}", variant.unwrap_or_default()))
 }
 
-fn write(out: &Path, recorded: &Recorded) -> Result<(), Failure> {
+/// Writes the files of a run, some of which were drawn before.
+fn write(out: &Path, recorded: &Recorded, drawn: Vec<report::File>) -> Result<(), Failure> {
     let manifest = &recorded.manifest;
     let name = label(manifest.variant.as_deref(), &manifest.set);
     let folder = folder(out, &manifest.scenario, manifest.seed, name.as_deref());
-    files::write(&folder, &report::files(recorded)).map(|_| ())
+    let rest = report::names(recorded).into_iter().filter(|name| drawn.iter().all(|file| file.name != *name));
+    let files: Vec<report::File> = rest.map(|name| report::file(recorded, name)).chain(drawn.iter().cloned()).collect();
+    files::write(&folder, &files).map(|_| ())
 }
 
 fn outcome(manifest: &Manifest, faults: u64) -> Outcome {

@@ -22,6 +22,9 @@ const EVENTS_MAX: usize = 4000;
 pub struct Branch {
     /// Its variant, declared or `without step N`; none for the scenario as written.
     pub variant: Option<String>,
+    /// What the command line set besides, each `KEY=VALUE`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub set: Vec<String>,
     /// What it changes, against the scenario as written.
     pub changes: Vec<Change>,
     /// Its verdict as a sentence.
@@ -59,6 +62,7 @@ impl Branch {
         let failed = |entry: &&Entry| matches!(entry.event, Event::RecordFailed { .. });
         Self {
             variant: manifest.variant.clone(),
+            set: manifest.set.clone(),
             changes: manifest.changes.clone(),
             sentence: verdict.sentence.clone(),
             exit: verdict.exit,
@@ -74,8 +78,9 @@ impl Branch {
     }
 
     /// Its name for people.
-    pub fn name(&self) -> &str {
-        self.variant.as_deref().unwrap_or("as written")
+    pub fn name(&self) -> String {
+        let variant = self.variant.as_deref().unwrap_or("as written");
+        [variant].into_iter().chain(self.set.iter().map(String::as_str)).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -63,25 +63,33 @@ pub const PERFETTO_FILE: &str = "trace.perfetto.json";
 /// Name of the page that lists every scenario, beside the folders of the runs.
 pub const CATALOGUE_FILE: &str = "index.html";
 
-/// The files of a run's folder, in the order to write them. A run whose journal was not kept has no journal, and
+/// Names of the files of a run's folder, in the order to write them. A run whose journal was not kept has no journal, and
 /// nothing that is drawn from it.
-pub fn files(run: &Recorded) -> Vec<File> {
-    let mut files = vec![
-        File { name: STORY_FILE, bytes: story_text::story(run).into_bytes() },
-        File { name: MANIFEST_FILE, bytes: manifest::to_json(&run.manifest).into_bytes() },
-    ];
-    if !run.entries.is_empty() {
-        files.push(File { name: JOURNAL_FILE, bytes: journal_lines(&run.entries) });
-        if !run.branches.is_empty() {
-            files.push(File {
-                name: BRANCHES_FILE,
-                bytes: serde_json::to_vec(&run.branches).expect("branches are plain data"),
-            });
-        }
-        files.push(File { name: PAGE_FILE, bytes: page::render(run).into_bytes() });
-        files.push(File { name: PERFETTO_FILE, bytes: perfetto::render(run).into_bytes() });
-    }
-    files
+pub fn names(run: &Recorded) -> Vec<&'static str> {
+    let all = [STORY_FILE, MANIFEST_FILE, JOURNAL_FILE, BRANCHES_FILE, PAGE_FILE, PERFETTO_FILE];
+    let has = |name: &&str| match *name {
+        STORY_FILE | MANIFEST_FILE => true,
+        BRANCHES_FILE => !run.branches.is_empty(),
+        _ => !run.entries.is_empty(),
+    };
+    all.into_iter().filter(has).collect()
+}
+
+/// The file `name` of a run's folder.
+///
+/// # Panics
+/// It is none of [`names`].
+pub fn file(run: &Recorded, name: &'static str) -> File {
+    let bytes = match name {
+        STORY_FILE => story_text::story(run).into_bytes(),
+        MANIFEST_FILE => manifest::to_json(&run.manifest).into_bytes(),
+        JOURNAL_FILE => journal_lines(&run.entries),
+        BRANCHES_FILE => serde_json::to_vec(&run.branches).expect("branches are plain data"),
+        PAGE_FILE => page::render(run).into_bytes(),
+        PERFETTO_FILE => perfetto::render(run).into_bytes(),
+        other => panic!("a run has no file {other}"),
+    };
+    File { name, bytes }
 }
 
 /// The journal as one JSON object a line.

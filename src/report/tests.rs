@@ -1,8 +1,8 @@
 //! The worked example - an unclean election loses acknowledged records - as a journal by hand, rendered.
 
 use super::{
-    Change, ExplainError, File, JOURNAL_FILE, MANIFEST_FILE, Manifest, Recorded, SCHEMA, STORY_FILE, explain, files,
-    load, replay_command, run_json, run_lines,
+    Change, ExplainError, File, JOURNAL_FILE, MANIFEST_FILE, Manifest, Recorded, SCHEMA, STORY_FILE, explain, file,
+    load, names, replay_command, run_json, run_lines,
 };
 use crate::{
     base::Time,
@@ -89,6 +89,10 @@ pub(super) fn recorded() -> Recorded {
         drawn: None,
     };
     Recorded { manifest, entries, branches: Vec::new() }
+}
+
+fn files(run: &Recorded) -> Vec<File> {
+    names(run).into_iter().map(|name| file(run, name)).collect()
 }
 
 fn text(files: &[File], name: &str) -> String {
