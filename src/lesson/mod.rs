@@ -13,23 +13,21 @@ use crate::{
     trace::journal::Entry,
 };
 
-/// The questions of `resolved` with the answers of the run that left `entries` and `verdict`. One whose answer is fixed
-/// is asked only of the scenario as it stands; one whose moment never came is not asked. A run
-/// whose journal was not kept has no answers.
+/// The questions of `resolved` and its variant with the answers of the run that left `entries` and `verdict`. One whose
+/// moment never came is not asked. A run whose journal was not kept has no answers.
 pub fn questions(resolved: &Resolved, entries: &[Entry], verdict: &Verdict) -> Vec<Question> {
     if entries.is_empty() {
         return Vec::new();
     }
     let measured = predict::measure(resolved, entries, verdict);
-    let as_it_stands = resolved.changes.is_empty();
     let asked = resolved.scenario.predictions.iter().zip(measured);
-    asked.filter_map(|(prediction, measured)| question(prediction, measured, as_it_stands)).collect()
+    let asked = asked.filter(|(prediction, _)| prediction.is_asked_in(resolved.variant.as_deref()));
+    asked.filter_map(|(prediction, measured)| question(prediction, measured)).collect()
 }
 
-fn question(prediction: &Prediction, measured: Measured, as_it_stands: bool) -> Option<Question> {
+fn question(prediction: &Prediction, measured: Measured) -> Option<Question> {
     let (answer, what) = match &prediction.answer {
-        Answer::Fixed(answer) if as_it_stands => (answer.value.clone(), None),
-        Answer::Fixed(_) => return None,
+        Answer::Fixed(answer) => (answer.value.clone(), None),
         Answer::Measured(what) => (measured.answer?, Some(what.value.to_string())),
     };
     let mut options = prediction.options.clone();
@@ -51,10 +49,6 @@ fn question(prediction: &Prediction, measured: Measured, as_it_stands: bool) -> 
         choices: options.into_iter().map(choice).collect(),
         answer: answer.clone(),
         measured: what,
-        // The file explains the scenario as it stands.
-        why: match as_it_stands {
-            true => prediction.why.clone(),
-            false => format!("As the scenario stands: {}", prediction.why),
-        },
+        why: prediction.why.clone(),
     })
 }

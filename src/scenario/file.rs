@@ -452,6 +452,9 @@ impl Prediction {
             Answer::Measured(measured) => line(out, "value", quoted(&measured.value.to_string())),
         }
         line(out, "why", quoted(&self.why));
+        if !self.variants.is_empty() {
+            line(out, "variants", texts(self.variants.iter().map(|name| name.value.as_str())));
+        }
         settings(out, "predict.wrong", &self.wrong);
     }
 }

@@ -67,7 +67,7 @@ const VARIANT_STEP: Keys =
     Keys { table: "a variant's step", keys: &["off", "when", "on", "after", "do", "within", "note"] };
 const VARIANT_EXPECT: Keys = Keys { table: "a variant's expectation", keys: &["value", "lost"] };
 const PREDICT: Keys =
-    Keys { table: "[[predict]]", keys: &["before", "ask", "options", "answer", "value", "wrong", "why"] };
+    Keys { table: "[[predict]]", keys: &["before", "ask", "options", "answer", "value", "wrong", "why", "variants"] };
 
 /// Every table of a scenario with its keys.
 pub const TABLES: &[&Keys] = &[

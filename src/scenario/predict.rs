@@ -33,7 +33,13 @@ pub struct Prediction {
     pub wrong: BTreeMap<String, Spot<String>>,
     /// Why the right one is right.
     pub why: String,
+    /// In which variants it is asked, [`AS_WRITTEN`] among them; none: in the scenario as written alone. What it says has to
+    /// be right in each.
+    pub variants: Vec<Spot<String>>,
 }
+
+/// What the scenario without a variant is called among variants.
+pub const AS_WRITTEN: &str = "as written";
 
 /// Where the right answer comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -217,7 +223,16 @@ impl Prediction {
         }
         let ask = table.need("ask").and_then(source::text)?.value;
         let why = table.need("why").and_then(source::text)?.value;
-        Ok(Self { before, ask, options, answer, wrong, why })
+        let variants = table.list("variants")?.into_iter().map(source::text).collect::<Result<_, _>>()?;
+        Ok(Self { before, ask, options, answer, wrong, why, variants })
+    }
+
+    /// Whether it is asked in `variant`, `None` for the scenario as written.
+    pub fn is_asked_in(&self, variant: Option<&str>) -> bool {
+        match self.variants.is_empty() {
+            true => variant.is_none(),
+            false => self.variants.iter().any(|name| name.value == variant.unwrap_or(AS_WRITTEN)),
+        }
     }
 
     /// Refuses what refers to nothing in its scenario.
@@ -228,6 +243,11 @@ impl Prediction {
             false => Err(Problem::at(step.at, format!("there is no step {step}; the scenario has {steps}"))),
         };
         exists(&self.before)?;
+        let names = scenario.variants.iter().map(|variant| variant.name.value.as_str());
+        let names = std::iter::once(AS_WRITTEN).chain(names);
+        if let Some(name) = self.variants.iter().find(|name| !names.clone().any(|known| known == name.value)) {
+            return Err(Problem::at(name.at, unknown("a variant of this scenario", &name.value, names)));
+        }
         let Answer::Measured(measured) = &self.answer else { return Ok(()) };
         if let Moment::Step(step) = &measured.value.at {
             exists(step)?;

@@ -307,8 +307,16 @@ fn prediction() -> impl Strategy<Value = Prediction> {
         let wrong = collection::btree_map(sample::select(options.clone()), spot(text()), 0..2);
         (Just(options), answer, wrong)
     });
-    let made = |(before, ask, (options, answer, wrong), why)| Prediction { before, ask, options, answer, wrong, why };
-    (spot(1..9u64), text(), options, text()).prop_map(made)
+    let made = |(before, ask, (options, answer, wrong), why, variants)| Prediction {
+        before,
+        ask,
+        options,
+        answer,
+        wrong,
+        why,
+        variants,
+    };
+    (spot(1..9u64), text(), options, text(), collection::vec(spot(text()), 0..2)).prop_map(made)
 }
 
 fn scenario() -> impl Strategy<Value = Scenario> {
