@@ -252,6 +252,23 @@ fn a_lesson_that_asks_nothing_or_refers_to_nothing_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_question_is_asked_in_the_variants_that_it_names() {
+    for (scenario, variant, asked) in [
+        ("scenarios/01-acks-one-leader-crash.toml", None, 2),
+        ("scenarios/01-acks-one-leader-crash.toml", Some("acks=all"), 1),
+        ("scenarios/03-unclean-election.toml", Some("acks=all, min ISR still 1"), 2),
+        ("scenarios/03-unclean-election.toml", Some("acks=all, min ISR 2"), 0),
+        ("scenarios/03-unclean-election.toml", Some("without step 1"), 0),
+    ] {
+        let (manifest, ..) = told(scenario, variant);
+        let questions = manifest["lesson"].as_array().map_or(0, Vec::len);
+        assert_eq!(questions, asked, "{scenario} {variant:?}: {}", manifest["lesson"]);
+    }
+    let refused = lesson("scenarios/03-unclean-election.toml", &["--variant", "acks=all, min ISR 2"]);
+    assert!(refused.exit == 64 && refused.stderr.contains("no question is asked in this run"), "{refused:?}");
+}
+
+#[test]
 fn a_break_lab_is_judged() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("mine.toml").display().to_string();
@@ -266,6 +283,14 @@ fn a_break_lab_is_judged() {
         broken.exit == 0 && broken.stdout.starts_with("BROKEN: ") && broken.stdout.contains("in 2 steps"),
         "{broken:?}"
     );
+    assert!(
+        broken.stdout.contains("fewer are enough") && broken.stdout.contains("1 step with 1 action\n"),
+        "{broken:?}"
+    );
+    assert!(broken.stdout.contains("    when acked(p1) >= 20: crash brokers power\n"), "{broken:?}");
+    fs::write(&path, story(power.split("\n\n").next().expect("a step"))).expect("the file can be written");
+    let shortest = lesson(crash_loop, &["--break", &path]);
+    assert!(shortest.exit == 0 && shortest.stdout.contains("every step and action is needed"), "{shortest:?}");
     fs::write(&path, story("[[step]]\nwhen = \"acked(p1) >= 20\"\ndo = \"nothing\"")).expect("the file can be written");
     let held = lesson(crash_loop, &["--break", &path]);
     assert!(held.exit == 1 && held.stdout.starts_with("HELD: none of 300"), "{held:?}");

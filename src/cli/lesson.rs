@@ -13,14 +13,20 @@ use super::{
     inspect,
     one_run::{self, Order},
     output::print,
+    shrink::WorkFolder,
 };
 use crate::{
+    explore::shrink::{Judge, shortest_story},
     report::{
         PAGE_FILE, Recorded,
         lesson::{self, Given, Question},
     },
-    scenario::{Problem, Scenario},
+    scenario::{Problem, Scenario, action},
+    trace::journal::Entry,
 };
+
+/// Most runs that say what of somebody's story is not needed: a few seconds.
+const JUDGED_RUNS_MAX: u64 = 60;
 
 /// Holds the lesson of a scenario, prints one of its sheets, or judges somebody's scenario.
 pub fn lesson(options: &LessonOptions) -> Outcome {
@@ -47,7 +53,7 @@ pub fn lesson(options: &LessonOptions) -> Outcome {
     let folder = one_run::folder(&options.out, &file.name, seed, variant);
     let (_, run) = inspect::read_run(&folder)?;
     if run.manifest.lesson.is_empty() {
-        let message = "no question can be answered by this run: each has a fixed answer, or its moment never came";
+        let message = "no question is asked in this run: each names other `variants`, or its moment never came";
         return Err(Failure::usage(format!("{}: {message}", file.given)));
     }
     if options.handout {
@@ -174,17 +180,21 @@ fn judge_break(options: &LessonOptions, lesson: &ScenarioFile, path: &Path) -> O
     one_run::in_a_child(&order)?;
     let (folder, run) = inspect::read_run(&one_run::folder(&options.out, &file.name, seed, None))?;
     let verdict = &run.manifest.verdict;
-    let steps = file.scenario.steps.len();
-    let actions: usize = file.scenario.steps.iter().map(|step| step.actions.value.len()).sum();
+    let (steps, actions) = size(&file.scenario);
     let mut text = match verdict.lost.first() {
         Some(first) => format!(
-            "BROKEN: {} of {} acknowledged records lost in {steps} steps with {actions} actions ({}).\n",
+            "BROKEN: {} of {} acknowledged records lost in {} with {} ({}).\n",
             verdict.lost.len(),
             verdict.acked,
+            count(steps, "step"),
+            count(actions, "action"),
             first.cause
         ),
         None => format!("HELD: none of {} acknowledged records was lost.\n", verdict.acked),
     };
+    if !verdict.lost.is_empty() {
+        text.push_str(&needed(&file, seed, (steps, actions))?);
+    }
     for unfired in &run.manifest.ending.unfired {
         let (step, trigger, last) = (unfired.step, &unfired.trigger, &unfired.last_value);
         text.push_str(&format!("  step {step} never fired: {trigger}; at last {last}\n"));
@@ -192,6 +202,54 @@ fn judge_break(options: &LessonOptions, lesson: &ScenarioFile, path: &Path) -> O
     text.push_str(&format!("  the run: {}\n", folder.join(PAGE_FILE).display()));
     print(&text)?;
     Ok(if verdict.lost.is_empty() { exit::VIOLATED } else { exit::OK })
+}
+
+/// What of somebody's story is needed, found by leaving the rest out.
+fn needed(file: &ScenarioFile, seed: u64, whole: (usize, usize)) -> Result<String, Failure> {
+    let begin = Scenario { seed, ..file.resolve(None)?.alone() };
+    let (best, runs) = shortest_story(begin, JUDGED_RUNS_MAX, &mut Loses(WorkFolder::make()?))?;
+    let (steps, actions) = size(&best);
+    if (steps, actions) == whole {
+        return Ok(format!("  every step and action is needed, as {} showed\n", count(runs as usize, "run")));
+    }
+    let (runs, steps, actions) = (count(runs as usize, "run"), count(steps, "step"), count(actions, "action"));
+    let mut text = format!("  fewer are enough, as {runs} showed: {steps} with {actions}\n");
+    for step in &best.steps {
+        text.push_str(&format!("    {}: {}\n", step.trigger(), action::show(&step.actions.value)));
+    }
+    Ok(text)
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// How many steps a story has, and how many actions.
+fn size(scenario: &Scenario) -> (usize, usize) {
+    (scenario.steps.len(), scenario.steps.iter().map(|step| step.actions.value.len()).sum())
+}
+
+/// Runs in which a record has to be lost.
+struct Loses(WorkFolder);
+
+impl Judge for Loses {
+    type Error = Failure;
+
+    fn breaks(&mut self, scenario: &Scenario) -> Result<bool, Failure> {
+        match self.0.run(scenario, false) {
+            Ok(told) => Ok(told.json["lost"].as_array().is_some_and(|lost| !lost.is_empty())),
+            Err(failure) if failure.code == exit::HARNESS => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn events(&mut self, _scenario: &Scenario) -> Result<Vec<Entry>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn found(&mut self, _scenario: &Scenario, _runs: u64) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Which settings of `other` are not those of `lesson`: only the story and the load are free.

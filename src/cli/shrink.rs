@@ -153,16 +153,16 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// A folder for candidates, gone when the search is.
-struct WorkFolder(PathBuf);
+pub(super) struct WorkFolder(PathBuf);
 
 impl WorkFolder {
-    fn make() -> Result<Self, Failure> {
+    pub(super) fn make() -> Result<Self, Failure> {
         let path = std::env::temp_dir().join(format!("highwater-shrink-{}", std::process::id()));
         fs::create_dir_all(&path).map_err(|error| Failure::cannot_write(format!("{}: {error}", path.display())))?;
         Ok(Self(path))
     }
 
-    fn run(&self, scenario: &Scenario, journal: bool) -> Result<Told, Failure> {
+    pub(super) fn run(&self, scenario: &Scenario, journal: bool) -> Result<Told, Failure> {
         let path = self.0.join("candidate.toml");
         write(&path, &scenario.to_string())?;
         let out = journal.then(|| self.0.clone());

@@ -78,6 +78,19 @@ pub fn shrink<J: Judge>(scenario: Scenario, runs_max: u64, judge: &mut J) -> Res
     Ok((search.best, search.runs))
 }
 
+/// The story of `scenario` without the steps and the actions that it does not need to break, in at most `runs_max` runs;
+/// its settings and its clients stay as they are. Returns it, and how many runs that took.
+///
+/// # Errors
+/// A run could not be made.
+pub fn shortest_story<J: Judge>(scenario: Scenario, runs_max: u64, judge: &mut J) -> Result<(Scenario, u64), J::Error> {
+    let tried = BTreeSet::from([scenario.to_string()]);
+    let mut search = Search { best: scenario, runs: 0, runs_max, tried, judge };
+    search.all_but(moves::steps)?;
+    search.each(moves::actions)?;
+    Ok((search.best, search.runs))
+}
+
 struct Search<'a, J: Judge> {
     best: Scenario,
     runs: u64,
