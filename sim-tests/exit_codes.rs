@@ -262,7 +262,13 @@ fn claims_of_settings_that_mean_nothing_are_refused() {
     let folder = folder();
     let contradicting = written(&folder, "producer.properties", b"acks=1\nenable.idempotence=true\n");
     let misspelt = written(&folder, "server.properties", b"broker.id=1\nmin.insync.replica=2\n");
-    check_refused(&["claims", "--producer", &contradicting], 64, &["contradict", "idempotence"]);
+    check_refused(
+        &["claims", "--producer", &contradicting],
+        64,
+        &[&format!("{contradicting}:2: enable.idempotence: needs")],
+    );
+    let both = ["claims", "--set", "acks=1", "--set", "enable.idempotence=true"];
+    check_refused(&both, 64, &["contradict each other: enable.idempotence"]);
     check_refused(&["claims", "--config", &misspelt], 64, &[&format!("{misspelt}:2: `min.insync.replica`")]);
     check_refused(&["claims", "--set", "ack=1"], 64, &["did you mean `acks`?"]);
     check_refused(&["claims", "--set", "switch.truncat=x"], 64, &["did you mean `truncate`?"]);

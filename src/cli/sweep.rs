@@ -37,10 +37,10 @@ pub fn sweep(options: &SweepOptions) -> Outcome {
     }
     let (plan, paths) = plan(options)?;
     let runs = plan.runs();
-    let seeds = runs.iter().map(|(_, run)| run.seed);
-    let (Some(first), Some(last)) = (seeds.clone().min(), seeds.max()) else {
+    let what = told(&plan, &runs);
+    if runs.is_empty() {
         return Err(Failure::usage("there is nothing to run: no seed of this share; try `--seeds 1..100`"));
-    };
+    }
     let mut summary = Summary::default();
     let results = options.results.as_ref().map(|path| Results::open(path, &mut summary)).transpose()?;
     let known = |run: &Run| {
@@ -51,7 +51,7 @@ pub fn sweep(options: &SweepOptions) -> Outcome {
     let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
     let jobs = jobs.clamp(1, runs.len().max(1));
     let before = if done.is_empty() { String::new() } else { format!(", {} done before", done.len()) };
-    eprintln!("{} runs, seeds {first}..{last}, {jobs} at a time{before}", runs.len());
+    eprintln!("{} runs, {what}, {jobs} at a time{before}", runs.len());
     let (begun, already) = (Instant::now(), summary.runs());
     let failed = run_all(runs, jobs, options, begun, &mut summary, results)?;
     let wall = (begun.elapsed().as_secs_f64(), summary.runs() - already);
@@ -65,6 +65,26 @@ fn show(summary: &Summary, wall: Option<(f64, u64)>, format: Format) -> Outcome 
         Format::Json => print_line(&summary.json(wall.map(|(seconds, _)| seconds)).to_string())?,
     }
     Ok(summary.exit())
+}
+
+/// Which seeds are run: those that failed once and are remembered, and a range, or of each scenario as many as it asks for.
+fn told(plan: &Plan, runs: &[(usize, Run)]) -> String {
+    let remembered = runs.iter().filter(|(_, run)| plan.corpus.contains(run)).count();
+    let seeds = match plan.seeds {
+        Some(SeedRange { first, last }) => format!("seeds {first}..{last}"),
+        None => {
+            let most = plan.scenarios.iter().map(|(_, _, sweep)| *sweep).max().unwrap_or(0);
+            let fewest = plan.scenarios.iter().map(|(_, _, sweep)| *sweep).min().unwrap_or(0);
+            match most == fewest {
+                true => format!("seeds 1..{most}"),
+                false => format!("seeds 1..{fewest} to 1..{most}, as each scenario asks"),
+            }
+        }
+    };
+    match remembered {
+        0 => seeds,
+        more => format!("{seeds} and {more} remembered"),
+    }
 }
 
 /// What is to be run, and the path that each scenario has in results.

@@ -92,7 +92,7 @@ pub fn load(manifest: &str, events: &str) -> Result<Recorded, ExplainError> {
     Ok(Recorded { manifest, entries, branches: Vec::new() })
 }
 
-/// The verdict and the life of `record` (`orders-0@5`), or without one every story.
+/// The verdict and the life of `record` (`orders-0@5`), or without one every story; records that share a fate share it.
 ///
 /// # Errors
 /// [`ExplainError::Record`] for a name that cannot be read, [`ExplainError::NoSuchRecord`] for one nobody knows.
@@ -105,9 +105,9 @@ pub fn explain(run: &Recorded, record: Option<&str>) -> Result<String, ExplainEr
                 "No acknowledged record was lost; --record PARTITION@OFFSET tells the life of one that was kept.\n",
             );
         }
-        for lost in &verdict.lost {
+        for sharers in story_text::fates(&verdict.lost) {
             text.push('\n');
-            text.push_str(&story_text::life(lost, &[lost]));
+            text.push_str(&story_text::life(sharers[0], &sharers));
         }
         for story in run.manifest.stories.iter().filter(|story| story.kind != Kind::Lost) {
             text.push_str(&format!("\n{}", story_text::other(story)));

@@ -104,7 +104,12 @@ impl Settings {
             }
             once(&mut self.producer, name, &property.value).map_err(faulty)?;
         }
-        Ok(())
+        // What contradicts is told with the line of the property that asks for more.
+        ProducerConfig::from_properties(&self.producer).map(|_| ()).map_err(|error| {
+            let problem = error.to_string();
+            let at = properties.iter().find(|(name, _)| problem.starts_with(&format!("{name}:")));
+            at.map_or(problem.clone(), |(_, property)| format!("{}: {problem}", property.origin))
+        })
     }
 
     /// The settings of a scenario: of its first topic, its brokers, and its first producer.
@@ -282,6 +287,9 @@ mod tests {
         let wrong = Properties::parse("acks=all\n\nretrys=3\n", "producer.properties").unwrap();
         let problem = Settings::default().set_producer(&wrong).unwrap_err();
         assert_eq!(problem, "producer.properties:3: `retrys` is no property of a producer; did you mean `retries`?");
+        let torn = Properties::parse("acks=1\nenable.idempotence=true\n", "producer.properties").unwrap();
+        let problem = Settings::default().set_producer(&torn).unwrap_err();
+        assert_eq!(problem, "producer.properties:2: enable.idempotence: needs acks=all");
         let wrong = Properties::parse("min.insync.replica=2\n", "server.properties").unwrap();
         let problem = Settings::default().set_brokers(&wrong).unwrap_err();
         assert!(problem.starts_with("server.properties:1: `min.insync.replica` is no property"), "{problem}");
