@@ -146,6 +146,23 @@ const uses = {
     await closed(page, '#keys');
     await presses(page, '.', 'l', 'v');
   },
+  async 'one node alone, and all again'(page) {
+    const shown = async () => (await page.textContent('#shown')).split(' of ')[1], all = await shown();
+    await presses(page, 'n');
+    const node = await page.inputValue('#node');
+    check(node && await shown() !== all, `only ${node}: of ${await shown()}`);
+    await page.selectOption('#node', '');
+    await settled(page);
+    check(await shown() === all, 'choosing all nodes does not show what was shown');
+    await page.evaluate(() => document.activeElement.blur());
+  },
+  async 'metrics tell what changed since the first step'(page) {
+    await presses(page, 'Home');
+    check(await page.locator('#metrics .chg').count() === 0 || (await page.textContent('#metrics')).includes('\u2212'), 'at the begin something has grown');
+    await presses(page, 'End');
+    check(await page.locator('#metrics tbody tr').count() > 10 && await page.locator('#metrics .chg').count() > 0, 'at the end nothing has changed');
+    await presses(page, 'd');
+  },
   async 'hides the verdict until a prediction is made'(page, run) {
     if (!run.questions) return;
     await page.evaluate(() => document.activeElement.blur());

@@ -15,7 +15,9 @@ function faultsHere(view) {
     const ends = [sent.node, sent.to].filter(isBroker).map(name => `crash ${name} kill`);
     return { what: `the ${messageName(sent)} from ${sent.node} to ${sent.to}`, faults: [`hold ${way} api=${sent.api}`, `cut ${way}`, `slow ${way} 300ms`, ...ends] };
   }
-  const name = view.clicked ?? (event.kind === 'partition_changed' && event.leader >= 0 ? `b${event.leader}` : event.node);
+  const led = number => number >= 0 ? `b${number}` : null, own = view.clicked ?? (event.kind === 'partition_changed' && led(event.leader) || event.node);
+  // What the scenario itself does is about the leader.
+  const name = inStory(own) ? own : led(partition?.leader) ?? own;
   if (isBroker(name)) {
     const others = (partition?.replicas ?? []).map(number => `b${number}`).filter(other => other !== name);
     const cut = others.length ? [`cut ${name} | ${others.length === 1 ? others[0] : `[${others.join(', ')}]`}`] : [];
