@@ -127,7 +127,7 @@ fn a_run_reads_back_from_its_files_and_renders_to_the_same_bytes() {
 fn explain_tells_of_lost_and_kept_records_and_refuses_unknown_ones() {
     let run = recorded();
     let all = explain(&run, None).unwrap();
-    assert!(all.contains("LOST orders-0@1 e0") && all.contains("LOST orders-0@2 e0"), "{all}");
+    assert!(all.contains("LOST orders-0@1 e0") && all.contains("@ 2 shares this story from line"), "{all}");
     assert!(explain(&run, Some("orders-0@2")).unwrap().contains("<- DECISIVE"));
     insta::assert_snapshot!("kept", explain(&run, Some("orders-0@0")).unwrap());
     let unknown = explain(&run, Some("orders-0@9")).unwrap_err().to_string();

@@ -64,7 +64,7 @@ fn the_page_says_the_verdict_the_command_and_the_lives_without_a_script() {
         "cargo sim replay scenarios/03-unclean-election.toml --seed 7 --variant &#39;acks=1, again&#39;",
         "DECISIVE",
         "LAST COPY GONE",
-        "Therefore:",
+        "<b>Therefore</b>",
     ] {
         assert!(page.contains(words), "the page does not say `{words}`");
     }

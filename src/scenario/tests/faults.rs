@@ -216,7 +216,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("2 = { do = \"stop b1\" }", "second = { do = \"stop b1\" }", "46:12: expected the number of a step, from 1, found `second`"),
     ("2 = { do = \"stop b1\" }", "2 = { do = \"stop b5\" }", "46:29: `b5` is not a node; did you mean `b1`?"),
     ("name   = \"acks=all\"", "name   = \"acks=all\"\nmust_reach = [\"isr_shrank\"]", "44:16: `isr_shrank` is not a mark; did you mean `isr_shrunk`?"),
-    ("why     = \"So.\"", "why = \"So.\"\nvariants = [\"acks=al\"]", "53:13: `acks=al` is not a variant of this scenario; did you mean `acks=all`?"),
+    ("why     = \"So.\"", "why = \"So.\"\nvariants = [\"acks=al\"]", "54:14: `acks=al` is not a variant of this scenario; did you mean `acks=all`?"),
     ("[[predict]]", "[predict]", "48:1: `predict` may be there several times: write [[predict]]"),
     // TOML.
     ("seed       = 7", "seed       = ", "3:14: string values must be quoted, expected literal string"),
