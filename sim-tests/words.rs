@@ -258,7 +258,6 @@ fn a_question_is_asked_in_the_variants_that_it_names() {
         ("scenarios/01-acks-one-leader-crash.toml", Some("acks=all"), 1),
         ("scenarios/03-unclean-election.toml", Some("acks=all, min ISR still 1"), 2),
         ("scenarios/03-unclean-election.toml", Some("acks=all, min ISR 2"), 0),
-        ("scenarios/03-unclean-election.toml", Some("without step 1"), 0),
     ] {
         let (manifest, ..) = told(scenario, variant);
         let questions = manifest["lesson"].as_array().map_or(0, Vec::len);
