@@ -17,7 +17,7 @@ const VERSION: &str = if cfg!(madsim) {
 const BUILDS: &str = "\
 Two builds share these commands. `run`, `replay`, `sweep`, `shrink`, `claims`, `bugs` and `lesson` simulate a cluster:
 start them with `cargo sim COMMAND`.
-`serve`, `storage`, `topics`, `produce` and `consume` work with a real one: start them with `cargo run --release -- COMMAND`.
+`serve`, `storage`, `topics`, `groups`, `produce` and `consume` work with a real one: start them with `cargo run --release -- COMMAND`.
 `list`, `check`, `explain`, `diff`, `report` and `completions` are in both.
 
 Exit codes: 0 all as expected, 1 a claim broke or a command failed, 2 unknown or nothing proved, 3 the harness is at fault,
@@ -65,6 +65,8 @@ pub enum Command {
     Storage(StorageOptions),
     /// Create, list, describe and delete topics of a real cluster
     Topics(TopicsOptions),
+    /// List, describe, reset and delete consumer groups of a real cluster
+    Groups(GroupsOptions),
     /// Write lines from standard input to a topic of a real cluster
     Produce(ProduceOptions),
     /// Print the records of a topic of a real cluster
@@ -93,6 +95,7 @@ impl Command {
             Self::Serve(_) => "serve",
             Self::Storage(_) => "storage",
             Self::Topics(_) => "topics",
+            Self::Groups(_) => "groups",
             Self::Produce(_) => "produce",
             Self::Consume(_) => "consume",
             Self::Completions(_) => "completions",
@@ -478,6 +481,100 @@ pub enum TopicsCommand {
 }
 
 #[derive(Debug, Options)]
+pub struct GroupsOptions {
+    #[command(flatten)]
+    pub cluster: Bootstrap,
+    #[command(subcommand)]
+    pub command: GroupsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GroupsCommand {
+    /// The groups of the cluster
+    List {
+        /// Their states too
+        #[arg(long)]
+        state: bool,
+        /// Their types too: classic or consumer
+        #[arg(long = "type")]
+        kind: bool,
+    },
+    /// How far a group is in each partition, or who is in it
+    Describe {
+        /// Its id; all groups if not given
+        group: Option<String>,
+        /// Its members
+        #[arg(long, conflicts_with = "state")]
+        members: bool,
+        /// Its state and its coordinator
+        #[arg(long)]
+        state: bool,
+        /// Epochs and assignments too
+        #[arg(long)]
+        verbose: bool,
+    },
+    /// Set the offsets of a group without members; only prints them without --execute
+    ResetOffsets(ResetOptions),
+    /// Remove offsets of a group in topics that no member reads
+    DeleteOffsets {
+        /// Its id
+        group: String,
+        /// A topic, or some of its partitions as orders:0,1
+        #[arg(long = "topic", required = true, value_name = "TOPIC[:N,N]")]
+        topics: Vec<String>,
+    },
+    /// Delete groups without members
+    Delete {
+        /// Their ids
+        #[arg(required = true)]
+        groups: Vec<String>,
+    },
+}
+
+#[derive(Debug, Options)]
+pub struct ResetOptions {
+    /// Id of the group
+    pub group: String,
+    /// A topic, or some of its partitions as orders:0,1
+    #[arg(long = "topic", value_name = "TOPIC[:N,N]", required_unless_present = "all_topics")]
+    pub topics: Vec<String>,
+    /// All topics that it has offsets of
+    #[arg(long, conflicts_with = "topics")]
+    pub all_topics: bool,
+    #[command(flatten)]
+    pub to: ResetTo,
+    /// Do it
+    #[arg(long)]
+    pub execute: bool,
+}
+
+#[derive(Debug, Options)]
+#[group(required = true, multiple = false)]
+pub struct ResetTo {
+    /// To the first record there is
+    #[arg(long)]
+    pub to_earliest: bool,
+    /// Behind the last record
+    #[arg(long)]
+    pub to_latest: bool,
+    /// To where it is; behind the last record where it has no offset
+    #[arg(long)]
+    pub to_current: bool,
+    /// To this offset, or the nearest that there is
+    #[arg(long, value_name = "OFFSET")]
+    pub to_offset: Option<i64>,
+    /// By so many records, forward or back
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub shift_by: Option<i64>,
+    /// To the first record of this time or later, in UTC, as 2026-01-31T12:30:00.000
+    #[arg(long, value_name = "TIME")]
+    pub to_datetime: Option<String>,
+    /// To the first record of so long ago or later, as PT1H30M
+    #[arg(long, value_name = "DURATION")]
+    pub by_duration: Option<String>,
+}
+
+#[derive(Debug, Options)]
 pub struct ProduceOptions {
     #[command(flatten)]
     pub cluster: Bootstrap,
@@ -503,7 +600,10 @@ pub struct ConsumeOptions {
     /// The partition; all if not given
     #[arg(long)]
     pub partition: Option<i32>,
-    /// From the first record on; only new records if not given
+    /// Read as a member of this group: from where it is, and commit
+    #[arg(long, conflicts_with = "partition")]
+    pub group: Option<String>,
+    /// From the first record on, a group from where it is; only new records if not given
     #[arg(long)]
     pub from_beginning: bool,
     /// Stop after so many records

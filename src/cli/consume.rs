@@ -1,6 +1,7 @@
 //! `consume`: prints records of a topic until there are enough, or the end is reached, or somebody presses Ctrl-C.
 
 use std::{
+    collections::BTreeMap,
     io::{self, ErrorKind, Write},
     pin::pin,
     time::Duration,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     base::{Offset, Time, TopicPartition},
-    client::{Cluster, Consumer, ConsumerConfig, ConsumerRecord, consumer::Seek},
+    client::{Cluster, Consumer, ConsumerConfig, ConsumerRecord, GroupConfig, GroupConsumer, consumer::Seek},
     runtime::{clock, process},
     trace::Tracer,
 };
@@ -26,7 +27,15 @@ const LOST: Duration = Duration::from_secs(30);
 
 /// Prints records.
 pub fn consume(options: &ConsumeOptions) -> Outcome {
-    let given = cluster::properties("--set", &options.properties)?;
+    let mut given = cluster::properties("--set", &options.properties)?;
+    if let Some(group) = &options.group {
+        given.insert("group.id".to_owned(), group.clone());
+        if options.from_beginning {
+            given.entry("auto.offset.reset".to_owned()).or_insert_with(|| "earliest".to_owned());
+        }
+        let config = GroupConfig::from_properties(&given).map_err(Failure::usage)?;
+        return cluster::block_on(read_as_member(options, config));
+    }
     let config = ConsumerConfig::from_properties(&given).map_err(Failure::usage)?;
     cluster::block_on(async {
         let mut interrupt = pin!(process::shutdown_requested());
@@ -72,6 +81,52 @@ async fn read(options: &ConsumeOptions, config: ConsumerConfig) -> Outcome {
             written => written.map_err(|error| unwritable(&error))?,
         }
     }
+    Ok(exit::OK)
+}
+
+/// As a member of a group, until the same; then it commits and leaves.
+async fn read_as_member(options: &ConsumeOptions, config: GroupConfig) -> Outcome {
+    let mut interrupt = pin!(process::shutdown_requested());
+    let reached = cluster::reach(&options.cluster, config.consumer.cluster.clone()).await?;
+    let topic = cluster::topic(&reached, &options.cluster, &options.topic, false).await?;
+    let mut consumer = GroupConsumer::new(config, reached.clone(), Tracer::off());
+    let mut ends = BTreeMap::new();
+    for index in cluster::partitions(&topic, None)?.into_iter().filter(|_| options.exit_at_end) {
+        let partition = TopicPartition::new(options.topic.as_str(), index);
+        let end = consumer.offset_of(&partition, Seek::End).await.map_err(failed)?;
+        ends.insert(partition, end);
+    }
+    let is_at_end = |consumer: &GroupConsumer| {
+        let (owned, positions) = (consumer.assignment(), consumer.consumed());
+        let passed = |one: &TopicPartition| {
+            positions.get(one).is_some_and(|at| ends.get(one).is_none_or(|end| at.offset >= *end))
+        };
+        options.exit_at_end && !owned.is_empty() && owned.iter().all(passed)
+    };
+    consumer.subscribe(&[&options.topic]).map_err(failed)?;
+    let mut left = options.max_messages.unwrap_or(u64::MAX);
+    let mut watch = Watch { lost_since: None };
+    while left > 0 && !is_at_end(&consumer) {
+        let records = tokio::select! {
+            biased;
+            () = interrupt.as_mut() => break,
+            records = consumer.poll(POLL) => records.map_err(failed)?,
+        };
+        if records.is_empty() {
+            watch.look(&reached, options).await?;
+        }
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(records.len());
+        left -= count as u64;
+        // What is not printed is not read: it must not be committed.
+        for unread in records[count..].iter().rev() {
+            consumer.seek(&unread.partition, Seek::Offset(unread.offset));
+        }
+        match write(records[..count].iter(), options.format) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            written => written.map_err(|error| unwritable(&error))?,
+        }
+    }
+    consumer.close(LOST).await.map_err(failed)?;
     Ok(exit::OK)
 }
 

@@ -10,7 +10,7 @@
 //! | simulation | `simulate`, `sweep`, `shrink` | `run`, `replay`, `sweep`, `shrink` |
 //! | simulation | `catalogue`, `claims`, `bugs`, `lesson` | the same |
 //! | deployment | `serve` | `serve`, `storage` |
-//! | deployment | `topics`, `produce`, `consume` | the same, through `cluster` |
+//! | deployment | `topics`, `groups`, `produce`, `consume` | the same, through `cluster` |
 
 mod args;
 pub mod exit;
@@ -30,6 +30,8 @@ mod claims;
 mod cluster;
 #[cfg(not(madsim))]
 mod consume;
+#[cfg(not(madsim))]
+mod groups;
 #[cfg(madsim)]
 mod lesson;
 #[cfg(madsim)]
@@ -97,6 +99,7 @@ fn of_this_build(command: Command) -> Outcome {
         Command::Serve(options) => serve::serve(options),
         Command::Storage(options) => serve::storage(options),
         Command::Topics(options) => topics::topics(&options),
+        Command::Groups(options) => groups::groups(&options),
         Command::Produce(options) => produce::produce(&options),
         Command::Consume(options) => consume::consume(&options),
         other => other_build(other.name(), "simulation", "cargo sim"),

@@ -87,6 +87,11 @@ impl Cluster {
         (!partitions.is_empty()).then_some(partitions)
     }
 
+    /// The brokers that are known.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.known().nodes.keys().copied().collect()
+    }
+
     /// When metadata came last.
     pub fn updated(&self) -> Option<Time> {
         self.known().updated

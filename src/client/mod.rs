@@ -10,6 +10,7 @@
 //! | [`producer`] | [`Producer`]: batches, linger, retries, idempotence; its decisions are a pure core |
 //! | [`consumer`] | [`Consumer`]: positions, fetches, resets |
 //! | [`group`] | [`GroupConsumer`]: membership, commits, assignors |
+//! | [`groups`] | [`Groups`](groups::Groups): groups seen from outside, and their offsets |
 //! | [`admin`] | [`Admin`]: topics, their settings, elections |
 
 pub mod admin;
@@ -17,6 +18,7 @@ pub mod cluster;
 pub mod config;
 pub mod consumer;
 pub mod group;
+pub mod groups;
 pub mod producer;
 
 use thiserror::Error;

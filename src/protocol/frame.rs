@@ -241,8 +241,6 @@ pub fn key_of(body: &RequestKind) -> ApiKey {
         DeleteTopics,
         InitProducerId,
         OffsetForLeaderEpoch,
-        OffsetCommit,
-        OffsetFetch,
         DescribeConfigs,
         CreatePartitions,
         ElectLeaders,

@@ -1,24 +1,27 @@
 //! Highwater's group consumer against a running cluster of three brokers: Apache Kafka's or Highwater's own.
 //!
-//! `tests/clients/own-clients` starts the cluster and runs these; `BOOTSTRAP` holds its addresses.
+//! `tests/clients/own-groups` starts the cluster and runs these. The environment says where it is: `BOOTSTRAP` holds its
+//! addresses, `CLUSTER` is its folder, with the pid of node i in `node-i/pid`; `PROTOCOLS` are the ways to rebalance that
+//! it knows.
 #![cfg(not(madsim))]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
+    env, fs,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
 use highwater::{
-    base::{Offset, TopicPartition},
+    base::{NodeId, Offset, TopicPartition},
     client::{
         Admin, ClientError, Cluster, Consumer, ConsumerConfig, GroupConfig, GroupConsumer, Producer, ProducerConfig,
         ProducerRecord,
         admin::NewTopic,
         consumer::Seek,
         group::{Committed, RebalanceListener, consumer::Reaction},
+        groups::Groups,
     },
     protocol::ErrorCode,
     runtime::{clock, real},
@@ -28,8 +31,11 @@ use highwater::{
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
-/// The ways for a group to rebalance: `group.protocol` or the assignor.
-const PROTOCOLS: [&str; 5] = ["range", "roundrobin", "sticky", "cooperative-sticky", "consumer"];
+/// Those of these ways for a group to rebalance that the cluster knows; each is an assignor, or `consumer`.
+fn protocols<const N: usize>(all: [&'static str; N]) -> impl Iterator<Item = &'static str> {
+    let known = env::var("PROTOCOLS").unwrap_or("consumer".to_owned());
+    all.into_iter().filter(move |protocol| *protocol != "consumer" || known.contains("consumer"))
+}
 
 fn block_on<F: Future>(future: F) -> F::Output {
     real::block_on(2, future).expect("a runtime of two threads")
@@ -41,7 +47,7 @@ fn own(name: &str) -> String {
 }
 
 fn cluster() -> Arc<Cluster> {
-    let given = env::var("BOOTSTRAP").expect("BOOTSTRAP is not set; run tests/clients/own-clients");
+    let given = env::var("BOOTSTRAP").expect("BOOTSTRAP is not set; run tests/clients/own-groups");
     Cluster::new(ProducerConfig::default().cluster, given.split(',').map(str::to_owned).collect())
 }
 
@@ -142,7 +148,7 @@ fn kafka_code<T: std::fmt::Debug>(outcome: Result<T, ClientError>) -> ErrorCode 
 #[test]
 fn members_join_and_leave_and_every_record_is_read_once_in_each_protocol() {
     block_on(async {
-        for protocol in PROTOCOLS {
+        for protocol in protocols(["range", "roundrobin", "sticky", "cooperative-sticky", "consumer"]) {
             let (name, group) = (own(&format!("shared-{protocol}")), own(&format!("group-{protocol}")));
             topic(&name, 6, 600).await;
             let (mut members, mut read) = (Vec::new(), Vec::new());
@@ -172,7 +178,7 @@ fn members_join_and_leave_and_every_record_is_read_once_in_each_protocol() {
 #[test]
 fn a_member_that_dies_is_replaced_and_a_static_one_comes_back_to_what_it_had() {
     block_on(async {
-        for protocol in ["range", "cooperative-sticky", "consumer"] {
+        for protocol in protocols(["range", "cooperative-sticky", "consumer"]) {
             let (name, group) = (own(&format!("dying-{protocol}")), own(&format!("dying-group-{protocol}")));
             topic(&name, 4, 40).await;
             let mut read = Vec::new();
@@ -209,7 +215,7 @@ fn a_member_that_dies_is_replaced_and_a_static_one_comes_back_to_what_it_had() {
 #[test]
 fn who_does_not_poll_loses_its_partitions_and_its_commits_are_refused() {
     block_on(async {
-        for protocol in ["range", "cooperative-sticky", "consumer"] {
+        for protocol in protocols(["range", "cooperative-sticky", "consumer"]) {
             let (name, group) = (own(&format!("silent-{protocol}")), own(&format!("silent-group-{protocol}")));
             topic(&name, 2, 20).await;
             let more = [("max.poll.interval.ms", "6000"), ("enable.auto.commit", "false")];
@@ -270,11 +276,11 @@ impl RebalanceListener for Notes {
 #[test]
 fn listeners_commit_what_they_give_up() {
     block_on(async {
-        for (protocol, expected) in [
-            ("range", &["assigned 4", "revoked 4", "assigned 2", "revoked 2"][..]),
-            ("cooperative-sticky", &["assigned 4", "revoked 2", "revoked 2"]),
-            ("consumer", &["assigned 4", "revoked 2", "revoked 2"]),
-        ] {
+        for protocol in protocols(["range", "cooperative-sticky", "consumer"]) {
+            let expected = match protocol {
+                "range" => &["assigned 4", "revoked 4", "assigned 2", "revoked 2"][..],
+                _ => &["assigned 4", "revoked 2", "revoked 2"],
+            };
             let (name, group) = (own(&format!("told-{protocol}")), own(&format!("told-group-{protocol}")));
             topic(&name, 4, 40).await;
             let told = Arc::new(Mutex::new(Vec::new()));
@@ -308,7 +314,7 @@ fn listeners_commit_what_they_give_up() {
 #[test]
 fn a_pattern_finds_topics_that_come_later() {
     block_on(async {
-        for protocol in ["range", "consumer"] {
+        for protocol in protocols(["range", "consumer"]) {
             let group = own(&format!("pattern-group-{protocol}"));
             let name = own(&format!("pattern-{protocol}"));
             topic(&format!("{name}-1"), 2, 20).await;
@@ -389,5 +395,55 @@ fn positions_are_committed_at_polls_and_a_crash_repeats_no_more_than_one_interva
         let (mut second, mut again) = (start(), Vec::new());
         poll_until(&mut second, &mut again, |_, read| !read.is_empty()).await;
         assert_eq!(again, [10, 11, 12, 13, 14]);
+    });
+}
+
+/// The last to run: node 2 stays down. It leads the topic, and coordinates one of the groups.
+#[test]
+fn the_death_of_coordinator_and_leader_loses_nothing_and_commits_survive() {
+    block_on(async {
+        let name = own("survivor");
+        let replicas = vec![[2, 3, 1].map(NodeId).to_vec(); 2];
+        let wanted = NewTopic { name: name.clone(), assignment: replicas, ..NewTopic::default() };
+        Admin::new(cluster()).create_topic(&wanted).await.expect("the topic is new");
+        let mut groups = Vec::new();
+        for protocol in protocols(["range", "cooperative-sticky", "consumer"]) {
+            for number in 0.. {
+                let group = own(&format!("survivor-{protocol}-{number}"));
+                let start = || {
+                    let mut one = member(&group, protocol, &[("auto.commit.interval.ms", "100")]);
+                    one.subscribe(&[&name]).expect("there is a group");
+                    one
+                };
+                let (mut members, mut read) = (vec![start(), start()], Vec::new());
+                poll_until(&mut members, &mut read, |members, _| is_shared(members, 2)).await;
+                let coordinator = Groups::new(cluster()).describe(&group).await.expect("it has members").coordinator.1;
+                if coordinator == NodeId(2) || number == 20 {
+                    assert_eq!(coordinator, NodeId(2), "none of twenty groups is coordinated by node 2");
+                    groups.push((protocol, members, read));
+                    break;
+                }
+            }
+        }
+        write(&name, 2, 0..1000).await;
+        for (_, members, read) in &mut groups {
+            poll_until(members, read, |_, read| distinct(read) == 1000).await;
+        }
+        let folder = env::var("CLUSTER").expect("CLUSTER is not set; run tests/clients/own-groups");
+        let pid = fs::read_to_string(format!("{folder}/node-2/pid")).expect("node 2 runs");
+        let pid = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a process of ours");
+        write(&name, 2, 1000..2000).await;
+        for (protocol, members, read) in &mut groups {
+            poll_until(members, read, |_, read| distinct(read) == 2000).await;
+            // What comes twice was read after the last commit before a rebalance.
+            assert!(read.len() < 3000, "{protocol}: {} records for 2000", read.len());
+            for member in members.iter_mut() {
+                member.commit_sync(None).await.unwrap_or_else(|error| panic!("{protocol}: {error}"));
+            }
+            let all = [0, 1].map(|index| TopicPartition::new(name.as_str(), index));
+            let committed = members[0].committed(&all).await.expect("there are commits");
+            assert_eq!(committed.values().map(|one| one.offset.0).collect::<Vec<_>>(), [1000, 1000], "{protocol}");
+        }
     });
 }
