@@ -433,6 +433,16 @@ fn the_death_of_coordinator_and_leader_loses_nothing_and_commits_survive() {
         let pid = fs::read_to_string(format!("{folder}/node-2/pid")).expect("node 2 runs");
         let pid = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a process of ours");
+        let deadline = clock::now() + PATIENCE;
+        let admin = Admin::new(cluster());
+        while admin
+            .describe_topics(Some(&[&name]))
+            .await
+            .is_ok_and(|topics| topics[0].partitions.iter().any(|partition| matches!(partition.leader_id.0, -1 | 2)))
+        {
+            assert!(clock::now() < deadline, "node 2 still leads");
+            clock::sleep(POLL).await;
+        }
         write(&name, 2, 1000..2000).await;
         for (protocol, members, read) in &mut groups {
             poll_until(members, read, |_, read| distinct(read) == 2000).await;
