@@ -214,6 +214,94 @@ fn request(key: ApiKey, version: i16) -> RequestKind {
             if version >= 1 { request.with_offline_log_dirs(vec![id]).into() } else { request.into() }
         }
         ApiKey::AllocateProducerIds => AllocateProducerIdsRequest::default().with_broker_id(9.into()).into(),
+        other => group_request(other, version),
+    }
+}
+
+/// Requests of groups, their members and their offsets.
+fn group_request(key: ApiKey, version: i16) -> RequestKind {
+    let group = || GroupId(text("group"));
+    let instance = |since: i16| (version >= since).then(|| text("instance"));
+    let (topic, id) = (|| TopicName(text(TOPIC)), Uuid::from_u128(7));
+    match key {
+        ApiKey::FindCoordinator if version < 4 => FindCoordinatorRequest::default().with_key(text("group")).into(),
+        ApiKey::FindCoordinator => {
+            FindCoordinatorRequest::default().with_coordinator_keys(vec![text("group"), text("other")]).into()
+        }
+        ApiKey::JoinGroup => {
+            // A member that is not known: it is answered at once.
+            let protocol = join_group_request::JoinGroupRequestProtocol::default().with_name(text("range"));
+            let protocol = protocol.with_metadata(Bytes::from_static(&[0, 0, 0, 0, 0, 1, 0, 1, b't']));
+            let request = JoinGroupRequest::default()
+                .with_group_id(group())
+                .with_session_timeout_ms(10_000)
+                .with_member_id(text("member"))
+                .with_group_instance_id(instance(5))
+                .with_protocol_type(text("consumer"))
+                .with_protocols(vec![protocol.clone(), protocol]);
+            let request = if version >= 1 { request.with_rebalance_timeout_ms(10_000) } else { request };
+            if version >= 8 { request.with_reason(Some(text("because"))).into() } else { request.into() }
+        }
+        ApiKey::SyncGroup => {
+            let assignment = sync_group_request::SyncGroupRequestAssignment::default().with_member_id(text("member"));
+            let assignment = assignment.with_assignment(Bytes::from_static(&[0, 0, 0, 0, 0, 0]));
+            SyncGroupRequest::default()
+                .with_group_id(group())
+                .with_member_id(text("member"))
+                .with_group_instance_id(instance(3))
+                .with_assignments(vec![assignment.clone(), assignment])
+                .into()
+        }
+        ApiKey::Heartbeat => {
+            let request = HeartbeatRequest::default().with_group_id(group()).with_member_id(text("member"));
+            request.with_group_instance_id(instance(3)).into()
+        }
+        ApiKey::LeaveGroup if version < 3 => {
+            LeaveGroupRequest::default().with_group_id(group()).with_member_id(text("member")).into()
+        }
+        ApiKey::LeaveGroup => {
+            let member = leave_group_request::MemberIdentity::default().with_member_id(text("member"));
+            let member = member.with_group_instance_id(instance(3));
+            LeaveGroupRequest::default().with_group_id(group()).with_members(vec![member.clone(), member]).into()
+        }
+        ApiKey::OffsetCommit => {
+            let partition = offset_commit_request::OffsetCommitRequestPartition::default();
+            let partition = partition.with_committed_offset(1).with_committed_metadata(Some(text("note")));
+            let committed = offset_commit_request::OffsetCommitRequestTopic::default();
+            let committed = match version >= 10 {
+                true => committed.with_topic_id(id),
+                false => committed.with_name(topic()),
+            };
+            OffsetCommitRequest::default()
+                .with_group_id(group())
+                .with_group_instance_id(instance(7))
+                .with_topics(vec![committed.with_partitions(vec![partition.clone(), partition])])
+                .into()
+        }
+        ApiKey::OffsetFetch if version < 8 => {
+            let fetched = offset_fetch_request::OffsetFetchRequestTopic::default().with_name(topic());
+            let fetched = fetched.with_partition_indexes(vec![0, 1]);
+            OffsetFetchRequest::default().with_group_id(group()).with_topics(Some(vec![fetched])).into()
+        }
+        ApiKey::OffsetFetch => {
+            let fetched = offset_fetch_request::OffsetFetchRequestTopics::default().with_partition_indexes(vec![0, 1]);
+            let fetched = if version >= 10 { fetched.with_topic_id(id) } else { fetched.with_name(topic()) };
+            let asked = offset_fetch_request::OffsetFetchRequestGroup::default().with_group_id(group());
+            OffsetFetchRequest::default().with_groups(vec![asked.with_topics(Some(vec![fetched]))]).into()
+        }
+        ApiKey::OffsetDelete => {
+            let partition = offset_delete_request::OffsetDeleteRequestPartition::default();
+            let deleted = offset_delete_request::OffsetDeleteRequestTopic::default().with_name(topic());
+            let deleted = deleted.with_partitions(vec![partition.clone(), partition]);
+            OffsetDeleteRequest::default().with_group_id(group()).with_topics(vec![deleted]).into()
+        }
+        ApiKey::DescribeGroups => DescribeGroupsRequest::default().with_groups(vec![group(), group()]).into(),
+        ApiKey::DeleteGroups => DeleteGroupsRequest::default().with_groups_names(vec![group(), group()]).into(),
+        ApiKey::ListGroups => {
+            let request = ListGroupsRequest::default();
+            let request = if version >= 4 { request.with_states_filter(vec![text("Stable")]) } else { request };
+            if version >= 5 { request.with_types_filter(vec![text("classic")]).into() } else { request.into() }
+        }
         other => panic!("{other:?} is served and has no honest request here"),
     }
 }

@@ -48,6 +48,14 @@ enum Order {
     ForgetTopics(Arc<BTreeSet<Arc<str>>>),
 }
 
+impl Order {
+    /// Whether it is a leader that brings the assignments of its group.
+    fn is_of_a_leader(&self) -> bool {
+        let Self::Request(asked) = self else { return false };
+        matches!(&*asked.request, GroupRequest::Sync(request) if !request.assignments.is_empty())
+    }
+}
+
 struct Asked {
     request: Arc<GroupRequest>,
     client: Client,

@@ -51,6 +51,8 @@ struct Working<'a> {
     /// When the first of the records gathered was decided.
     gathering_since: Option<Time>,
     gathered_orders: usize,
+    /// What was gathered must not wait for more.
+    is_due: bool,
 }
 
 /// The leadership is over.
@@ -62,7 +64,8 @@ impl Shard {
         let changed = Arc::new(Notify::new());
         self.partition.observe(changed.clone()).await;
         // A batch that was written in part makes the state another than its records tell: it is read anew.
-        while let Some(mut working) = self.begin(&mut orders).await {
+        for attempt in 1.. {
+            let Some(mut working) = self.begin(&mut orders, attempt).await else { return };
             let again = working.work(&mut orders, &changed).await;
             self.tracer.milestone(Event::CoordinatorUnloaded {
                 partition: self.partition.id.clone(),
@@ -75,7 +78,7 @@ impl Shard {
         }
     }
 
-    async fn begin(&self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Option<Working<'_>> {
+    async fn begin(&self, orders: &mut mpsc::UnboundedReceiver<Order>, attempt: u32) -> Option<Working<'_>> {
         let mut machine = Machine::new(self.config.settings.clone(), self.switches);
         let buffer = self.config.load_buffer_bytes;
         let loading = load::load(&self.partition, self.leader_epoch, &mut machine, buffer, self.switches);
@@ -97,7 +100,8 @@ impl Shard {
             groups: machine.shard().groups().count() as u64,
             offsets: machine.shard().offsets().count() as u64,
         });
-        let name = format!("group-coordinator-{}-{}", self.partition.id, self.leader_epoch);
+        // Ids of members must not come again.
+        let name = format!("group-coordinator-{}-{}-{attempt}", self.partition.id, self.leader_epoch);
         Some(Working {
             shard: self,
             machine,
@@ -106,6 +110,7 @@ impl Shard {
             waiting: BTreeMap::new(),
             gathering_since: None,
             gathered_orders: 0,
+            is_due: false,
         })
     }
 }
@@ -119,20 +124,33 @@ impl Working<'_> {
             return false;
         }
         self.shard.loaded.store(true, Ordering::SeqCst);
+        let mut held: Option<Order> = None;
         loop {
-            let due = self.due();
-            let order = tokio::select! {
-                biased;
-                order = orders.recv() => match order {
-                    Some(order) => Some(order),
-                    None => return false,
-                },
-                () = changed.notified() => None,
-                () = clock::sleep_until(due) => None,
+            let mut next = match held.take() {
+                Some(order) => Some(order),
+                None => {
+                    let due = self.due();
+                    tokio::select! {
+                        biased;
+                        order = orders.recv() => match order {
+                            Some(order) => Some(order),
+                            None => return false,
+                        },
+                        () = changed.notified() => None,
+                        () = clock::sleep_until(due) => None,
+                    }
+                }
             };
-            let mut next = order;
-            while let Some(order) = next {
+            while let Some(order) = next.take() {
+                // A group's own record may be too large, and must not take others' along.
+                let goes_alone = order.is_of_a_leader();
+                if goes_alone && self.machine.has_records() {
+                    held = Some(order);
+                    self.is_due = true;
+                    break;
+                }
                 self.take(order);
+                self.is_due |= goes_alone && self.machine.has_records();
                 if self.is_full() {
                     break;
                 }
@@ -166,8 +184,8 @@ impl Working<'_> {
     }
 
     fn is_full(&self) -> bool {
-        self.machine.has_records()
-            && (self.gathered_orders >= GATHERED_ORDERS || self.shard.config.append_linger == Some(Duration::ZERO))
+        let at_once = self.is_due || self.shard.config.append_linger == Some(Duration::ZERO);
+        self.machine.has_records() && (at_once || self.gathered_orders >= GATHERED_ORDERS)
     }
 
     fn should_append(&self) -> bool {
@@ -236,7 +254,7 @@ impl Working<'_> {
 
     /// Appends what was decided. An error: a part of it is in the log.
     async fn append(&mut self) -> Result<(), Over> {
-        (self.gathering_since, self.gathered_orders) = (None, 0);
+        (self.gathering_since, self.gathered_orders, self.is_due) = (None, 0, false);
         let records = self.machine.take_records();
         let batches = self.batches(&records).await;
         let mut end = None;
