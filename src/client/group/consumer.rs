@@ -25,12 +25,18 @@ use crate::{
     trace::{Event, Tracer},
 };
 
+// Applications hold the consumer across awaits in tasks that may move between threads.
+const _: fn() = || {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<GroupConsumer>();
+};
+
 /// What a listener does, as a value.
 pub type Reaction<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Is told when partitions come and go. Called within [`GroupConsumer::poll`] and [`GroupConsumer::close`]; it may
 /// commit and seek, and must not poll.
-pub trait RebalanceListener: Send {
+pub trait RebalanceListener: Send + Sync {
     /// The consumer has these from now on, besides what it had.
     fn assigned<'a>(&'a mut self, consumer: &'a mut GroupConsumer, partitions: &'a [TopicPartition]) -> Reaction<'a>;
 
