@@ -17,6 +17,7 @@
 //!
 //! Not here: logs, sockets, clocks (`broker/coordinator/`).
 
+pub mod assignor;
 pub mod classic;
 mod describe;
 pub mod log;
