@@ -27,7 +27,7 @@ use crate::{
     },
     rpc::Shutdown,
     runtime::clock,
-    trace::{self, EventId},
+    trace,
 };
 
 const FETCH_VERSION: i16 = 17;
@@ -84,8 +84,8 @@ impl MetadataCache {
 
 /// What is done with each batch of new records, before it is published.
 pub trait Apply: Send + Sync {
-    /// Does what the metadata asks for.
-    fn apply(&self, image: &MetadataImage, delta: &MetadataDelta) -> impl Future<Output = ()> + Send;
+    /// Does what the metadata up to `end` asks for.
+    fn apply(&self, image: &MetadataImage, delta: &MetadataDelta, end: Offset) -> impl Future<Output = ()> + Send;
 }
 
 /// Follows the metadata log from the registration until `shutdown`.
@@ -118,14 +118,10 @@ pub async fn follow<A: Apply>(
         from = end;
         // The broker epoch is the offset of the registration's record.
         if end.0 > broker_epoch.0 {
-            apply_caused_by(cause, &*apply, &image, &std::mem::take(&mut delta)).await;
+            trace::caused_by(cause, apply.apply(&image, &std::mem::take(&mut delta), end)).await;
             cache.publish(image.clone(), end);
         }
     }
-}
-
-async fn apply_caused_by<A: Apply>(cause: Option<EventId>, apply: &A, image: &MetadataImage, delta: &MetadataDelta) {
-    trace::caused_by(cause, apply.apply(image, delta)).await;
 }
 
 /// Replays the records from `from` on, and notes in `delta` what they change.

@@ -23,7 +23,7 @@ use super::{
     settings,
 };
 use crate::{
-    base::{NodeId, Switches},
+    base::{NodeId, Offset, Switches},
     controller::{
         core::ControllerSettings,
         image::{MetadataDelta, MetadataImage},
@@ -243,9 +243,9 @@ struct Applied {
 }
 
 impl Apply for Applied {
-    async fn apply(&self, image: &MetadataImage, delta: &MetadataDelta) {
+    async fn apply(&self, image: &MetadataImage, delta: &MetadataDelta, end: Offset) {
         let leaders = self.replicas.apply(image, delta).await;
-        self.coordinators.apply(image, delta);
+        self.coordinators.apply(image, delta, end);
         let mut fetchers = self.fetchers.lock().expect("no panic while the fetchers are held");
         for leader in leaders {
             fetchers.entry(leader).or_insert_with(|| {

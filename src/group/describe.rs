@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     classic::{ClassicGroup, Member, State},
+    consumer,
     machine::{Outcome, Then, Waiter},
     records::Record,
     shard::Shard,
@@ -21,6 +22,7 @@ use crate::protocol::{
 /// From this version on a group that does not exist is an error; before, it is a dead one (KIP-1043).
 const GROUP_ID_NOT_FOUND_VERSION: i16 = 6;
 const CLASSIC: &str = "classic";
+const CONSUMER: &str = "consumer";
 
 impl Shard {
     pub(super) fn describe_groups(&self, asked: &[GroupId], version: i16) -> DescribeGroupsResponse {
@@ -29,11 +31,15 @@ impl Shard {
             match self.groups.get(id.as_str()) {
                 Some(group) => describe(group, answer),
                 None => {
+                    let is = match self.consumers.contains_key(id.as_str()) {
+                        true => "is not a classic group",
+                        false => "not found",
+                    };
                     let answer = answer.with_group_state(StrBytes::from_static_str("Dead"));
                     if version < GROUP_ID_NOT_FOUND_VERSION {
                         return answer;
                     }
-                    let message = StrBytes::from_string(format!("Group {} not found.", id.as_str()));
+                    let message = StrBytes::from_string(format!("Group {} {is}.", id.as_str()));
                     answer.with_error_code(ErrorCode::GroupIdNotFound.code()).with_error_message(Some(message))
                 }
             }
@@ -55,7 +61,11 @@ impl Shard {
                 .with_group_state(StrBytes::from_string(group.state().to_string()))
                 .with_group_type(StrBytes::from_static_str(CLASSIC))
         });
-        ListGroupsResponse::default().with_groups(groups.collect())
+        let mut listed: Vec<ListedGroup> = groups.collect();
+        if types.is_empty() || types.contains(CONSUMER) {
+            listed.extend(self.list_consumers(&states));
+        }
+        ListGroupsResponse::default().with_groups(listed)
     }
 
     /// Deletes groups without members, with their offsets.
@@ -64,7 +74,15 @@ impl Shard {
         let mut seen = BTreeSet::new();
         for id in asked.iter().filter(|id| seen.insert(id.as_str())) {
             let code = match self.groups.get(id.as_str()).map(ClassicGroup::state) {
-                None => ErrorCode::GroupIdNotFound,
+                None => match self.consumers.get(id.as_str()) {
+                    Some(group) if group.state() == consumer::State::Empty => {
+                        records.extend(self.tombstones_of_offsets(&group.id));
+                        records.extend(Self::tombstones_of_consumers(group));
+                        ErrorCode::None
+                    }
+                    Some(_) => ErrorCode::NonEmptyGroup,
+                    None => ErrorCode::GroupIdNotFound,
+                },
                 Some(State::Empty) => {
                     let group: Arc<str> = id.as_str().into();
                     records.extend(self.tombstones_of_offsets(&group));

@@ -90,6 +90,6 @@ impl LogReader {
 fn key_of(record: &Record) -> Option<(Arc<str>, TopicPartition)> {
     match record {
         Record::Offset { group, partition, .. } => Some((group.clone(), partition.clone())),
-        Record::Group { .. } => None,
+        Record::Group { .. } | Record::Consumer { .. } => None,
     }
 }

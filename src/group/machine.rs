@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{
     GroupSettings,
     classic::{Assignments, Rejoin},
+    consumer::{Decided, topics::Topics},
     records::Record,
     request::GroupRequest,
     shard::Shard,
@@ -64,6 +65,8 @@ pub enum Then {
     },
     /// A group exists.
     Created(Arc<str>),
+    /// A decision about a group of the consumer protocol stands.
+    Decided(Box<Decided>),
 }
 
 /// What handlers gave.
@@ -179,6 +182,11 @@ impl Machine {
         self.step(|coordinator, out| coordinator.state().forget_topics(deleted, out))
     }
 
+    /// The topics are these now.
+    pub fn set_topics(&mut self, topics: Arc<Topics>) {
+        self.coordinator.state_mut().topics = topics;
+    }
+
     /// The records that were decided, to be appended in one batch. [`Machine::written`] or [`Machine::failed`] must
     /// follow before anything else is handled.
     pub fn take_records(&mut self) -> Vec<Record> {
@@ -245,6 +253,12 @@ impl Machine {
                 out.events.extend(event.map(|event| *event));
                 out.answers.push((waiter, Answer::Response(response)));
                 Then::Nothing
+            }
+            Then::Decided(mut decided) if self.coordinator.state().switches.bug_coordinator_answers_early => {
+                if let Some((waiter, response)) = decided.answer.take() {
+                    out.answers.push((waiter, Answer::Response(response)));
+                }
+                Then::Decided(decided)
             }
             other => other,
         }

@@ -12,6 +12,8 @@
 //! | [`machine`] | requests in, answers and records out; timers; what waits for a commit |
 //! | [`shard`] | the state: all groups and offsets of the partition |
 //! | [`classic`] | one group of the classic protocol: join, sync, heartbeat, leave |
+//! | [`consumer`] | one group of the consumer protocol (KIP-848): heartbeats and epochs |
+//! | [`assignor`] | its assignors |
 //! | [`offsets`] | committed offsets: commit, fetch, delete, expire |
 //! | `describe` | what administrators see |
 //!
@@ -19,6 +21,7 @@
 
 pub mod assignor;
 pub mod classic;
+pub mod consumer;
 mod describe;
 pub mod log;
 pub mod machine;
@@ -56,6 +59,8 @@ pub struct GroupSettings {
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`.
     pub offsets_retention_check_interval: Duration,
+    /// Of groups of the consumer protocol.
+    pub consumer: consumer::ConsumerSettings,
 }
 
 /// The partition of `__consumer_offsets`, which has `partitions`, that coordinates `group`: Java's hash of the id.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     classic::{ClassicGroup, State},
+    consumer::{self, ConsumerGroup, records::Change},
     machine::{Context, Outcome, Then, Waiter},
     records::{OffsetAndMetadata, Record},
     shard::{Shard, Undo},
@@ -76,23 +77,18 @@ impl Shard {
     ) -> Result<(), ErrorCode> {
         let group_id: Arc<str> = request.group_id.as_str().into();
         let (member, generation) = (request.member_id.as_str(), request.generation_id_or_member_epoch);
-        match self.groups.get(&*group_id) {
-            Some(group) if !self.switches.bug_commit_from_old_generation => {
-                group.check_commit(member, request.group_instance_id.as_deref(), generation).inspect_err(|code| {
-                    out.events.push(Event::CommitRefused {
-                        group: group_id.clone(),
-                        member: member.into(),
-                        generation,
-                        group_generation: group.generation(),
-                        error: code.name().into(),
-                    });
-                })?;
+        self.check_committer(request, context.version).inspect_err(|code| {
+            let classic = self.groups.get(&*group_id).map(ClassicGroup::generation);
+            if let Some(group_generation) = classic.or(self.consumers.get(&*group_id).map(ConsumerGroup::epoch)) {
+                out.events.push(Event::CommitRefused {
+                    group: group_id.clone(),
+                    member: member.into(),
+                    generation,
+                    group_generation,
+                    error: code.name().into(),
+                });
             }
-            Some(_) => {}
-            None if generation < 0 => {}
-            None if context.version >= 9 => return Err(ErrorCode::GroupIdNotFound),
-            None => return Err(ErrorCode::IllegalGeneration),
-        }
+        })?;
         if let Some(group) = self.groups.get(&*group_id)
             && matches!(group.state(), State::Stable | State::PreparingRebalance)
         {
@@ -137,6 +133,21 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether the group takes a commit of whoever sends it.
+    fn check_committer(&self, request: &OffsetCommitRequest, version: i16) -> Result<(), ErrorCode> {
+        let (id, generation) = (request.group_id.as_str(), request.generation_id_or_member_epoch);
+        match (self.groups.get(id), self.consumers.get(id)) {
+            (None, None) if generation < 0 => Ok(()),
+            (None, None) if version >= 9 => Err(ErrorCode::GroupIdNotFound),
+            (None, None) => Err(ErrorCode::IllegalGeneration),
+            _ if self.switches.bug_commit_from_old_generation => Ok(()),
+            (Some(group), _) => {
+                group.check_commit(&request.member_id, request.group_instance_id.as_deref(), generation)
+            }
+            (None, Some(group)) => group.check_commit(request, version),
+        }
+    }
+
     /// The offsets of a group; `uncommitted` takes back what is not to be seen.
     pub(super) fn fetch_offsets<'u>(
         &self,
@@ -145,13 +156,28 @@ impl Shard {
     ) -> OffsetFetchResponse {
         let group = asked.group_id.as_str();
         let mut replaced: BTreeMap<&TopicPartition, Option<&OffsetAndMetadata>> = BTreeMap::new();
+        let mut member_before = None;
         for undo in uncommitted {
             // The newest come first, so that the oldest has the last word.
-            if let Undo::Offset { group: of, partition, before, .. } = undo
-                && **of == *group
-            {
-                replaced.insert(partition, before.as_ref());
+            match undo {
+                Undo::Offset { group: of, partition, before, .. } if **of == *group => {
+                    replaced.insert(partition, before.as_ref());
+                }
+                Undo::Consumer { group: of, before, .. } if **of == *group => {
+                    if let Change::Current(member, before) = &**before
+                        && Some(&**member) == asked.member_id.as_deref()
+                    {
+                        member_before = Some(before);
+                    }
+                }
+                _ => {}
             }
+        }
+        if let Some(group) = self.consumers.get(group)
+            && let Err(code) = group.check_fetch(asked.member_id.as_deref(), asked.member_epoch, member_before)
+        {
+            let answer = OffsetFetchResponseGroup::default().with_group_id(asked.group_id.clone());
+            return OffsetFetchResponse::default().with_groups(vec![answer.with_error_code(code.code())]);
         }
         let offsets = self.offsets.of(group);
         let find = |partition: &TopicPartition| match replaced.get(partition) {
@@ -204,13 +230,20 @@ impl Shard {
         out: &mut Outcome,
     ) -> Result<(), ErrorCode> {
         let group_id: Arc<str> = request.group_id.as_str().into();
-        let group = self.groups.get(&*group_id).ok_or(ErrorCode::GroupIdNotFound)?;
-        if group.state() != State::Empty && !group.is_of_consumers() {
-            return Err(ErrorCode::NonEmptyGroup);
+        let is_subscribed = |topic: &str| {
+            self.groups.get(&*group_id).is_some_and(|group| group.is_subscribed_to(topic))
+                || self.consumers.get(&*group_id).is_some_and(|group| group.is_subscribed_to(topic))
+        };
+        match self.groups.get(&*group_id) {
+            Some(group) if group.state() != State::Empty && !group.is_of_consumers() => {
+                return Err(ErrorCode::NonEmptyGroup);
+            }
+            None if !self.consumers.contains_key(&*group_id) => return Err(ErrorCode::GroupIdNotFound),
+            _ => {}
         }
         let (mut topics, mut records) = (Vec::new(), Vec::new());
         for topic in &request.topics {
-            let subscribed = group.is_subscribed_to(topic.name.as_str());
+            let subscribed = is_subscribed(topic.name.as_str());
             let code = if subscribed { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };
             let mut partitions = Vec::new();
             for asked in &topic.partitions {
@@ -267,6 +300,37 @@ impl Shard {
             // A group whose state says that nothing may expire keeps its last offset, and so stays.
             if kept == 0 && group.state() == State::Empty {
                 records.push(Record::Group { group: group.id.clone(), value: None });
+            }
+            if !records.is_empty() {
+                out.write(records, Then::Nothing);
+            }
+        }
+        self.expire_offsets_of_consumers(wall_ms, out);
+    }
+
+    /// The same for groups of the consumer protocol: an offset expires when no member subscribes to its topic, and it was
+    /// committed long ago.
+    fn expire_offsets_of_consumers(&self, wall_ms: Timestamp, out: &mut Outcome) {
+        let retention_ms = millis(self.settings.offsets_retention);
+        for group in self.consumers.values() {
+            let is_old = |value: &OffsetAndMetadata| match value.expire_ms {
+                Some(expire_ms) => wall_ms >= expire_ms,
+                None => wall_ms.saturating_sub(value.commit_ms) >= retention_ms,
+            };
+            let offsets = self.offsets.of(&group.id).into_iter().flatten();
+            let is_expired = |(partition, value): &(&TopicPartition, &OffsetAndMetadata)| {
+                is_old(value) && !group.is_subscribed_to(&partition.topic)
+            };
+            let expired: Vec<TopicPartition> =
+                offsets.filter(is_expired).map(|(partition, _)| partition.clone()).collect();
+            let kept = self.offsets.of(&group.id).map_or(0, BTreeMap::len) - expired.len();
+            if !expired.is_empty() {
+                out.events.push(Event::OffsetsExpired { group: group.id.clone(), partitions: expired.clone() });
+            }
+            let tombstone = |partition| Record::Offset { group: group.id.clone(), partition, value: None };
+            let mut records: Vec<Record> = expired.into_iter().map(tombstone).collect();
+            if kept == 0 && group.state() == consumer::State::Empty {
+                records.extend(Self::tombstones_of_consumers(group));
             }
             if !records.is_empty() {
                 out.write(records, Then::Nothing);

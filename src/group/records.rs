@@ -8,11 +8,13 @@
 //! |---|---|---|---|
 //! | 0, 1 | a committed offset, by group and partition | 0 to 4 | 4; 1 where an old client set an expiry |
 //! | 2 | a classic group with its members | 0 to 4 | 3 |
+//! | 3 to 8, 16 | groups of the consumer protocol: [`super::consumer::records`] | 0 | 0 |
 
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::consumer::records::Change;
 use crate::base::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 
 /// A record, decoded. A value of `None` is a tombstone.
@@ -33,6 +35,13 @@ pub enum Record {
         group: Arc<str>,
         /// What is known of it.
         value: Option<Box<GroupMetadata>>,
+    },
+    /// Something of a group of the consumer protocol.
+    Consumer {
+        /// Its id.
+        group: Arc<str>,
+        /// What it is.
+        change: Box<Change>,
     },
 }
 
@@ -109,6 +118,7 @@ impl Record {
                 out.0.put_i16(GROUP);
                 out.string(group);
             }
+            Self::Consumer { group, change } => change.write_key(group, &mut out),
         }
         out.0.freeze()
     }
@@ -118,6 +128,7 @@ impl Record {
         match self {
             Self::Offset { value, .. } => value.as_ref().map(write_offset),
             Self::Group { value, .. } => value.as_ref().map(|value| write_group(value)),
+            Self::Consumer { change, .. } => change.write_value(),
         }
     }
 
@@ -137,7 +148,10 @@ impl Record {
                 let group = key.string()?;
                 (GROUP, Self::Group { group, value: value.map(read_group).transpose()?.map(Box::new) })
             }
-            _ => return Ok(None),
+            kind => {
+                let Some((group, change)) = Change::parse(kind, &mut key, value)? else { return Ok(None) };
+                (kind, Self::Consumer { group, change: Box::new(change) })
+            }
         };
         match key.0.len() {
             0 => Ok(Some(record)),
@@ -248,36 +262,36 @@ fn read_group(bytes: &[u8]) -> Result<GroupMetadata, String> {
 }
 
 /// Writes keys and values.
-struct Writer(BytesMut);
+pub(super) struct Writer(pub(super) BytesMut);
 
 impl Writer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(BytesMut::with_capacity(64))
     }
 
-    fn string(&mut self, text: &str) {
+    pub(super) fn string(&mut self, text: &str) {
         self.0.put_i16(i16::try_from(text.len()).expect("the wire's strings are shorter than 32 KiB"));
         self.0.put_slice(text.as_bytes());
     }
 
-    fn nullable_string(&mut self, text: Option<&str>) {
+    pub(super) fn nullable_string(&mut self, text: Option<&str>) {
         match text {
             Some(text) => self.string(text),
             None => self.0.put_i16(-1),
         }
     }
 
-    fn compact_string(&mut self, text: &str) {
+    pub(super) fn compact_string(&mut self, text: &str) {
         self.varint(u32::try_from(text.len() + 1).expect("a string is shorter than 4 GiB"));
         self.0.put_slice(text.as_bytes());
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.0.put_i32(i32::try_from(bytes.len()).expect("a message is shorter than 2 GiB"));
         self.0.put_slice(bytes);
     }
 
-    fn varint(&mut self, mut value: u32) {
+    pub(super) fn varint(&mut self, mut value: u32) {
         while value >= 0x80 {
             self.0.put_u8(value as u8 | 0x80);
             value >>= 7;
@@ -290,7 +304,7 @@ impl Writer {
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
         let left = self.0.len();
         let (taken, rest) =
             self.0.split_at_checked(length).ok_or_else(|| format!("{length} bytes expected, {left} are left"))?;
@@ -298,7 +312,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], String> {
+    pub(super) fn chunk<const N: usize>(&mut self) -> Result<[u8; N], String> {
         Ok(self.take(N)?.try_into().expect("as many were taken"))
     }
 
@@ -310,20 +324,20 @@ impl<'a> Reader<'a> {
         self.chunk().map(i32::from_be_bytes)
     }
 
-    fn i64(&mut self) -> Result<i64, String> {
+    pub(super) fn i64(&mut self) -> Result<i64, String> {
         self.chunk().map(i64::from_be_bytes)
     }
 
-    fn version(&mut self, what: &str, newest: i16) -> Result<i16, String> {
+    pub(super) fn version(&mut self, what: &str, newest: i16) -> Result<i16, String> {
         let version = self.i16()?;
         if (0..=newest).contains(&version) { Ok(version) } else { Err(format!("{what} in version {version}")) }
     }
 
-    fn utf8(bytes: &[u8]) -> Result<Arc<str>, String> {
+    pub(super) fn utf8(bytes: &[u8]) -> Result<Arc<str>, String> {
         std::str::from_utf8(bytes).map(Into::into).map_err(|_| "a string is not UTF-8".to_owned())
     }
 
-    fn nullable_string(&mut self) -> Result<Option<Arc<str>>, String> {
+    pub(super) fn nullable_string(&mut self) -> Result<Option<Arc<str>>, String> {
         match self.i16()? {
             -1 => Ok(None),
             length => {
@@ -337,14 +351,14 @@ impl<'a> Reader<'a> {
         self.nullable_string()?.ok_or_else(|| "a string is missing".to_owned())
     }
 
-    fn nullable_compact(&mut self) -> Result<Option<&'a [u8]>, String> {
+    pub(super) fn nullable_compact(&mut self) -> Result<Option<&'a [u8]>, String> {
         match self.varint()? {
             0 => Ok(None),
             length => self.take(length as usize - 1).map(Some),
         }
     }
 
-    fn compact_string(&mut self) -> Result<Arc<str>, String> {
+    pub(super) fn compact_string(&mut self) -> Result<Arc<str>, String> {
         Self::utf8(self.nullable_compact()?.ok_or("a string is missing")?)
     }
 
@@ -369,7 +383,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn varint(&mut self) -> Result<u32, String> {
+    pub(super) fn varint(&mut self) -> Result<u32, String> {
         let mut value = 0u64;
         for shift in (0..35).step_by(7) {
             let [byte] = self.chunk()?;
@@ -381,7 +395,7 @@ impl<'a> Reader<'a> {
         Err("a number of more than 5 bytes".to_owned())
     }
 
-    fn tags(&mut self, mut each: impl FnMut(u32, &[u8]) -> Result<(), String>) -> Result<(), String> {
+    pub(super) fn tags(&mut self, mut each: impl FnMut(u32, &[u8]) -> Result<(), String>) -> Result<(), String> {
         for _ in 0..self.varint()? {
             let (tag, size) = (self.varint()?, self.varint()? as usize);
             each(tag, self.take(size)?)?;

@@ -3,10 +3,11 @@
 use crate::protocol::{
     ErrorCode, StrBytes,
     messages::{
+        ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
         DeleteGroupsResponse, DescribeGroupsResponse, GroupId, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
         JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
         OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchResponse,
-        ResponseKind, SyncGroupRequest, SyncGroupResponse,
+        ResponseKind, SyncGroupRequest, SyncGroupResponse, consumer_group_describe_response,
         delete_groups_response::DeletableGroupResult,
         describe_groups_response::DescribedGroup,
         leave_group_response::MemberResponse,
@@ -27,6 +28,10 @@ pub enum GroupRequest {
     Heartbeat(HeartbeatRequest),
     /// LeaveGroup.
     Leave(LeaveGroupRequest),
+    /// ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatRequest),
+    /// ConsumerGroupDescribe.
+    DescribeConsumers(Vec<GroupId>),
     /// OffsetCommit; every topic has its name, and its id if it has one.
     OffsetCommit(OffsetCommitRequest),
     /// OffsetFetch of one group; every topic has its name. Answered in the form of version 8 and later.
@@ -70,6 +75,10 @@ impl GroupRequest {
             Self::OffsetCommit(request) => {
                 fits(&request.group_id) && request.topics.iter().all(|topic| fits(&topic.name))
             }
+            Self::ConsumerHeartbeat(request) => {
+                let ids = [Some(request.member_id.as_str()), request.subscribed_topic_regex.as_deref()];
+                fits(&request.group_id) && ids.into_iter().flatten().all(fits)
+            }
             // These write what is there already.
             Self::Sync(_)
             | Self::Heartbeat(_)
@@ -78,6 +87,7 @@ impl GroupRequest {
             | Self::OffsetDelete(_)
             | Self::DeleteGroups(_)
             | Self::DescribeGroups(_)
+            | Self::DescribeConsumers(_)
             | Self::ListGroups(_) => true,
         };
         if fits_all { Ok(()) } else { Err(ErrorCode::UnknownServerError) }
@@ -135,6 +145,15 @@ impl GroupRequest {
                     DescribedGroup::default().with_group_id(group.clone()).with_error_code(code.code())
                 };
                 DescribeGroupsResponse::default().with_groups(groups.iter().map(refused).collect()).into()
+            }
+            Self::ConsumerHeartbeat(_) => ConsumerGroupHeartbeatResponse::default().with_error_code(code.code()).into(),
+            Self::DescribeConsumers(groups) => {
+                let refused = |group: &GroupId| {
+                    consumer_group_describe_response::DescribedGroup::default()
+                        .with_group_id(group.clone())
+                        .with_error_code(code.code())
+                };
+                ConsumerGroupDescribeResponse::default().with_groups(groups.iter().map(refused).collect()).into()
             }
             Self::ListGroups(_) => ListGroupsResponse::default().with_error_code(code.code()).into(),
         }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     GroupSettings,
     classic::{ClassicGroup, Turn},
+    consumer::{ConsumerGroup, records::Change, topics::Topics},
     machine::{Context, Outcome, Then, Waiter},
     offsets::Offsets,
     records::{OffsetAndMetadata, Record},
@@ -26,6 +27,10 @@ pub struct Shard {
     pub(super) switches: Switches,
     /// By id. A group exists as long as it has members, offsets or a record of its own.
     pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    /// Those of the consumer protocol, by id. No id is in both.
+    pub(super) consumers: BTreeMap<Arc<str>, ConsumerGroup>,
+    /// The topics of the cluster.
+    pub(super) topics: Arc<Topics>,
     pub(super) offsets: Offsets,
     pub(super) timers: Timers,
     /// Whether all records of the leaders before have been replayed.
@@ -49,6 +54,15 @@ pub enum Undo {
     },
     /// A group that was deleted.
     Deleted(Box<ClassicGroup>),
+    /// A value of a group of the consumer protocol.
+    Consumer {
+        /// Of which group.
+        group: Arc<str>,
+        /// As it was.
+        before: Box<Change>,
+        /// The group that only held offsets until then.
+        replaced: Option<Box<ClassicGroup>>,
+    },
     /// A group's own record, which tells what its members have agreed already: see [`super::classic`].
     Nothing,
 }
@@ -60,12 +74,22 @@ impl Replayed for Shard {
     fn replay(&mut self, record: &Record) -> Undo {
         match record {
             Record::Offset { group, partition, value } => {
-                let created = value.is_some() && !self.groups.contains_key(group);
+                let known = self.groups.contains_key(group) || self.consumers.contains_key(group);
+                let created = value.is_some() && !known;
                 if created {
                     self.groups.insert(group.clone(), ClassicGroup::new(group.clone(), None));
                 }
                 let before = self.offsets.set(group, partition, value.clone());
                 Undo::Offset { group: group.clone(), partition: partition.clone(), before, created }
+            }
+            Record::Consumer { group, change } => {
+                let before = Box::new(self.change_consumers(group, change));
+                let is_simple = self.groups.get(group).is_some_and(ClassicGroup::is_simple);
+                let replaced = match is_simple && self.consumers.contains_key(group) {
+                    true => self.groups.remove(group).map(Box::new),
+                    false => None,
+                };
+                Undo::Consumer { group: group.clone(), before, replaced }
             }
             Record::Group { group, value: None } => match self.groups.remove(group) {
                 Some(group) => Undo::Deleted(Box::new(group)),
@@ -88,6 +112,12 @@ impl Replayed for Shard {
                     self.groups.remove(&group);
                 }
             }
+            Undo::Consumer { group, before, replaced } => {
+                self.change_consumers(&group, &before);
+                if let Some(replaced) = replaced {
+                    self.groups.insert(group, *replaced);
+                }
+            }
             Undo::Deleted(group) => {
                 // Someone may have joined meanwhile and made it anew.
                 let standing = self.groups.entry(group.id.clone()).or_insert(*group);
@@ -105,6 +135,8 @@ impl Shard {
             settings,
             switches,
             groups: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            topics: Arc::default(),
             offsets: Offsets::default(),
             timers: Timers::default(),
             loaded: false,
@@ -122,10 +154,31 @@ impl Shard {
         self.groups.values()
     }
 
+    /// The topics of the cluster.
+    pub fn topics(&self) -> &Arc<Topics> {
+        &self.topics
+    }
+
+    /// Those of the consumer protocol.
+    pub fn consumers(&self) -> impl Iterator<Item = &ConsumerGroup> {
+        self.consumers.values()
+    }
+
+    /// Applies a value of a group of the consumer protocol, which is there as long as it has any. Gives what was before.
+    fn change_consumers(&mut self, id: &Arc<str>, change: &Change) -> Change {
+        let group = self.consumers.entry(id.clone()).or_insert_with(|| ConsumerGroup::new(id.clone()));
+        let before = group.apply(change);
+        if group.is_gone() {
+            self.consumers.remove(id);
+        }
+        before
+    }
+
     /// Everything has been replayed: sessions begin, and a group that has become too large must shrink.
     pub(super) fn loaded(&mut self, context: &mut Context<'_>, out: &mut Outcome) {
         self.loaded = true;
         self.next_expiry = context.now + self.settings.offsets_retention_check_interval;
+        self.consumers_are_loaded(context);
         let (mut turn, groups) = self.turn(context, out);
         groups.values_mut().for_each(|group| group.loaded(&mut turn));
     }
@@ -170,6 +223,10 @@ impl Shard {
                 let group = groups.get_mut(request.group_id.as_str()).ok_or(ErrorCode::UnknownMemberId)?;
                 group.heartbeat(&mut turn, request, waiter)
             }
+            GroupRequest::Leave(request) if self.consumers.contains_key(request.group_id.as_str()) => {
+                self.remove_consumers(request, waiter, out);
+                Ok(())
+            }
             GroupRequest::Leave(request) => {
                 let (mut turn, groups) = self.turn(context, out);
                 let group = groups.get_mut(request.group_id.as_str()).ok_or(ErrorCode::UnknownMemberId)?;
@@ -185,6 +242,16 @@ impl Shard {
             }
             GroupRequest::DescribeGroups(groups) => {
                 out.answer(waiter, self.describe_groups(groups, context.version).into());
+                Ok(())
+            }
+            GroupRequest::ConsumerHeartbeat(request) => {
+                self.consumer_heartbeat(request, waiter, context, out);
+                Ok(())
+            }
+            GroupRequest::DescribeConsumers(groups) => {
+                // Of what is committed.
+                let response = Box::new(self.describe_consumers(groups).into());
+                out.write(Vec::new(), Then::Answer(waiter, response, None));
                 Ok(())
             }
             GroupRequest::ListGroups(request) => {
@@ -203,12 +270,17 @@ impl Shard {
     /// Does what is due.
     pub(super) fn fire(&mut self, context: &mut Context<'_>, out: &mut Outcome) {
         while let Some(key) = self.timers.pop(context.now) {
+            if self.consumers.contains_key(&key.group) {
+                // The next one has to see what this one decides.
+                return self.consumer_timer(key, context, out);
+            }
             let (mut turn, groups) = self.turn(context, out);
             let Some(group) = groups.get_mut(&key.group) else { continue };
             match key.kind {
                 TimerKind::Join => group.join_time_is_up(&mut turn),
                 TimerKind::Sync => group.sync_time_is_up(&mut turn),
                 TimerKind::Session(member) => group.session_is_over(&mut turn, &member),
+                TimerKind::Revocation(_) | TimerKind::Regex => {}
             }
         }
         if context.now >= self.next_expiry {
@@ -239,6 +311,18 @@ impl Shard {
                     out.answer(waiter, *response);
                 }
                 Some(code) => out.refuse_write(waiter, code),
+            },
+            Then::Decided(decided) => match code {
+                None => {
+                    out.events.extend(decided.events);
+                    if let Some((waiter, response)) = decided.answer {
+                        out.answer(waiter, *response);
+                    }
+                }
+                Some(code) => match decided.answer {
+                    Some((waiter, _)) => out.refuse_write(waiter, code),
+                    None => out.lost.push(code),
+                },
             },
             Then::Assigned { group: id, generation, assignments } => {
                 let (mut turn, groups) = self.turn(context, out);

@@ -20,6 +20,10 @@ pub(super) enum TimerKind {
     Join,
     /// The members have had their time to ask for their assignment.
     Sync,
+    /// A member has had its time to give up partitions.
+    Revocation(Arc<str>),
+    /// The topics are to be searched for regular expressions.
+    Regex,
     /// A member has been silent for its session, or a joining one for too long.
     Session(Arc<str>),
 }

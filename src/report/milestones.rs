@@ -125,7 +125,11 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
             format!("group {group}: generation {generation} ends, {why}")
         }
         Event::GenerationFormed { group, generation, members, leader, .. } => {
+            let leader = if leader.is_empty() { "the coordinator" } else { leader };
             format!("group {group}: generation {generation} of {} members, {leader} assigns", members.len())
+        }
+        Event::MemberAdvanced { group, member, epoch, partitions } => {
+            format!("group {group}: {member} comes to epoch {epoch} with {} partitions", partitions.len())
         }
         Event::GroupAssigned { group, generation, owners } => {
             let partitions: usize = owners.iter().map(|(_, owned)| owned.len()).sum();

@@ -206,6 +206,7 @@ fn place(event: &Event) -> (&'static str, Option<String>) {
         | Event::RebalanceBegan { .. }
         | Event::GenerationFormed { .. }
         | Event::GroupAssigned { .. }
+        | Event::MemberAdvanced { .. }
         | Event::GroupEmptied { .. }
         | Event::OffsetsCommitted { .. }
         | Event::CommitRefused { .. }

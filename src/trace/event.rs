@@ -232,10 +232,13 @@ pub enum Event {
     MemberLeft { group: Arc<str>, member: Arc<str>, why: Arc<str> },
     /// The members of `generation` have to join again.
     RebalanceBegan { group: Arc<str>, generation: i32, why: Arc<str> },
-    /// All who joined form a generation; its leader assigns.
+    /// All who joined form a generation; its leader assigns. In the consumer protocol: a group epoch, without a leader.
     GenerationFormed { group: Arc<str>, generation: i32, protocol: Arc<str>, leader: Arc<str>, members: Vec<Arc<str>> },
     /// The assignments of a generation are committed: who owns what. Empty for groups of other than consumers.
     GroupAssigned { group: Arc<str>, generation: i32, owners: Vec<(Arc<str>, Vec<TopicPartition>)> },
+    /// A member of a group of the consumer protocol has come to `epoch`. It has these partitions, or may have them until
+    /// it has given them up, each since the epoch beside it.
+    MemberAdvanced { group: Arc<str>, member: Arc<str>, epoch: i32, partitions: Vec<(TopicPartition, i32)> },
     /// Nobody is left in the group.
     GroupEmptied { group: Arc<str>, generation: i32 },
     /// Offsets that a client committed are committed records, and the client is told so. `generation` is `-1` where a

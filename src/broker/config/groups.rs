@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ConfigError, Reading};
-use crate::group::GroupSettings;
+use crate::group::{GroupSettings, assignor::Assignor, consumer::ConsumerSettings};
 
 /// What a broker's group coordinators act on. The fields are named after their properties.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,7 @@ impl GroupConfig {
                 offsets_retention_check_interval: Duration::from_millis(
                     read.number("offsets.retention.check.interval.ms", 1)?,
                 ),
+                consumer: read_consumer(read)?,
             },
             append_linger: u64::try_from(linger).ok().map(Duration::from_millis),
             commit_timeout: Duration::from_millis(read.number("offsets.commit.timeout.ms", 1)?),
@@ -48,4 +49,43 @@ impl GroupConfig {
             topic_segment_bytes: read.number("offsets.topic.segment.bytes", 1)?,
         })
     }
+}
+
+fn read_consumer(read: &Reading<'_>) -> Result<ConsumerSettings, ConfigError> {
+    let session_ms = bounded(read, "session.timeout.ms", 1)?;
+    let heartbeat_interval_ms = bounded(read, "heartbeat.interval.ms", 1)?;
+    if heartbeat_interval_ms >= session_ms {
+        let message =
+            format!("{heartbeat_interval_ms} is not less than group.consumer.session.timeout.ms, {session_ms}");
+        return Err(read.error("group.consumer.heartbeat.interval.ms", message));
+    }
+    let name = "group.consumer.assignors";
+    let assignors = read.list(name).iter().map(|text| text.parse()).collect::<Result<Vec<Assignor>, _>>();
+    let assignors = assignors.map_err(|problem| read.error(name, problem))?;
+    if assignors.is_empty() {
+        return Err(read.error(name, "expected at least one of uniform and range".to_owned()));
+    }
+    Ok(ConsumerSettings {
+        session_timeout: Duration::from_millis(session_ms as u64),
+        heartbeat_interval_ms,
+        max_size: read.number("group.consumer.max.size", 1)?,
+        assignors,
+        assignment_interval_ms: i64::from(bounded(read, "assignment.interval.ms", 0)?),
+        regex_refresh_interval_ms: read.number("group.consumer.regex.refresh.interval.ms", 10_000)?,
+    })
+}
+
+/// A setting of consumer groups that has settings for its own bounds.
+fn bounded(read: &Reading<'_>, name: &str, least: i32) -> Result<i32, ConfigError> {
+    let (low, high) = (format!("group.consumer.min.{name}"), format!("group.consumer.max.{name}"));
+    let (min, max): (i32, i32) = (read.number(&low, least)?, read.number(&high, least)?);
+    let full = format!("group.consumer.{name}");
+    let value = read.number(&full, least)?;
+    if max < min {
+        return Err(read.error(&high, format!("{max} is less than {low}, {min}")));
+    }
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(read.error(&full, format!("{value} is not between {low}, {min}, and {high}, {max}")))
 }

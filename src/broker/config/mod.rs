@@ -246,7 +246,8 @@ pub fn unknown_names(properties: &Properties) -> Vec<(String, Option<&'static st
 }
 
 /// Configs that Kafka keeps to itself: accepted, but not listed by DescribeConfigs.
-const INTERNAL: &[(&str, &str)] = &[("unclean.leader.election.interval.ms", "300000")];
+const INTERNAL: &[(&str, &str)] =
+    &[("group.consumer.regex.refresh.interval.ms", "600000"), ("unclean.leader.election.interval.ms", "300000")];
 
 /// Reads typed values; a property that was not given has the default of the table.
 struct Reading<'a> {

@@ -5,9 +5,11 @@
 //! and is gone with that epoch: a later one wins over an earlier one, never the other way round.
 //!
 //! This file: which coordinators there are, and asking them. [`shard`]: one of them at work. [`load`]: its beginning.
+//! [`topics`]: what they know of the cluster.
 
 mod load;
 mod shard;
+mod topics;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,9 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{config::GroupConfig, replicas::Replicas};
 use crate::{
-    base::{LeaderEpoch, NodeId, Switches, TopicPartition},
+    base::{LeaderEpoch, NodeId, Offset, Switches, TopicPartition},
     controller::image::{MetadataDelta, MetadataImage},
-    group::{GroupRequest, OFFSETS_TOPIC},
+    group::{GroupRequest, OFFSETS_TOPIC, consumer::topics::Topics},
     protocol::{ErrorCode, messages::ResponseKind},
     runtime::{clock, task},
     trace::{self, EventId, Tracer},
@@ -46,6 +48,8 @@ enum Order {
     Request(Asked),
     /// Topics of these names were deleted.
     ForgetTopics(Arc<BTreeSet<Arc<str>>>),
+    /// The topics are these now.
+    SetTopics(Arc<Topics>),
 }
 
 impl Order {
@@ -78,16 +82,18 @@ pub struct GroupCoordinators {
     tracer: Tracer,
     replicas: Arc<Replicas>,
     active: Mutex<BTreeMap<i32, Handle>>,
+    topics: Mutex<Arc<Topics>>,
 }
 
 impl GroupCoordinators {
     /// None yet.
     pub fn new(node: NodeId, config: GroupConfig, switches: Switches, tracer: Tracer, replicas: Arc<Replicas>) -> Self {
-        Self { node, config, switches, tracer, replicas, active: Mutex::default() }
+        Self { node, config, switches, tracer, replicas, active: Mutex::default(), topics: Mutex::default() }
     }
 
-    /// Takes what the controller committed, after the partitions have their roles.
-    pub fn apply(&self, image: &MetadataImage, delta: &MetadataDelta) {
+    /// Takes what the controller committed up to `end`, after the partitions have their roles.
+    pub fn apply(&self, image: &MetadataImage, delta: &MetadataDelta, end: Offset) {
+        let topics = self.update_topics(image, delta, end);
         let deleted: BTreeSet<Arc<str>> =
             delta.deleted.iter().flat_map(|(_, partitions)| partitions).map(|id| id.topic.clone()).collect();
         if deleted.contains(OFFSETS_TOPIC) {
@@ -106,6 +112,21 @@ impl GroupCoordinators {
                 false => drop(self.lock().remove(&id.partition)),
             }
         }
+        if let Some(topics) = topics {
+            for handle in self.lock().values() {
+                let _ = handle.orders.send(Order::SetTopics(topics.clone()));
+            }
+        }
+    }
+
+    /// Notes topics that came, changed or went; `None`: there are none.
+    fn update_topics(&self, image: &MetadataImage, delta: &MetadataDelta, end: Offset) -> Option<Arc<Topics>> {
+        let mut known = self.topics.lock().expect("no panic while the topics are held");
+        let mut next = (**known).clone();
+        topics::update(&mut next, image, delta, end).then(|| {
+            *known = Arc::new(next);
+            known.clone()
+        })
     }
 
     fn elect(&self, id: &TopicPartition, leader_epoch: LeaderEpoch) {
@@ -124,6 +145,7 @@ impl GroupCoordinators {
             switches: self.switches,
             tracer: self.tracer.clone(),
             loaded: loaded.clone(),
+            topics: self.topics.lock().expect("no panic while the topics are held").clone(),
         };
         task::spawn(shard.run(receiver));
         active.insert(id.partition, Handle { leader_epoch, loaded, orders });

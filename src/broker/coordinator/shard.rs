@@ -16,7 +16,9 @@ use super::{Asked, Order, load};
 use crate::{
     base::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Switches, Time, random::Random},
     broker::{config::GroupConfig, partition::Partition},
-    group::{Answers, Context, GroupRequest, Machine, Waiter, machine::Answer, records::Record},
+    group::{
+        Answers, Context, GroupRequest, Machine, Waiter, consumer::topics::Topics, machine::Answer, records::Record,
+    },
     protocol::{
         messages::ResponseKind,
         records::{BatchBuilder, Codec, estimated_size_bytes},
@@ -39,6 +41,8 @@ pub struct Shard {
     pub tracer: Tracer,
     /// Set once requests may come.
     pub loaded: Arc<AtomicBool>,
+    /// The topics when it is started.
+    pub topics: Arc<Topics>,
 }
 
 /// A coordinator that has been loaded.
@@ -64,8 +68,9 @@ impl Shard {
         let changed = Arc::new(Notify::new());
         self.partition.observe(changed.clone()).await;
         // A batch that was written in part makes the state another than its records tell: it is read anew.
+        let mut topics = self.topics.clone();
         for attempt in 1.. {
-            let Some(mut working) = self.begin(&mut orders, attempt).await else { return };
+            let Some(mut working) = self.begin(&mut orders, attempt, topics).await else { return };
             let again = working.work(&mut orders, &changed).await;
             self.tracer.milestone(Event::CoordinatorUnloaded {
                 partition: self.partition.id.clone(),
@@ -75,11 +80,18 @@ impl Shard {
                 return;
             }
             self.loaded.store(false, Ordering::SeqCst);
+            topics = working.machine.shard().topics().clone();
         }
     }
 
-    async fn begin(&self, orders: &mut mpsc::UnboundedReceiver<Order>, attempt: u32) -> Option<Working<'_>> {
+    async fn begin(
+        &self,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+        attempt: u32,
+        topics: Arc<Topics>,
+    ) -> Option<Working<'_>> {
         let mut machine = Machine::new(self.config.settings.clone(), self.switches);
+        machine.set_topics(topics);
         let buffer = self.config.load_buffer_bytes;
         let loading = load::load(&self.partition, self.leader_epoch, &mut machine, buffer, self.switches);
         let loaded = match loading.await {
@@ -199,6 +211,7 @@ impl Working<'_> {
 
     fn take(&mut self, order: Order) {
         let answers = match order {
+            Order::SetTopics(topics) => return self.machine.set_topics(topics),
             Order::ForgetTopics(topics) => self.machine.forget_topics(&|topic| topics.contains(topic)),
             Order::Request(Asked { request, client, answer, cause }) => {
                 let waiter = Waiter(self.next_waiter);

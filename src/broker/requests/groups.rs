@@ -9,13 +9,14 @@ use super::Broker;
 use crate::{
     broker::coordinator::Client,
     controller::image::MetadataImage,
-    group::{GroupRequest, OFFSETS_TOPIC, partition_for},
+    group::{GroupRequest, OFFSETS_TOPIC, consumer::refuse_heartbeat, partition_for},
     protocol::{
         ErrorCode, StrBytes,
         messages::{
-            BrokerId, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
+            BrokerId, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest,
+            DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
             FindCoordinatorRequest, FindCoordinatorResponse, GroupId, LeaveGroupRequest, ListGroupsRequest,
-            ListGroupsResponse, ResponseKind, find_coordinator_response::Coordinator,
+            ListGroupsResponse, ResponseKind, consumer_group_describe_response, find_coordinator_response::Coordinator,
             leave_group_request::MemberIdentity,
         },
     },
@@ -165,6 +166,46 @@ impl Broker {
                 }
             }
             DescribeGroupsResponse::default().with_groups(groups).into()
+        })
+    }
+
+    pub(super) fn consumer_group_heartbeat(
+        self: Arc<Self>,
+        request: ConsumerGroupHeartbeatRequest,
+        client: Client,
+    ) -> Reply {
+        if let Some(refusal) = refuse_heartbeat(&request, client.version, &self.config.groups.settings.consumer) {
+            return Reply::now(refusal);
+        }
+        self.ask_about(&request.group_id.clone(), GroupRequest::ConsumerHeartbeat(request), client)
+    }
+
+    pub(super) fn consumer_group_describe(
+        self: Arc<Self>,
+        request: ConsumerGroupDescribeRequest,
+        client: Client,
+    ) -> Reply {
+        Reply::later(async move {
+            let (named, unnamed): (Vec<GroupId>, Vec<GroupId>) =
+                request.group_ids.into_iter().partition(|group| !group.is_empty());
+            let invalid = ErrorCode::InvalidGroupId.code();
+            let mut groups: Vec<consumer_group_describe_response::DescribedGroup> = Vec::new();
+            groups.extend(unnamed.iter().map(|_| Default::default()));
+            groups.iter_mut().for_each(|group| group.error_code = invalid);
+            for answer in self.ask_all(named, GroupRequest::DescribeConsumers, &client).await {
+                if let ResponseKind::ConsumerGroupDescribe(answer) = answer {
+                    groups.extend(answer.groups);
+                }
+            }
+            for group in &mut groups {
+                let told = request.include_authorized_operations && group.error_code == 0;
+                group.authorized_operations = if told { GROUP_OPERATIONS } else { i32::MIN };
+                if client.version == 0 {
+                    // What kind a member is came with version 1.
+                    group.members.iter_mut().for_each(|member| member.member_type = -1);
+                }
+            }
+            ConsumerGroupDescribeResponse::default().with_groups(groups).into()
         })
     }
 

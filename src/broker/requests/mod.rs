@@ -139,6 +139,8 @@ impl Service for Broker {
             RequestKind::OffsetDelete(body) => self.offset_delete(body, client()),
             RequestKind::DescribeGroups(body) => self.describe_groups(body, client()),
             RequestKind::ListGroups(body) => self.list_groups(body, client()),
+            RequestKind::ConsumerGroupHeartbeat(body) => self.consumer_group_heartbeat(body, client()),
+            RequestKind::ConsumerGroupDescribe(body) => self.consumer_group_describe(body, client()),
             RequestKind::DeleteGroups(body) => self.delete_groups(body, client()),
             RequestKind::Fetch(body) => self.fetch(body, version),
             RequestKind::ListOffsets(body) => Reply::Now(Box::new(self.list_offsets(body, version).await)),

@@ -56,6 +56,11 @@ pub(in crate::group) fn in_order_of_strings<T: AsRef<str>>(items: impl IntoItera
     in_order_of_set(items, |item| hash_of_string(item.as_ref()))
 }
 
+/// The order of a table whose keys are these.
+pub(in crate::group) fn in_order_of_ids(ids: impl IntoIterator<Item = TopicId>) -> Vec<TopicId> {
+    in_order_of_table(ids, |id| hash_of_id(*id))
+}
+
 fn by_bucket<T>(mut items: Vec<T>, buckets: usize, hash: impl Fn(&T) -> u32) -> Vec<T> {
     let bucket = |item: &T| {
         let hash = hash(item);

@@ -25,7 +25,7 @@ use std::{
     sync::Arc,
 };
 
-pub(super) use java::in_order_of_strings;
+pub(super) use java::{in_order_of_ids, in_order_of_strings};
 
 use crate::base::TopicId;
 

@@ -8,6 +8,7 @@ use rand::Rng;
 use super::{Assignments, ClassicGroup, Member, State, Turn};
 use crate::{
     group::{
+        consumer,
         machine::{Context, Outcome, Then, Waiter},
         request::refuse_join,
         shard::Shard,
@@ -59,6 +60,16 @@ impl Shard {
         let request = with_timeout.as_ref().unwrap_or(request);
         let is_unknown = request.member_id.is_empty();
         let id: Arc<str> = request.group_id.as_str().into();
+        if let Some(group) = self.consumers.get(&id) {
+            if group.state() != consumer::State::Empty {
+                return Err(ErrorCode::InconsistentGroupProtocol);
+            }
+            if !is_unknown {
+                return Err(ErrorCode::UnknownMemberId);
+            }
+            // An empty group of the other protocol makes way; its offsets stay.
+            out.write(Self::tombstones_of_consumers(group), Then::Nothing);
+        }
         let is_new_group = !self.groups.contains_key(&id);
         if is_new_group {
             if !is_unknown {

@@ -54,6 +54,7 @@ fn settings() -> GroupSettings {
         offset_metadata_max_bytes: 4096,
         offsets_retention: Duration::from_secs(600),
         offsets_retention_check_interval: Duration::from_secs(60),
+        consumer: super::consumer::ConsumerSettings::default(),
     }
 }
 

@@ -1,0 +1,33 @@
+//! The topics as group coordinators see them, from the metadata.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    base::Offset,
+    controller::image::{MetadataDelta, MetadataImage, PartitionRegistration, TopicImage},
+    group::consumer::topics::{Topic, Topics},
+};
+
+/// Takes over what `delta` changed; `true`: something that coordinators care for.
+pub(super) fn update(topics: &mut Topics, image: &MetadataImage, delta: &MetadataDelta, end: Offset) -> bool {
+    let has_racks = image.brokers().any(|broker| broker.rack.is_some());
+    let mut names: BTreeSet<Arc<str>> = delta.partitions.iter().map(|partition| partition.topic.clone()).collect();
+    names.extend(delta.deleted.iter().flat_map(|(_, partitions)| partitions).map(|partition| partition.topic.clone()));
+    if delta.brokers && has_racks {
+        names.extend(image.topics().map(|topic| topic.name.clone()));
+    }
+    let mut changed = false;
+    for name in names {
+        let topic = image.topic(&name).map(|topic| seen(topic, image));
+        changed |= topics.set(&name, topic, end.0);
+    }
+    changed
+}
+
+fn seen(topic: &TopicImage, image: &MetadataImage) -> Topic {
+    let racks = |partition: &PartitionRegistration| {
+        partition.replicas.iter().filter_map(|replica| image.broker(*replica)?.rack.clone()).collect()
+    };
+    let racks: Vec<Vec<String>> = topic.partitions.values().map(racks).collect();
+    Topic::new(&topic.name, topic.id, &racks)
+}

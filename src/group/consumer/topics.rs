@@ -1,0 +1,114 @@
+//! The topics as a group coordinator knows them, and the hash by which it notices that they changed (KIP-1101).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use twox_hash::XxHash3_64;
+
+use crate::base::TopicId;
+
+/// First byte of what is hashed of a topic: the layout.
+const HASH_LAYOUT: u8 = 0;
+
+/// All topics of the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Topics {
+    by_name: BTreeMap<Arc<str>, Arc<Topic>>,
+    names: BTreeMap<TopicId, Arc<str>>,
+    version: i64,
+    created: i64,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Its id.
+    pub id: TopicId,
+    /// Number of its partitions.
+    pub partitions: i32,
+    hash: i64,
+}
+
+impl Topic {
+    /// A topic whose partitions have their replicas in these racks; brokers without a rack are not counted.
+    pub fn new(name: &str, id: TopicId, racks: &[Vec<String>]) -> Self {
+        let partitions = i32::try_from(racks.len()).expect("a topic has less than 2^31 partitions");
+        let mut bytes = vec![HASH_LAYOUT];
+        // Numbers with the least byte first, strings as UTF-16 with their lengths behind.
+        let (most, least) = id.0.split_at(8);
+        bytes.extend(most.iter().rev().chain(least.iter().rev()));
+        put_string(&mut bytes, name);
+        bytes.extend(partitions.to_le_bytes());
+        for (index, racks) in (0i32..).zip(racks) {
+            bytes.extend(index.to_le_bytes());
+            let mut racks: Vec<&String> = racks.iter().collect();
+            racks.sort();
+            for rack in racks {
+                bytes.extend((rack.encode_utf16().count() as i32).to_le_bytes());
+                put_string(&mut bytes, rack);
+            }
+        }
+        Self { id, partitions, hash: XxHash3_64::oneshot(&bytes) as i64 }
+    }
+}
+
+fn put_string(bytes: &mut Vec<u8>, text: &str) {
+    let before = bytes.len();
+    bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+    let units = (bytes.len() - before) / 2;
+    bytes.extend((units as i32).to_le_bytes());
+}
+
+impl Topics {
+    /// The topic called `name`.
+    pub fn find(&self, name: &str) -> Option<&Topic> {
+        self.by_name.get(name).map(|topic| &**topic)
+    }
+
+    /// The name of a topic.
+    pub fn name_of(&self, id: TopicId) -> Option<&Arc<str>> {
+        self.names.get(&id)
+    }
+
+    /// Names of all topics, in order.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_name.keys()
+    }
+
+    /// Grows with every change.
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// The version in which the newest topic came to be.
+    pub fn created(&self) -> i64 {
+        self.created
+    }
+
+    /// Sets or removes a topic; `true`: something changed, as of `version` of the metadata.
+    pub fn set(&mut self, name: &Arc<str>, topic: Option<Topic>, version: i64) -> bool {
+        let before = self.by_name.get(name);
+        if before.map(|before| &**before) == topic.as_ref() {
+            return false;
+        }
+        if topic.as_ref().is_some_and(|topic| before.is_none_or(|before| before.id != topic.id)) {
+            self.created = version;
+        }
+        if let Some(before) = self.by_name.remove(name) {
+            self.names.remove(&before.id);
+        }
+        if let Some(topic) = topic {
+            self.names.insert(topic.id, name.clone());
+            self.by_name.insert(name.clone(), Arc::new(topic));
+        }
+        self.version = version;
+        true
+    }
+
+    /// The hash of these topics; 0 where none exists.
+    pub(super) fn hash_of<'a>(&self, names: impl Iterator<Item = &'a Arc<str>>) -> i64 {
+        // In Java's order, which differs from ours only beyond the basic plane, where no topic name goes.
+        let hashes: Vec<u8> =
+            names.filter_map(|name| self.find(name)).flat_map(|topic| topic.hash.to_le_bytes()).collect();
+        if hashes.is_empty() { 0 } else { XxHash3_64::oneshot(&hashes) as i64 }
+    }
+}
