@@ -157,7 +157,7 @@ fn event(verb: &str, rest: &[&str]) -> Event {
             reason: rest[1..].join(" ").into(),
         },
         "send" | "acked" | "refused" | "timeout" | "position" | "read" | "end" => client_event(verb, &words),
-        "joins" | "out" | "forms" | "assigns" | "expires" | "loaded" => coordinator_event(verb, &words),
+        "joins" | "out" | "forms" | "assigns" | "advances" | "expires" | "loaded" => coordinator_event(verb, &words),
         "gets" | "gives" | "loses" | "commits" | "told" | "wonders" | "finds" | "did" => member_event(verb, &words),
         "chose" => chosen(&words),
         _ => replica_event(verb, &words),
@@ -216,6 +216,16 @@ fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
             protocol: "".into(),
             leader: "".into(),
             members: Vec::new(),
+        },
+        "advances" => Event::MemberAdvanced {
+            group: group(),
+            member: member(),
+            epoch: generation,
+            partitions: words
+                .partitions(2)
+                .into_iter()
+                .map(|partition| (partition, words.number("since") as i32))
+                .collect(),
         },
         "assigns" => Event::GroupAssigned { group: group(), generation, owners: Vec::new() },
         "expires" => Event::OffsetsExpired { group: group(), partitions: words.partitions(1) },

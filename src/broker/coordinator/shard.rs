@@ -109,7 +109,7 @@ impl Shard {
             leader_epoch: self.leader_epoch,
             end_offset: loaded.end_offset,
             records: loaded.records,
-            groups: machine.shard().groups().count() as u64,
+            groups: (machine.shard().groups().count() + machine.shard().consumers().count()) as u64,
             offsets: machine.shard().offsets().count() as u64,
         });
         // Ids of members must not come again.

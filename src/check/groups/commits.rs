@@ -1,7 +1,8 @@
 //! What became of committed offsets.
 //!
 //! `only-members-commit`: S35 `CommitFencing`. A commit that its sender made in an older generation than the group was in
-//! at that moment is refused; so is one from outside while the group has members.
+//! at that moment is refused; so is one from outside while the group has members. In the consumer protocol the epoch of
+//! the member counts, not that of the group: a member may lag behind, and may commit what it has had since an older epoch.
 //!
 //! `commits-survive` and `commits-never-go-back`: S36 `OffsetDurability`. Who asks for a committed offset is told the newest
 //! commit that was acknowledged before the question, or another that is not certain to be older: one sent after it, or
@@ -36,6 +37,8 @@ struct Commit {
     generation: i32,
     /// What the coordinator had when it was sent.
     group_generation: i32,
+    /// Whether that is the epoch of a member.
+    is_epoch: bool,
     has_members: bool,
     answer: Answer,
 }
@@ -72,11 +75,14 @@ impl Default for Commits {
 impl Commits {
     pub(super) fn observe(&mut self, entry: &Entry, coordinated: &Coordinated) {
         match &entry.event {
-            Event::CommitSent { group, generation, offsets, .. } => {
+            Event::CommitSent { group, member, generation, offsets } => {
+                let partitions = offsets.iter().map(|(partition, _)| partition);
+                let epoch = coordinated.commit_epoch(group, member, partitions);
                 let commit = Commit {
                     node: entry.node.clone(),
                     generation: *generation,
-                    group_generation: coordinated.generation(group),
+                    group_generation: epoch.unwrap_or_else(|| coordinated.generation(group)),
+                    is_epoch: epoch.is_some(),
                     has_members: coordinated.has_members(group),
                     answer: Answer::Open,
                 };
@@ -194,6 +200,10 @@ impl Commit {
     /// Why it must not have been taken. `has_members`: all the time from its sending to its answer.
     fn should_be_refused(&self, has_members: bool) -> Option<String> {
         match self.generation {
+            0.. if self.generation < self.group_generation && self.is_epoch => Some(match self.group_generation {
+                i32::MAX => "of one that was no member".to_owned(),
+                epoch => format!("sent in epoch {} of what is its own since epoch {epoch}", self.generation),
+            }),
             0.. if self.generation < self.group_generation => Some(format!(
                 "sent in generation {} when the group was in generation {}",
                 self.generation, self.group_generation

@@ -19,7 +19,10 @@ use std::{
 
 use self::{commits::Commits, owners::Owners, processing::Processing};
 use super::{Claim, Ending, Expectation, Expected, Finding, Plan, history::History, invariants::Ledger, score::Score};
-use crate::trace::{Event, journal::Entry};
+use crate::{
+    base::TopicPartition,
+    trace::{Event, journal::Entry},
+};
 
 /// The claims checked here.
 pub(super) const CLAIMS: &[Claim] = &[
@@ -101,6 +104,15 @@ struct Coordination {
     /// The newest whose assignment is a committed record: what another coordinator goes on from.
     assigned: i32,
     members: BTreeSet<Arc<str>>,
+    /// Of a group of the consumer protocol: the epoch of each member, and what it has.
+    epochs: BTreeMap<Arc<str>, MemberEpoch>,
+}
+
+/// How far a member of a group of the consumer protocol has come.
+struct MemberEpoch {
+    epoch: i32,
+    /// Since which epoch it has each partition.
+    since: BTreeMap<TopicPartition, i32>,
 }
 
 impl Coordinated {
@@ -111,10 +123,16 @@ impl Coordinated {
             }
             Event::MemberReplaced { group, old, new, .. } => {
                 self.group(group).members.remove(old);
+                self.group(group).epochs.remove(old);
                 self.group(group).members.insert(new.clone());
             }
             Event::MemberLeft { group, member, .. } => {
                 self.group(group).members.remove(member);
+                self.group(group).epochs.remove(member);
+            }
+            Event::MemberAdvanced { group, member, epoch, partitions } => {
+                let since = partitions.iter().cloned().collect();
+                self.group(group).epochs.insert(member.clone(), MemberEpoch { epoch: *epoch, since });
             }
             Event::GenerationFormed { group, generation, .. } => self.group(group).formed = *generation,
             Event::GroupAssigned { group, generation, .. } => {
@@ -135,6 +153,21 @@ impl Coordinated {
     /// The generation that `group` is in.
     fn generation(&self, group: &Arc<str>) -> i32 {
         self.0.get(group).map_or(0, |group| group.formed)
+    }
+
+    /// The oldest epoch in whose name `member` may commit the offsets of `partitions`: its own, or for partitions that it
+    /// has had for longer the newest of the epochs since when (KIP-1251). `None`: the group is of the classic protocol.
+    fn commit_epoch<'p>(
+        &self,
+        group: &Arc<str>,
+        member: &Arc<str>,
+        partitions: impl Iterator<Item = &'p TopicPartition>,
+    ) -> Option<i32> {
+        let group = self.0.get(group).filter(|group| !group.epochs.is_empty())?;
+        // One that is no member may commit in no epoch.
+        let Some(known) = group.epochs.get(member) else { return Some(i32::MAX) };
+        let since = |partition| known.since.get(partition).copied().unwrap_or(known.epoch);
+        Some(partitions.map(since).max().unwrap_or(known.epoch))
     }
 
     /// Whether the coordinator counts `member` as one.

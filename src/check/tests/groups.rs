@@ -144,6 +144,22 @@ fn a_generation_that_was_never_assigned_is_forgotten_with_its_coordinator() {
 }
 
 #[test]
+fn a_member_may_commit_what_it_has_had_since_an_epoch_though_the_group_and_it_have_moved_on() {
+    let moved = "b1 advances g m1 t-0 gen=1 since=1\nb1 forms g gen=2\n";
+    let commit = "g1 commits g m1 gen=1 t-0 2\ng1 told g sent=SENT NONE\n";
+    let lags = [moved, &commit.replace("SENT", "19")].concat();
+    check(&[BEGIN, WORK, &lags, END], Claim::OnlyMembersCommit, Status::Held, "");
+    let kept = [moved, "b1 advances g m1 t-0 gen=2 since=1\n", &commit.replace("SENT", "20")].concat();
+    check(&[BEGIN, WORK, &kept, END], Claim::OnlyMembersCommit, Status::Held, "");
+    let again = [moved, "b1 advances g m1 t-0 gen=2 since=2\n", &commit.replace("SENT", "20")].concat();
+    let witness = "a commit of g1 was taken by group g, sent in epoch 1 of what is its own since epoch 2";
+    check(&[BEGIN, WORK, &again, END], Claim::OnlyMembersCommit, Status::Violated, witness);
+    let other = [moved, "b1 advances g m2 t-0 gen=2 since=2\nb1 out g m1\n", &commit.replace("SENT", "21")].concat();
+    let witness = "a commit of g1 was taken by group g, of one that was no member";
+    check(&[BEGIN, WORK, &other, END], Claim::OnlyMembersCommit, Status::Violated, witness);
+}
+
+#[test]
 fn a_commit_from_outside_is_for_groups_without_members() {
     let outside = "g3 commits g  gen=-1 t-0 1\ng3 told g sent=17 NONE\n".replace("g  gen", "g - gen");
     let witness = "a commit of g3 was taken by group g, from outside while it had members";

@@ -112,3 +112,27 @@ impl Topics {
         if hashes.is_empty() { 0 } else { XxHash3_64::oneshot(&hashes) as i64 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_those_of_apache_kafka() {
+        let id = |text: &str| TopicId(u128::from_str_radix(text, 16).unwrap().to_be_bytes());
+        let plain = Topic::new("topic", id("00112233445566778899aabbccddeeff"), &[vec![], vec![]]);
+        let racks = [vec!["b".to_owned(), "a".to_owned()], vec!["c".to_owned()]];
+        let racked = Topic::new("\u{e9}t\u{e9}", id("0123456789abcdeffedcba9876543210"), &racks);
+        // Printed by a program over the hash that Kafka uses.
+        assert_eq!((plain.hash, racked.hash), (8832445941269558192, -1098016356335094389));
+        let mut topics = Topics::default();
+        let names: [Arc<str>; 3] = ["gone".into(), "topic".into(), "\u{e9}t\u{e9}".into()];
+        assert_eq!(topics.hash_of(names.iter()), 0);
+        assert!(topics.set(&names[1], Some(plain.clone()), 3) && !topics.set(&names[1], Some(plain), 4));
+        assert_eq!(topics.hash_of(names.iter()), -8496664433878981003);
+        assert!(topics.set(&names[2], Some(racked), 5));
+        assert_eq!(topics.hash_of(names.iter()), 6875405497735206428);
+        assert!(topics.set(&names[1], None, 6));
+        assert_eq!((topics.version(), topics.created()), (6, 5));
+    }
+}

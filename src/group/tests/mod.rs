@@ -1,6 +1,7 @@
 //! Groups by hand: a desk that a test asks, with a log and a clock that the test moves.
 
 mod classic;
+mod consumer;
 mod failover;
 mod offsets;
 mod recorded;

@@ -41,6 +41,18 @@ fn load(segments: &[Bytes], switches: Switches) -> (Machine, Vec<Damage>) {
     (machine, damage)
 }
 
+/// The offsets of a group as the facts have them.
+fn offsets(machine: &Machine, group: &str) -> Value {
+    let offsets = machine.shard().offsets().of(group).into_iter().flatten();
+    let offsets = offsets.map(|(partition, value)| {
+        let value = serde_json::json!({
+            "offset": value.offset.0, "leader_epoch": value.leader_epoch.0, "metadata": &*value.metadata,
+        });
+        (partition.to_string(), value)
+    });
+    Value::Object(offsets.collect())
+}
+
 #[test]
 fn every_group_and_offset_of_a_recording_is_found() {
     for era in ["kafka-4.3", "kafka-2.8"] {
@@ -62,15 +74,14 @@ fn every_group_and_offset_of_a_recording_is_found() {
                     let members = told["members"].as_array().map_or(0, Vec::len);
                     assert_eq!(group.members.len(), members, "{era} {}", group.id);
                 }
-                let offsets = machine.shard().offsets().of(&group.id).into_iter().flatten();
-                let offsets = offsets.map(|(partition, value)| {
-                    let value = serde_json::json!({
-                        "offset": value.offset.0, "leader_epoch": value.leader_epoch.0, "metadata": &*value.metadata,
-                    });
-                    (partition.to_string(), value)
-                });
-                let offsets: serde_json::Map<String, Value> = offsets.collect();
-                assert_eq!(told["offsets"], Value::Object(offsets), "{era} {}", group.id);
+                assert_eq!(told["offsets"], offsets(&machine, &group.id), "{era} {}", group.id);
+                found.insert(group.id.to_string());
+            }
+            for group in machine.shard().consumers() {
+                let told = &facts[&*group.id];
+                let state = (group.state().to_string(), "Consumer");
+                assert_eq!((told["state"].to_string(), &told["type"]), (format!("\"{}\"", state.0), &state.1.into()));
+                assert_eq!(told["offsets"], offsets(&machine, &group.id), "{era} {}", group.id);
                 found.insert(group.id.to_string());
             }
         }
