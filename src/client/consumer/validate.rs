@@ -109,3 +109,65 @@ impl Consumer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        client::{Cluster, ConsumerConfig, config::OffsetReset},
+        protocol::messages::{
+            OffsetForLeaderEpochResponse, offset_for_leader_epoch_response::OffsetForLeaderTopicResult,
+        },
+        trace::Tracer,
+    };
+
+    /// A consumer that has read `t-0` up to offset 10, the last record of epoch 3, and is told where that epoch ends in
+    /// the log of the leader of epoch 5.
+    fn told(reset: OffsetReset, epoch: i32, end: i64) -> Result<Consumer, ClientError> {
+        let config = ConsumerConfig { reset, validate_positions: true, ..ConsumerConfig::default() };
+        let cluster = Cluster::new(config.cluster.clone(), vec![]);
+        let mut consumer = Consumer::new(config, cluster, Tracer::off());
+        let partition = TopicPartition::new("t", 0);
+        consumer.assign_awaiting(partition.clone());
+        consumer.seek(&partition, Seek::Offset(Offset(10)), LeaderEpoch(3), "committed");
+        let leader = Leader { node: NodeId(2), epoch: LeaderEpoch(5) };
+        assert!(is_doubtful(&consumer.positions[&partition], leader));
+        let question = Question { partition: partition.clone(), offset: Offset(10), epoch: LeaderEpoch(3), leader };
+        let found = EpochEndOffset::default().with_leader_epoch(epoch).with_end_offset(end);
+        let topic = OffsetForLeaderTopicResult::default().with_topic(topic_name("t")).with_partitions(vec![found]);
+        let response = OffsetForLeaderEpochResponse::default().with_topics(vec![topic]);
+        let answer = || Answer { body: ResponseKind::OffsetForLeaderEpoch(response.clone()), cause: None };
+        consumer.take_validated(std::slice::from_ref(&question), Ok(answer()))?;
+        let position = &consumer.positions[&partition];
+        let settled = (position.next, position.epoch, position.validated);
+        // The same answer once more, to a question that is none any more.
+        if settled.0 != Some(Seek::Offset(Offset(10))) {
+            consumer.take_validated(&[question], Ok(answer()))?;
+            let position = &consumer.positions[&partition];
+            assert_eq!((position.next, position.epoch, position.validated), settled);
+        }
+        Ok(consumer)
+    }
+
+    #[test]
+    fn a_new_leaders_answer_keeps_the_position_or_tells_where_the_log_was_truncated() {
+        let partition = TopicPartition::new("t", 0);
+        for (epoch, end, next, after, validated) in [
+            (3, 12, Seek::Offset(Offset(10)), 3, 5),
+            (3, 10, Seek::Offset(Offset(10)), 3, 5),
+            (3, 9, Seek::Offset(Offset(9)), 3, -1),
+            (2, 7, Seek::Offset(Offset(7)), 2, -1),
+            (-1, -1, Seek::Beginning, 3, -1),
+        ] {
+            let consumer = told(OffsetReset::Earliest, epoch, end).expect("it goes on by itself");
+            let position = &consumer.positions[&partition];
+            let found = (position.next, position.epoch, position.validated);
+            let expected = (Some(next), LeaderEpoch(after), LeaderEpoch(validated));
+            assert_eq!(found, expected, "epoch {epoch} ends at {end}");
+        }
+        for (epoch, end) in [(2, 7), (-1, -1)] {
+            let refused = told(OffsetReset::None, epoch, end).err().expect("the application decides");
+            assert_eq!(refused.name(), "OFFSET_OUT_OF_RANGE", "epoch {epoch} ends at {end}");
+        }
+    }
+}

@@ -148,7 +148,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
             Step::Find(request) => {
                 let api = ApiKey::FindCoordinator;
-                let answer = shared.cluster.call_any(request, api, versions(api)).await;
+                let answer = shared.cluster.call_any(*request, api, versions(api)).await;
                 shared.moved(|membership, now| membership.answered(now, answer.map(|answer| answer.body)));
             }
             Step::Call(address, api, request, timeout) => {

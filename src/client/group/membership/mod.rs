@@ -30,7 +30,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Asks any broker.
-    Find(RequestKind),
+    Find(Box<RequestKind>),
     /// Asks the coordinator, at this address. `None`: as long as requests may take.
     Call(Arc<str>, ApiKey, Box<RequestKind>, Option<Duration>),
     /// Learns how many partitions these topics have; `None`: all topics.
@@ -243,7 +243,8 @@ impl Coordinator {
             return Step::Wait(Some(self.not_before));
         }
         let keys = vec![StrBytes::from_string(self.group.to_string())];
-        Step::Find(RequestKind::FindCoordinator(FindCoordinatorRequest::default().with_coordinator_keys(keys)))
+        let request = FindCoordinatorRequest::default().with_coordinator_keys(keys);
+        Step::Find(Box::new(RequestKind::FindCoordinator(request)))
     }
 
     /// What there is to do for it where there is no member.
