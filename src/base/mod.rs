@@ -3,6 +3,7 @@
 //! Not here: anything that does I/O, knows a protocol or keeps state of its own (but for the set of reached marks).
 
 pub mod ids;
+pub mod java;
 pub mod mark;
 pub mod random;
 pub mod suggest;

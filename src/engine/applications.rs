@@ -1,6 +1,7 @@
 //! The simulated applications: what runs on the hosts of a scenario's clients, and the two of the engine itself.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,10 +12,13 @@ use tokio::sync::mpsc;
 use super::recorder::Order;
 use crate::{
     base::TopicPartition,
-    check::AUDIT_NODE,
+    check::{AUDIT_NODE, GroupPlan},
     client::{
-        Admin, Cluster, Consumer, ConsumerConfig, Producer, ProducerConfig, ProducerRecord, admin::NewTopic,
-        config::ClusterConfig, consumer::Seek,
+        Admin, Cluster, Consumer, ConsumerConfig, Producer, ProducerConfig, ProducerRecord,
+        admin::NewTopic,
+        config::ClusterConfig,
+        consumer::Seek,
+        group::{GroupConfig, GroupConsumer},
     },
     runtime::{clock, sim::World},
     scenario::{
@@ -28,6 +32,8 @@ use crate::{
 pub const ADMIN: &str = "admin";
 /// Longest wait of one poll.
 const POLL: Duration = Duration::from_secs(1);
+/// Time between two attempts of the audit.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Sends what the scenario says, without waiting for answers, and stays alive.
 pub async fn produce(name: String, bootstrap: Vec<String>, config: ProducerConfig, sending: Sending) {
@@ -97,6 +103,23 @@ pub async fn audit(bootstrap: Vec<String>, partitions: Vec<TopicPartition>) {
         tracer.milestone(Event::AuditReachedEnd { partition, end_offset });
     }
     std::future::pending().await
+}
+
+/// The first half of the audit: what every group has committed, as a member of it would be told.
+pub async fn audit_groups(bootstrap: &[String], groups: &BTreeMap<Arc<str>, GroupPlan>) {
+    for (group, plan) in groups {
+        let given = BTreeMap::from([
+            ("group.id".to_owned(), group.to_string()),
+            ("enable.auto.commit".to_owned(), "false".to_owned()),
+        ]);
+        let mut config = GroupConfig::from_properties(&given).expect("these are settings of a group's consumer");
+        config.consumer.cluster = operator(AUDIT_NODE);
+        let cluster = Cluster::new(config.consumer.cluster.clone(), bootstrap.to_vec());
+        let consumer = GroupConsumer::new(config, cluster, World::current().tracer(AUDIT_NODE));
+        while consumer.committed(&plan.partitions).await.is_err() {
+            clock::sleep(AGAIN).await;
+        }
+    }
 }
 
 /// Creates the topics, then carries out orders.

@@ -11,6 +11,7 @@
 //! deadline makes the run unfinished, with what was missing.
 
 mod applications;
+mod members;
 mod recorder;
 mod script;
 
@@ -22,7 +23,8 @@ use std::{
 pub use recorder::{Finished, SCENARIO};
 
 use self::{
-    applications::{ADMIN, administrate, audit, consume, produce},
+    applications::{ADMIN, administrate, audit, audit_groups, consume, produce},
+    members::consume_in_group,
     recorder::Recorder,
 };
 use crate::{
@@ -112,8 +114,18 @@ impl Stage {
         let leave_broken = self.resolved.scenario.leave_broken;
         let healed = if leave_broken { Missing::default() } else { self.heal().await };
         let (bootstrap, partitions) = (self.bootstrap(), self.resolved.cast.partitions.clone());
-        self.world.add_host(AUDIT_NODE, move || audit(bootstrap.clone(), partitions.clone()));
-        let unaudited = self.wait_for(AUDIT, View::unaudited).await;
+        let groups = self.resolved.plan.groups.clone();
+        self.world.add_host(AUDIT_NODE, move || {
+            let (bootstrap, partitions, groups) = (bootstrap.clone(), partitions.clone(), groups.clone());
+            async move {
+                audit_groups(&bootstrap, &groups).await;
+                audit(bootstrap, partitions).await;
+            }
+        });
+        let unaudited = match self.wait_for(AUDIT, View::unaudited_group).await {
+            None => self.wait_for(AUDIT, View::unaudited).await,
+            missing => missing,
+        };
         if !leave_broken {
             // What was under way when the audit began is for consumers too.
             self.consumers_read_on().await;
@@ -165,7 +177,11 @@ impl Stage {
         let _ = self.wait_for(SETTLE, leaving).await;
         self.restart_stopped();
         let unfinished = self.wait_for(SETTLE, View::unfinished_producer).await;
-        let unsettled = self.wait_for(SETTLE, View::unsettled).await;
+        let groups = &self.resolved.plan.groups;
+        let unsettled = match self.wait_for(SETTLE, View::unsettled).await {
+            None => self.wait_for(SETTLE, |view| view.unowned(groups)).await,
+            missing => missing,
+        };
         if unsettled.is_none() {
             self.recorder.report(Event::Settled);
         }
@@ -183,11 +199,18 @@ impl Stage {
             .map(|(name, _, reading)| (name.clone(), reading.topic.value.clone()))
             .collect();
         let _ = self.wait_for(SETTLE, |view| view.unread(&consumers)).await;
+        let groups = &self.resolved.plan.groups;
+        let _ = self.wait_for(SETTLE, |view| view.uncommitted(groups).or_else(|| view.unprocessed())).await;
     }
 
     fn restart_stopped(&self) {
         for name in self.recorder.look(View::stopped) {
             self.world.restart(&name);
+        }
+        for (name, ..) in &self.resolved.members {
+            if !self.recorder.look(|view| view.is_running(name)) {
+                self.world.restart(name);
+            }
         }
     }
 
@@ -214,6 +237,13 @@ impl Stage {
             let partitions: Vec<_> = self.resolved.cast.partitions.iter().filter(of_topic).cloned().collect();
             self.world.add_host(name, move || {
                 consume(host.clone(), bootstrap.clone(), config.clone(), reading.clone(), partitions.clone())
+            });
+        }
+        for (name, config, consuming) in &self.resolved.members {
+            let (host, config, consuming) = (name.clone(), config.clone(), consuming.clone());
+            let bootstrap = self.bootstrap();
+            self.world.add_host(name, move || {
+                consume_in_group(host.clone(), bootstrap.clone(), config.clone(), consuming.clone())
             });
         }
     }

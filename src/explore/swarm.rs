@@ -130,7 +130,7 @@ fn settings(swarm: &Swarm, random: &mut Random, drawn: &mut Scenario) {
     for client in &mut drawn.clients {
         client.config = match client.work {
             Work::Send(_) => agreeing(choose(&swarm.producer, random)),
-            Work::Read(_) => choose(&swarm.consumer, random),
+            Work::Read(_) | Work::Consume(_) => choose(&swarm.consumer, random),
         };
     }
 }
@@ -357,10 +357,7 @@ impl Plan<'_> {
             .scenario
             .clients
             .iter()
-            .filter_map(|client| match &client.work {
-                Work::Send(sending) => Some((client.name.value.as_str(), sending.count)),
-                Work::Read(_) => None,
-            })
+            .filter_map(|client| Some((client.name.value.as_str(), client.work.sending()?.count)))
             .collect();
         let (client, count) = self.one_of(&counts);
         (client.to_owned(), count)

@@ -39,6 +39,8 @@ use std::time::Duration;
 pub use machine::{Answers, Context, Machine, Waiter};
 pub use request::GroupRequest;
 
+use crate::base::java;
+
 /// The topic that holds the records of all groups.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
@@ -65,7 +67,5 @@ pub struct GroupSettings {
 
 /// The partition of `__consumer_offsets`, which has `partitions`, that coordinates `group`: Java's hash of the id.
 pub fn partition_for(group: &str, partitions: i32) -> i32 {
-    let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    // Kafka's absolute value of the least number is 0.
-    hash.checked_abs().unwrap_or(0) % partitions.max(1)
+    java::coordinating_partition(group, partitions)
 }

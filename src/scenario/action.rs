@@ -227,8 +227,9 @@ impl Action {
             | Self::Drift(target, _) => {
                 target.expect_target(cast)?;
                 match target {
-                    Term::Name(at, name) if cast.clients.iter().any(|(client, _)| client == name) => {
-                        Err(Problem::at(*at, format!("`{name}` is a client; expected a broker or a controller")))
+                    Term::Name(at, name) if cast.is_lone_client(name) => {
+                        let expected = "expected a broker, a controller or a member of a group";
+                        Err(Problem::at(*at, format!("`{name}` is a client in no group; {expected}")))
                     }
                     _ => Ok(()),
                 }

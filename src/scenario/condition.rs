@@ -271,9 +271,11 @@ pub enum EventArgument {
     Client,
     /// An API by Kafka's name.
     Api,
+    /// A consumer group.
+    Group,
 }
 
-use EventArgument::{Api, At, Client, Partition};
+use EventArgument::{Api, At, Client, Group, Partition};
 
 const fn event(
     name: &'static str,
@@ -324,6 +326,12 @@ pub const EVENTS: &[EventKind] = &[
     event("elected", &[Partition], 1, "the controller committed another leader", "elected(orders-0)"),
     event("acked", &[Client], 1, "a producer was told that a record is stored", "acked(p1)"),
     event("read", &[Client], 1, "a consumer got a record", "read(r1)"),
+    event("assigned", &[Client], 1, "a member of a group got partitions", "assigned(g1)"),
+    event("revoked", &[Client], 1, "a member of a group gave partitions up, or lost them", "revoked(g1)"),
+    event("processed", &[Client], 1, "a member's application has worked through a record", "processed(g1)"),
+    event("commit_sent", &[Client], 1, "a member asked for offsets to be committed", "commit_sent(g1)"),
+    event("committed", &[Client], 1, "a member was told that its commit stands", "committed(g1)"),
+    event("rebalance", &[Group], 1, "the coordinator asks the members of a group to join again", "rebalance(billing)"),
     event("fenced", &[At], 1, "the controller fenced a broker", "fenced(b1)"),
     event("stopped", &[At], 1, "a process ended", "stopped(b1)"),
     event("started", &[At], 1, "a process started", "started(b1)"),
@@ -389,6 +397,7 @@ impl EventTrigger {
             match takes {
                 Partition => cast.argument(Argument::Partition, term)?,
                 Client => cast.argument(Argument::Client, term)?,
+                Group => cast.argument(Argument::Group, term)?,
                 At => term.expect_target(cast)?,
                 Api => check_api(term)?,
             }

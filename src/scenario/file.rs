@@ -11,6 +11,7 @@ use std::{
 use super::{
     action::{self, Action},
     condition::{Condition, EventTrigger},
+    groups::Consuming,
     predict::{Answer, Prediction},
     source::{Spot, show_duration},
     swarm::Swarm,
@@ -114,6 +115,27 @@ pub enum Work {
     Send(Sending),
     /// It reads a topic for as long as the run lasts.
     Read(Reading),
+    /// It reads a topic as a member of a group and does something with the records.
+    Consume(Consuming),
+}
+
+impl Work {
+    /// The topic that it is about.
+    pub fn topic(&self) -> &Spot<String> {
+        match self {
+            Self::Send(sending) => &sending.topic,
+            Self::Read(reading) => &reading.topic,
+            Self::Consume(consuming) => &consuming.topic,
+        }
+    }
+
+    /// What is sent, if anything.
+    pub fn sending(&self) -> Option<&Sending> {
+        match self {
+            Self::Send(sending) => Some(sending),
+            Self::Read(_) | Self::Consume(_) => None,
+        }
+    }
 }
 
 /// What a producer sends.
@@ -350,6 +372,7 @@ impl Client {
                 let from = if reading.from_end { "end" } else { "beginning" };
                 line(out, "read", format!("{{ topic = {}, from = {} }}", quoted(&reading.topic.value), quoted(from)));
             }
+            Work::Consume(consuming) => line(out, "consume", consuming.print()),
         }
         settings(out, "client.config", &self.config);
     }

@@ -16,6 +16,8 @@
 pub mod action;
 pub mod condition;
 pub mod file;
+mod group_view;
+pub mod groups;
 mod parse;
 pub mod predict;
 pub mod resolve;

@@ -12,6 +12,7 @@ use super::{
         Client, Cluster, Given, KAFKA, Reading, Scenario, Sending, Settings, Step, StepChange, Topic, Variant, WITHIN,
         Work,
     },
+    groups::{CONSUME, Consuming},
     predict::Prediction,
     source::{self, Keys, Problem, Spot, Table, Value, expected, unknown},
     swarm::{SWARM, Swarm, swarm},
@@ -55,7 +56,7 @@ const SCENARIO: Keys = Keys {
 };
 const CLUSTER: Keys = Keys { table: "[cluster]", keys: &["brokers", "controllers", "racks", "config"] };
 const TOPIC: Keys = Keys { table: "[[topic]]", keys: &["name", "replicas", "config"] };
-const CLIENT: Keys = Keys { table: "[[client]]", keys: &["name", "send", "read", "config"] };
+const CLIENT: Keys = Keys { table: "[[client]]", keys: &["name", "send", "read", "consume", "config"] };
 const SEND: Keys =
     Keys { table: "`send`", keys: &["topic", "partition", "count", "every", "key", "value", "padding_bytes"] };
 const READ: Keys = Keys { table: "`read`", keys: &["topic", "from"] };
@@ -78,6 +79,7 @@ pub const TABLES: &[&Keys] = &[
     &CLIENT,
     &SEND,
     &READ,
+    &CONSUME,
     &STEP,
     &EXPECT,
     &LOST,
@@ -238,10 +240,11 @@ fn topic(table: &mut Table<'_>) -> Result<Topic, Problem> {
 fn client(table: &mut Table<'_>) -> Result<Client, Problem> {
     let at = table.at();
     let name = table.need("name").and_then(source::text)?;
-    let work = match (table.take("send"), table.take("read")) {
-        (Some(send), None) => Work::Send(sending(Table::from_value(&SEND, send)?, &name.value)?),
-        (None, Some(read)) => Work::Read(reading(Table::from_value(&READ, read)?)?),
-        _ => return Err(Problem::at(at, "a client has either `send` or `read`")),
+    let work = match (table.take("send"), table.take("read"), table.take("consume")) {
+        (Some(send), None, None) => Work::Send(sending(Table::from_value(&SEND, send)?, &name.value)?),
+        (None, Some(read), None) => Work::Read(reading(Table::from_value(&READ, read)?)?),
+        (None, None, Some(consume)) => Work::Consume(Consuming::read(Table::from_value(&CONSUME, consume)?)?),
+        _ => return Err(Problem::at(at, "a client has one of `send`, `read` and `consume`")),
     };
     Ok(Client { name, work, config: settings(table.take("config"))? })
 }

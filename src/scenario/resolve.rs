@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     action::check_topic_setting,
     file::{Given, Reading, Scenario, Sending, Settings, Work},
+    groups::{Consuming, GIVEN_BY_CONSUME},
     source::{Problem, Spot, show_duration, unknown},
     term::{Cast, NAMES},
     variant::{self, Change, overlay, without_steps},
@@ -12,8 +13,8 @@ use super::{
 use crate::{
     base::{NodeId, Switches, TopicPartition, mark, switches},
     broker::config::{self, NodeConfig, Properties},
-    check::{Plan, ProducerPlan},
-    client::{ConfigError, ConsumerConfig, ProducerConfig},
+    check::{Expected, GroupPlan, Plan, ProducerPlan},
+    client::{ConfigError, ConsumerConfig, ProducerConfig, group::GroupConfig},
     controller::configs::topic::topic_config,
 };
 
@@ -31,6 +32,9 @@ pub const RESERVED: &[&str] = &[
     "log.dir",
     "broker.rack",
 ];
+
+/// Property of brokers whose default is another in scenarios than in Kafka.
+const OFFSETS_PARTITIONS: &str = "offsets.topic.num.partitions";
 
 /// Words of conditions that are no names.
 const RESERVED_WORDS: &[&str] = &["and", "or", "not", "in"];
@@ -54,6 +58,8 @@ pub struct Resolved {
     pub producers: Vec<(String, ProducerConfig, Sending)>,
     /// Consumers in the order of the file.
     pub consumers: Vec<(String, ConsumerConfig, Reading)>,
+    /// Members of groups in the order of the file.
+    pub members: Vec<(String, GroupConfig, Consuming)>,
     /// What the checkers need to know.
     pub plan: Plan,
     /// When each step fires at the latest, since the story began: where only settings differ from another run, the same
@@ -137,7 +143,7 @@ pub fn resolve_with(
     check_marks(&scenario)?;
     check_steps(&scenario, &cast)?;
     let nodes = nodes(&scenario, &cast)?;
-    let (mut producers, mut consumers) = (Vec::new(), Vec::new());
+    let (mut producers, mut consumers, mut members) = (Vec::new(), Vec::new(), Vec::new());
     for client in &scenario.clients {
         let name = client.name.value.clone();
         let mut given: BTreeMap<String, String> =
@@ -164,9 +170,21 @@ pub fn resolve_with(
                 config.truncation_check = switches.consumer_truncation_check;
                 consumers.push((name, config, reading.clone()));
             }
+            Work::Consume(consuming) => {
+                if let Some(name) = GIVEN_BY_CONSUME.iter().find(|name| given.contains_key(**name)) {
+                    let at = client.config.get(*name).map_or(client.name.at, |value| value.at);
+                    return Err(Problem::at(at, format!("`{name}` is set by `consume`: by its group and application")));
+                }
+                given.insert("group.id".to_owned(), consuming.group.value.clone());
+                given.insert("enable.auto.commit".to_owned(), consuming.application.auto_commits().to_string());
+                let mut config = GroupConfig::from_properties(&given).map_err(faulty)?;
+                config.consumer.truncation_check = switches.consumer_truncation_check;
+                members.push((name, config, consuming.clone()));
+            }
         }
     }
-    let plan = plan(&scenario, &switches, &producers, &consumers);
+    let plan = Plan { groups: group_plans(&members, &cast)?, ..plan(&scenario, &switches, &producers, &consumers) };
+    check_group_claims(&scenario, &plan)?;
     Ok(Resolved {
         variant: variant.map(|name| name.value.clone()),
         scenario,
@@ -176,6 +194,7 @@ pub fn resolve_with(
         nodes,
         producers,
         consumers,
+        members,
         plan,
         latest: Vec::new(),
     })
@@ -198,6 +217,9 @@ fn cast(scenario: &Scenario) -> Result<Cast, Problem> {
         controllers: (1..=scenario.cluster.controllers).map(|number| format!("c{number}")).collect(),
         ..Cast::default()
     };
+    let offsets_partitions = scenario.cluster.config.get(OFFSETS_PARTITIONS);
+    // A number that is none is refused with the brokers' properties.
+    cast.offsets_partitions = offsets_partitions.and_then(|given| given.value.parse().ok()).unwrap_or(1);
     let brokers: Vec<String> = cast.brokers.iter().map(|(name, _)| name.clone()).collect();
     let word = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
     for topic in &scenario.topics {
@@ -253,31 +275,27 @@ fn cast(scenario: &Scenario) -> Result<Cast, Problem> {
             let taken = format!("`{name}` means something in triggers and actions; choose another name");
             return Err(Problem::at(name.at, if is_taken { taken } else { message }));
         }
-        let (topic, count) = match &client.work {
-            Work::Send(sending) => (&sending.topic, Some(sending.count)),
-            Work::Read(reading) => (&reading.topic, None),
-        };
+        let (topic, sending) = (client.work.topic(), client.work.sending());
         let names = scenario.topics.iter().map(|topic| topic.name.value.as_str());
         let Some(found) = scenario.topics.iter().find(|known| known.name == *topic) else {
             return Err(Problem::at(topic.at, unknown("a topic", &topic.value, names)));
         };
-        let partition = match &client.work {
-            Work::Send(sending) => sending.partition,
-            Work::Read(_) => None,
-        };
+        let partition = sending.and_then(|sending| sending.partition);
         if partition.is_some_and(|partition| partition >= found.replicas.len() as u64) {
             let last = found.replicas.len() - 1;
             let message = format!("`{topic}` has no partition {}; it has 0 to {last}", partition.unwrap_or_default());
             return Err(Problem::at(topic.at, message));
         }
-        cast.clients.push((name.value.clone(), count));
+        cast.clients.push((name.value.clone(), sending.map(|sending| sending.count)));
+        if let Work::Consume(Consuming { group, .. }) = &client.work {
+            cast.members.push(name.value.clone());
+            if !cast.groups.contains(&group.value) {
+                cast.groups.push(group.value.clone());
+            }
+        }
     }
     for topic in &scenario.topics {
-        let uses = |work: &Work| match work {
-            Work::Send(sending) => sending.topic == topic.name,
-            Work::Read(reading) => reading.topic == topic.name,
-        };
-        if !scenario.clients.iter().any(|client| uses(&client.work)) {
+        if !scenario.clients.iter().any(|client| *client.work.topic() == topic.name) {
             return Err(Problem::at(topic.name.at, format!("no client uses the topic `{}`", topic.name)));
         }
     }
@@ -370,6 +388,8 @@ fn nodes(scenario: &Scenario, cast: &Cast) -> Result<BTreeMap<String, NodeConfig
         if let Some(rack) = rack {
             set("broker.rack", rack.to_owned());
         }
+        // Kafka's default is 50 partitions: a class sees one coordinator, not fifty.
+        set(OFFSETS_PARTITIONS, "1".to_owned());
         for (name, value) in given {
             set(name, value.value.clone());
         }
@@ -412,6 +432,44 @@ fn plan(
         expectations: scenario.expect.clone(),
         must_reach: scenario.must_reach.iter().map(|mark| mark.value.as_str().into()).collect(),
         leave_broken: scenario.leave_broken,
+    }
+}
+
+/// Who is in each group, and what its applications mean to promise: what all of its members do.
+fn group_plans(
+    members: &[(String, GroupConfig, Consuming)],
+    cast: &Cast,
+) -> Result<BTreeMap<Arc<str>, GroupPlan>, Problem> {
+    let mut plans: BTreeMap<Arc<str>, GroupPlan> = BTreeMap::new();
+    for (name, config, consuming) in members {
+        let application = consuming.application;
+        let plan = plans.entry(config.group_id.clone()).or_insert_with(|| GroupPlan {
+            at_least_once: true,
+            at_most_once: true,
+            ..GroupPlan::default()
+        });
+        plan.members.push(name.as_str().into());
+        plan.at_least_once &= application.at_least_once();
+        plan.at_most_once &= application.at_most_once();
+        let of_topic = cast.partitions.iter().filter(|partition| *partition.topic == *consuming.topic.value);
+        for partition in of_topic {
+            if !plan.partitions.contains(partition) {
+                plan.partitions.push(partition.clone());
+            }
+        }
+    }
+    Ok(plans)
+}
+
+/// Without groups nothing can become of claims of groups.
+fn check_group_claims(scenario: &Scenario, plan: &Plan) -> Result<(), Problem> {
+    let named = scenario.expect.iter().find(|expectation| expectation.claim.is_of_groups());
+    match named.filter(|expectation| plan.groups.is_empty() && expectation.value != Expected::Any) {
+        Some(expectation) => {
+            let message = format!("`{}` is about consumer groups, and no client has `consume`", expectation.claim);
+            Err(Problem::at(0, message))
+        }
+        None => Ok(()),
     }
 }
 

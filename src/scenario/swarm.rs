@@ -156,7 +156,8 @@ fn numbers(
     }
 }
 
-fn times(
+/// A time, or a range of times.
+pub(super) fn times(
     table: &mut Table<'_>,
     key: &'static str,
     default: RangeInclusive<Duration>,
@@ -210,7 +211,8 @@ fn show<T: fmt::Display + PartialEq>(range: &RangeInclusive<T>) -> String {
     }
 }
 
-fn show_times(range: &RangeInclusive<Duration>) -> String {
+/// As [`times`] reads it.
+pub(super) fn show_times(range: &RangeInclusive<Duration>) -> String {
     quoted(&format!("{}..{}", show_duration(*range.start()), show_duration(*range.end())))
 }
 

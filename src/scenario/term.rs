@@ -50,6 +50,8 @@ pub enum Argument {
     Client,
     /// A rack by name.
     Rack,
+    /// A consumer group by name.
+    Group,
 }
 
 /// One row of the table of functions.
@@ -77,7 +79,7 @@ const fn function(
     Function { name, takes, gives, meaning, example }
 }
 
-use Argument::{Client, Node, NodeOrLeader, Nodes, Partition, Rack};
+use Argument::{Client, Group, Node, NodeOrLeader, Nodes, Partition, Rack};
 
 /// Every function.
 pub const FUNCTIONS: &[Function] = &[
@@ -128,6 +130,35 @@ pub const FUNCTIONS: &[Function] = &[
     function("read", &[Client], Kind::Number, "records that the consumer has read", "read(r1) >= 3"),
     function("running", &[Node], Kind::Truth, "the process runs", "not running(b1)"),
     function("fenced", &[Node], Kind::Truth, "the controller has fenced the broker", "fenced(b1)"),
+    function(
+        "processed",
+        &[Client],
+        Kind::Number,
+        "records that the member's application has worked through",
+        "processed(g1) >= 3",
+    ),
+    function(
+        "coordinator",
+        &[Group],
+        Kind::Node,
+        "the broker that coordinates the group",
+        "coordinator(billing) == b1",
+    ),
+    function("generation", &[Group], Kind::Number, "the group's generation, or its epoch", "generation(billing) >= 2"),
+    function(
+        "owner",
+        &[Group, Partition],
+        Kind::Node,
+        "the member that was given the partition last and still has it",
+        "owner(billing, orders-0) == g1",
+    ),
+    function(
+        "committed",
+        &[Group, Partition],
+        Kind::Number,
+        "the offset that the group has committed",
+        "committed(billing, orders-0) >= 5",
+    ),
     function("rack", &[Rack], Kind::Nodes, "the brokers of a rack", "size(rack(r1)) == 3"),
 ];
 
@@ -317,6 +348,12 @@ pub struct Cast {
     pub partitions: Vec<TopicPartition>,
     /// The replicas of each.
     pub replicas: BTreeMap<TopicPartition, Vec<String>>,
+    /// Consumer groups.
+    pub groups: Vec<String>,
+    /// Clients that are members of groups.
+    pub members: Vec<String>,
+    /// Partitions of `__consumer_offsets`.
+    pub offsets_partitions: i32,
 }
 
 impl Cast {
@@ -325,6 +362,11 @@ impl Cast {
         let brokers = self.brokers.iter().map(|(name, _)| name.as_str());
         let clients = self.clients.iter().map(|(name, _)| name.as_str());
         brokers.chain(self.controllers.iter().map(String::as_str)).chain(clients)
+    }
+
+    /// Whether this is a client that nothing can be done to: it holds what the checkers judge by.
+    pub fn is_lone_client(&self, name: &str) -> bool {
+        !self.members.iter().any(|member| member == name) && self.clients.iter().any(|(client, _)| client == name)
     }
 
     fn name(&self, at: usize, name: &str) -> Result<Kind, Problem> {
@@ -355,6 +397,7 @@ impl Cast {
             Argument::Node | Argument::NodeOrLeader => term.expect(Kind::Node, self),
             Argument::Nodes => term.expect(Kind::Nodes, self),
             Argument::Client => one_of("a client", self.clients.iter().map(|(name, _)| name.clone()).collect()),
+            Argument::Group => one_of("a group", self.groups.clone()),
             Argument::Rack => {
                 let mut racks: Vec<String> = self.brokers.iter().filter_map(|(_, rack)| rack.clone()).collect();
                 racks.dedup();

@@ -185,6 +185,9 @@ fn set(scenario: &mut Scenario, key: &str, given: &Spot<Given>) -> Result<Option
         let Some(client) = scenario.clients.iter_mut().find(|client| client.name.value == word) else {
             return Err(Problem::at(at, unknown("a client", word, names.iter().map(String::as_str))));
         };
+        if let (Some(field), Work::Consume(consuming)) = (name.strip_prefix("consume."), &mut client.work) {
+            return consuming.change(field, &text(given)?).map(Some);
+        }
         return match (name.strip_prefix("send."), &mut client.work) {
             (None, _) if name.is_empty() => {
                 Err(Problem::at(at, format!("expected a setting of `{word}`, as `client.{word}.client.id`")))
@@ -205,7 +208,7 @@ fn set(scenario: &mut Scenario, key: &str, given: &Spot<Given>) -> Result<Option
             (Some(field), Work::Send(_)) => {
                 Err(Problem::at(at, unknown("a key of `send` that a variant may set", field, ["count", "every"])))
             }
-            (Some(_), Work::Read(_)) => Err(Problem::at(at, format!("`{word}` does not send"))),
+            (Some(_), Work::Read(_) | Work::Consume(_)) => Err(Problem::at(at, format!("`{word}` does not send"))),
         };
     }
     let known = ["era", "switch", "cluster", "topic", "client"];

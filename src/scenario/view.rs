@@ -8,10 +8,12 @@ use std::{
 
 use super::{
     condition::{Comparison, Condition, EventTrigger},
+    group_view::GroupView,
     term::{Cast, Term},
 };
 use crate::{
-    base::{NodeId, Offset, TopicPartition},
+    base::{NodeId, Offset, TopicPartition, java},
+    check::{AUDIT_NODE, GroupPlan},
     trace::{Event, journal::Entry},
 };
 
@@ -39,6 +41,9 @@ impl fmt::Display for Value {
         }
     }
 }
+
+/// Topic of committed offsets.
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// The node that is none.
 const NOBODY: &str = "none";
@@ -86,6 +91,9 @@ pub struct View {
     fenced: BTreeSet<String>,
     registered: BTreeSet<String>,
     audited: BTreeSet<TopicPartition>,
+    groups: GroupView,
+    /// Groups whose committed offsets the audit has.
+    audited_groups: BTreeSet<Arc<str>>,
 }
 
 /// Name of a broker as scenarios have it.
@@ -102,6 +110,9 @@ impl View {
     /// Takes an event.
     pub fn take(&mut self, entry: &Entry) {
         let node = &entry.node;
+        if !self.cast.groups.is_empty() {
+            self.groups.take(entry);
+        }
         match &entry.event {
             Event::NodeStarted { .. } => {
                 self.running.insert(node.clone());
@@ -141,6 +152,9 @@ impl View {
             }
             Event::PositionSet { partition, offset, .. } => {
                 self.positions.insert((node.clone(), partition.clone()), *offset);
+            }
+            Event::CommittedFetched { group, .. } if **node == *AUDIT_NODE => {
+                self.audited_groups.insert(group.clone());
             }
             Event::AuditReachedEnd { partition, .. } => {
                 self.audited.insert(partition.clone());
@@ -243,6 +257,15 @@ impl View {
             "read" => Value::Number(Some(counts().read)),
             "running" => Value::Truth(node().is_some_and(|node| self.running.contains(node.as_str()))),
             "fenced" => Value::Truth(node().is_some_and(|node| self.fenced.contains(&node))),
+            "processed" => Value::Number(Some(self.groups.processed(arguments[0].name()))),
+            "generation" => Value::Number(self.groups.generation(arguments[0].name())),
+            "owner" => Value::Node(self.groups.owner(arguments[0].name(), &arguments[1].partition())),
+            "committed" => Value::Number(self.groups.committed(arguments[0].name(), &arguments[1].partition())),
+            "coordinator" => {
+                let number = java::coordinating_partition(arguments[0].name(), self.cast.offsets_partitions);
+                let registration = self.partitions.get(&TopicPartition::new(OFFSETS_TOPIC, number));
+                Value::Node(registration.and_then(|registration| registration.leader.clone()))
+            }
             "rack" => {
                 let rack = arguments[0].name();
                 let brokers = self.cast.brokers.iter().filter(|(_, of)| of.as_deref() == Some(rack));
@@ -306,7 +329,14 @@ impl View {
                 use crate::trace::Election::{Clean, Preferred, Unclean};
                 on(partition) && matches!(election, Clean | Preferred | Unclean)
             }
-            ("acked", Event::RecordAcked { .. }) | ("read", Event::RecordRead { .. }) => client(),
+            ("acked", Event::RecordAcked { .. })
+            | ("read", Event::RecordRead { .. })
+            | ("assigned", Event::PartitionsAssigned { .. })
+            | ("revoked", Event::PartitionsRevoked { .. } | Event::PartitionsLost { .. })
+            | ("processed", Event::RecordProcessed { .. })
+            | ("commit_sent", Event::CommitSent { .. }) => client(),
+            ("committed", Event::CommitAnswered { error, .. }) => **error == *"NONE" && client(),
+            ("rebalance", Event::RebalanceBegan { group, .. }) => *arguments[0].name() == **group,
             ("fenced", Event::BrokerFenced { broker: id, .. }) => is_at(0, &broker(*id)),
             ("stopped", Event::NodeStopped { .. }) | ("started", Event::NodeStarted { .. }) => is_at(0, &entry.node),
             ("request", Event::MessageSent { api, request: true, .. })
@@ -369,6 +399,39 @@ impl View {
                 (at < end).then(|| format!("{consumer} is at {at} of {end} in {partition}"))
             })
         })
+    }
+
+    /// A partition of a group that none of its members has.
+    pub fn unowned(&self, groups: &BTreeMap<Arc<str>, GroupPlan>) -> Option<String> {
+        groups.iter().find_map(|(group, plan)| self.groups.unowned(group, &plan.partitions))
+    }
+
+    /// A group with records that are committed and not worked through by a member: its committed offset is behind.
+    pub fn uncommitted(&self, groups: &BTreeMap<Arc<str>, GroupPlan>) -> Option<String> {
+        groups.iter().find_map(|(group, plan)| {
+            plan.partitions.iter().find_map(|partition| {
+                let leader = self.partitions.get(partition)?.leader.clone()?;
+                let end = self.replicas.get(&(partition.clone(), leader.into()))?.high_watermark?;
+                let at = self.groups.committed(group, partition).unwrap_or_default();
+                (at < end).then(|| format!("group {group} has committed {at} of {end} in {partition}"))
+            })
+        })
+    }
+
+    /// A member whose application holds records that it has not worked through.
+    pub fn unprocessed(&self) -> Option<String> {
+        self.groups.unprocessed()
+    }
+
+    /// Whether the process of a host runs.
+    pub fn is_running(&self, name: &str) -> bool {
+        self.running.contains(name)
+    }
+
+    /// A group whose committed offsets the audit has not asked for.
+    pub fn unaudited_group(&self) -> Option<String> {
+        let missing = self.cast.groups.iter().find(|group| !self.audited_groups.contains(group.as_str()));
+        missing.map(|group| format!("the audit does not know what group {group} has committed"))
     }
 
     /// A partition that the audit has not read to its end.

@@ -24,18 +24,11 @@ pub fn clients(of: &Scenario) -> Vec<Scenario> {
     let drop = |index: usize| {
         let mut scenario = of.clone();
         scenario.clients.remove(index);
-        let used: BTreeSet<String> = scenario.clients.iter().map(|client| topic_of(&client.work).clone()).collect();
+        let used: BTreeSet<String> = scenario.clients.iter().map(|client| client.work.topic().value.clone()).collect();
         scenario.topics.retain(|topic| used.contains(&topic.name.value));
         drop_faulty_steps(scenario)
     };
     (0..of.clients.len()).rev().map(drop).collect()
-}
-
-fn topic_of(work: &Work) -> &String {
-    match work {
-        Work::Send(sending) => &sending.topic.value,
-        Work::Read(reading) => &reading.topic.value,
-    }
 }
 
 /// Without the steps that speak of what is gone.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Assignments, ClassicGroup, State, Turn};
 use crate::{
-    base::TopicPartition,
+    base::{TopicPartition, java},
     group::{
         machine::{Then, Waiter},
         request::refuse_join,
@@ -321,6 +321,6 @@ impl ClassicGroup {
 
 /// The bucket of a name in a Java hash table of 16.
 fn bucket(name: &str) -> u32 {
-    let hash = name.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
+    let hash = java::string_hash(name).cast_unsigned();
     (hash ^ (hash >> 16)) & 15
 }

@@ -7,11 +7,15 @@ use super::checked;
 use crate::{
     base::{mark, switches},
     check::{Cause, Claim},
-    client::config::{Setting, consumer_settings, producer_settings},
+    client::{
+        config::{Setting, consumer_settings, producer_settings},
+        group::config::group_settings,
+    },
     scenario::{
         TABLES,
         action::{self, VERBS},
         condition::{Comparison, Condition, EVENTS},
+        groups::{APPLICATIONS, Application, GIVEN_BY_CONSUME},
         predict::OUTCOMES,
         swarm::FAULTS,
         term::{FUNCTIONS, NAMES},
@@ -36,9 +40,10 @@ const FRAMES: &[Frame] = &[
     Frame { table: "[swarm]", head: "[swarm]", needs: &[] },
     Frame { table: "[cluster]", head: "[cluster]", needs: &[] },
     Frame { table: "[[topic]]", head: "[[topic]]", needs: &[(&["name"], "name = \"orders\""), (&["replicas"], "replicas = [[\"b1\", \"b2\", \"b3\"]]")] },
-    Frame { table: "[[client]]", head: "[[client]]", needs: &[(&["name"], "name = \"p1\""), (&["send", "read"], "send = { topic = \"orders\", count = 8 }")] },
+    Frame { table: "[[client]]", head: "[[client]]", needs: &[(&["name"], "name = \"p1\""), (&["send", "read", "consume"], "send = { topic = \"orders\", count = 8 }")] },
     Frame { table: "`send`", head: "[[client]]\nname = \"p1\"\n[client.send]", needs: &[(&["topic"], "topic = \"orders\""), (&["count"], "count = 8")] },
     Frame { table: "`read`", head: "[[client]]\nname = \"r1\"\n[client.read]", needs: &[(&["topic"], "topic = \"orders\"")] },
+    Frame { table: "`consume`", head: "[[client]]\nname = \"g1\"\n[client.consume]", needs: &[(&["topic"], "topic = \"orders\""), (&["group"], "group = \"billing\"")] },
     Frame { table: "[[step]]", head: "[[step]]", needs: &[(TRIGGERS, "when = \"hw(orders-0) >= 5\""), (&["do"], "do = \"nothing\"")] },
     Frame { table: "[[expect]]", head: "[[expect]]", needs: &[(&["claim"], "claim = \"acked-records-survive\""), (&["value"], "value = \"violated\"")] },
     Frame { table: "`lost`", head: "[[expect]]\nclaim = \"acked-records-survive\"\nvalue = \"violated\"\n[expect.lost]", needs: &[] },
@@ -56,6 +61,7 @@ const REST: &[(&str, &str)] = &[
     ("[[topic]]", "[[topic]]\nname = \"orders\"\nreplicas = [[\"b1\", \"b2\", \"b3\"], [\"b2\", \"b3\", \"b1\"]]\n"),
     ("name = \"p1\"", "[[client]]\nname = \"p1\"\nsend = { topic = \"orders\", count = 8 }\n"),
     ("name = \"r1\"", "[[client]]\nname = \"r1\"\nread = { topic = \"orders\" }\n"),
+    ("name = \"g1\"", "[[client]]\nname = \"g1\"\nconsume = { topic = \"orders\", group = \"billing\" }\n"),
     ("[[step]]", "[[step]]\nwhen = \"hw(orders-0) >= 5\"\ndo = \"nothing\"\n"),
 ];
 
@@ -208,6 +214,24 @@ fn every_setting_of_a_client_is_documented() {
     };
     check("producers", &mut producer_settings());
     check("consumers", &mut consumer_settings());
+    let others: Vec<&Setting> = consumer_settings().collect();
+    let own =
+        |(name, ..): &&Setting| !GIVEN_BY_CONSUME.contains(name) && !others.iter().any(|(other, ..)| other == name);
+    check("members of groups, besides", &mut group_settings().filter(own));
+}
+
+#[test]
+fn every_application_of_a_group_is_documented() {
+    let row = |(name, _, meaning, least, most): &(&str, Application, &str, bool, bool)| {
+        let promise = match (least, most) {
+            (true, true) => "once",
+            (true, false) => "at least once",
+            (false, true) => "at most once",
+            (false, false) => "nothing",
+        };
+        vec![code(name), (*meaning).to_owned(), promise.to_owned()]
+    };
+    check_rows("Applications", &APPLICATIONS.iter().map(row).collect::<Vec<_>>());
 }
 
 #[test]

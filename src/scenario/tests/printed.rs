@@ -13,6 +13,7 @@ use crate::{
         action::{self, Action, Crash, Link},
         condition::{Comparison, Condition, EVENTS, EventTrigger},
         file::{Client, Cluster, Given, Reading, Sending, Settings, Step, StepChange, Topic, Variant, WITHIN, Work},
+        groups::{APPLICATIONS, Consuming},
         parse,
         predict::{Answer, Measure, Measurement, Moment, Prediction},
         swarm::{Choices, FAULTS, Swarm},
@@ -159,7 +160,16 @@ fn client() -> impl Strategy<Value = Client> {
         Work::Send(Sending { topic, partition, count, every, key, value, padding_bytes })
     });
     let read = (spot(text()), any::<bool>()).prop_map(|(topic, from_end)| Work::Read(Reading { topic, from_end }));
-    (spot(text()), prop_oneof![send, read], settings()).prop_map(|(name, work, config)| Client { name, work, config })
+    let application = sample::select(APPLICATIONS).prop_map(|(_, application, ..)| application);
+    let consume = (spot(text()), spot("[a-z]{1,5}".prop_map(String::from)), application, time(), time());
+    let consume = consume.prop_map(|(topic, group, application, one, other)| {
+        Work::Consume(Consuming { topic, group, application, processing: one.min(other)..=one.max(other) })
+    });
+    (spot(text()), prop_oneof![send, read, consume], settings()).prop_map(|(name, work, config)| Client {
+        name,
+        work,
+        config,
+    })
 }
 
 /// `at`, `after`, `on` and `when`: one trigger.

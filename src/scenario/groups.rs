@@ -1,0 +1,149 @@
+//! `consume`: a member of a consumer group and the application behind it.
+//!
+//! The applications differ in one thing: when they commit, seen from when they do their work. That decides whether a
+//! crash loses records or repeats them, not the broker.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use super::{
+    file::quoted,
+    source::{self, Keys, Problem, Spot, Table, unknown},
+    swarm::{show_times, times},
+};
+
+/// Keys of `consume`.
+pub(super) const CONSUME: Keys = Keys { table: "`consume`", keys: &["topic", "group", "application", "processing"] };
+
+/// Settings that `consume` itself gives.
+pub const GIVEN_BY_CONSUME: &[&str] = &["group.id", "enable.auto.commit"];
+
+/// A member of a consumer group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Consuming {
+    /// The topic that it subscribes to.
+    pub topic: Spot<String>,
+    /// `group.id`.
+    pub group: Spot<String>,
+    /// When it commits.
+    pub application: Application,
+    /// How long the work for a record takes, drawn for each.
+    pub processing: RangeInclusive<Duration>,
+}
+
+/// What an application does with a poll's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Application {
+    /// Its work, record by record; Kafka's consumer commits by itself at later polls (`enable.auto.commit`).
+    AutoCommit,
+    /// Its work, then a commit of all of the poll.
+    AtLeastOnce,
+    /// A commit of all of the poll, then its work.
+    AtMostOnce,
+    /// Its work for one record and a commit, then the next.
+    CommitPerRecord,
+    /// Its work and a commit that it does not wait for; one that it waits for before it gives partitions up.
+    CommitOnRevocation,
+    /// Hands them to another thread and polls on; Kafka's consumer commits by itself, done or not.
+    HandOff,
+}
+
+/// Every application: name, what it does, whether it means to do its work at least once, and at most once.
+pub const APPLICATIONS: &[(&str, Application, &str, bool, bool)] = &[
+    ("auto-commit", Application::AutoCommit, "works; the consumer commits by itself at later polls", true, false),
+    ("at-least-once", Application::AtLeastOnce, "works, then commits all of the poll", true, false),
+    ("at-most-once", Application::AtMostOnce, "commits all of the poll, then works", false, true),
+    ("commit-per-record", Application::CommitPerRecord, "works for one record and commits, then the next", true, false),
+    (
+        "commit-on-revocation",
+        Application::CommitOnRevocation,
+        "works and commits without waiting; waits for a commit before it gives partitions up",
+        true,
+        false,
+    ),
+    (
+        "hand-off",
+        Application::HandOff,
+        "hands records to another thread and polls on; the consumer commits by itself, done or not",
+        true,
+        false,
+    ),
+];
+
+impl Application {
+    /// Its row in [`APPLICATIONS`].
+    fn row(self) -> &'static (&'static str, Self, &'static str, bool, bool) {
+        APPLICATIONS.iter().find(|(_, application, ..)| *application == self).expect("every application has a row")
+    }
+
+    /// Its name in scenarios.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Whether it means to do its work for each record at least once.
+    pub fn at_least_once(self) -> bool {
+        self.row().3
+    }
+
+    /// Whether it means to do it at most once.
+    pub fn at_most_once(self) -> bool {
+        self.row().4
+    }
+
+    /// Whether it leaves commits to the consumer.
+    pub fn auto_commits(self) -> bool {
+        matches!(self, Self::AutoCommit | Self::HandOff)
+    }
+
+    /// The application called so.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn parse(name: &Spot<String>) -> Result<Self, Problem> {
+        let found = APPLICATIONS.iter().find(|(known, ..)| *known == name.value);
+        let names = APPLICATIONS.iter().map(|(name, ..)| *name);
+        found
+            .map(|(_, application, ..)| *application)
+            .ok_or_else(|| Problem::at(name.at, unknown("an application", &name.value, names)))
+    }
+}
+
+impl Consuming {
+    /// Reads the table.
+    pub(super) fn read(mut table: Table<'_>) -> Result<Self, Problem> {
+        let topic = table.need("topic").and_then(source::text)?;
+        let group = table.need("group").and_then(source::text)?;
+        if group.value.is_empty() {
+            return Err(Problem::at(group.at, "a group needs a name"));
+        }
+        let application = match table.text("application")? {
+            Some(name) => Application::parse(&name)?,
+            None => Application::AutoCommit,
+        };
+        let processing = times(&mut table, "processing", Duration::ZERO..=Duration::ZERO)?;
+        Ok(Self { topic, group, application, processing })
+    }
+
+    /// A variant's change of one key; returns the value before.
+    pub(super) fn change(&mut self, key: &str, given: &Spot<String>) -> Result<String, Problem> {
+        match key {
+            "application" => Ok(std::mem::replace(&mut self.application, Application::parse(given)?).name().to_owned()),
+            other => {
+                Err(Problem::at(given.at, unknown("a key of `consume` that a variant may set", other, ["application"])))
+            }
+        }
+    }
+
+    /// As a file has it.
+    pub(super) fn print(&self) -> String {
+        let mut fields = vec![
+            format!("topic = {}", quoted(&self.topic.value)),
+            format!("group = {}", quoted(&self.group.value)),
+            format!("application = {}", quoted(self.application.name())),
+        ];
+        if *self.processing.end() > Duration::ZERO {
+            fields.push(format!("processing = {}", show_times(&self.processing)));
+        }
+        format!("{{ {} }}", fields.join(", "))
+    }
+}
