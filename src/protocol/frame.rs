@@ -226,6 +226,8 @@ pub fn key_of(body: &RequestKind) -> ApiKey {
         SyncGroup,
         Heartbeat,
         LeaveGroup,
+        OffsetCommit,
+        OffsetFetch,
         OffsetDelete,
         DescribeGroups,
         ListGroups,

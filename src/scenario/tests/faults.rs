@@ -81,7 +81,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("do   = \"cut leader(orders-0) | followers(orders-0)\"\n", "", "28:1: `do` is missing in [[step]]"),
     ("when = \"hw(orders-0) >= 4\"\n", "", "28:1: a step needs a trigger: `when`, `on`, `after` or `at`"),
     ("value = \"violated\"\n", "", "37:1: `value` is missing in [[expect]]"),
-    ("read = { topic = \"orders\", from = \"beginning\" }\n", "", "24:1: a client has either `send` or `read`"),
+    ("read = { topic = \"orders\", from = \"beginning\" }\n", "", "24:1: a client has one of `send`, `read` and `consume`"),
     // Types.
     ("seed       = 7", "seed       = \"seven\"", "3:14: expected a number, 0 or more, found `seven`"),
     ("seed       = 7", "seed       = -7", "3:14: expected a number, 0 or more, found `-7`"),
@@ -182,7 +182,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("crash b1 kill", "crash b1", "35:19: expected `kill` (the page cache stays) or `power` (only what was synced stays), found `;`"),
     ("crash b1 kill", "crash b1 torn", "35:20: expected `kill` (the page cache stays) or `power` (only what was synced stays), found `torn`"),
     ("crash b1 kill", "crash b9 kill", "35:17: `b9` is not a node; did you mean `b1`?"),
-    ("crash b1 kill", "crash p1 kill", "35:17: `p1` is a client; expected a broker or a controller"),
+    ("crash b1 kill", "crash p1 kill", "35:17: `p1` is a client in no group; expected a broker, a controller or a member of a group"),
     ("crash b1 kill", "crash isr(orders-9) kill", "35:21: `orders-9` is not a partition; did you mean `orders-0`?"),
     ("crash b1 kill", "stop hw(orders-0)", "35:16: expected nodes; `hw(orders-0)` is a number"),
     ("crash b1 kill", "cut b1 b2", "35:18: expected `|` (both directions) or `>` (one), found `b2`"),
