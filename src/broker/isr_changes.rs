@@ -40,6 +40,17 @@ pub async fn send_all(
         while let Ok(change) = proposals.try_recv() {
             waiting.push(change);
         }
+        // What metadata has told is not asked again: a newer proposal of the partition may wait by now.
+        let mut awaited = Vec::new();
+        for change in waiting.drain(..) {
+            if change.partition.awaits(&change.proposal).await {
+                awaited.push(change);
+            }
+        }
+        waiting = awaited;
+        if waiting.is_empty() {
+            continue;
+        }
         let request = request(&waiting, &registration);
         let answer = match shutdown.or(channel.call(RequestKind::AlterPartition(request), VERSION)).await {
             None => return,
@@ -49,19 +60,12 @@ pub async fn send_all(
             Ok(ResponseKind::AlterPartition(response)) if response.error_code == 0 => {
                 deliver(&mut waiting, &response).await;
             }
-            // Whether it was applied is not known: ask again, as long as the leadership lasts.
+            // Whether it was applied is not known: ask again.
             outcome => {
                 tracing::debug!(?outcome, "AlterPartition failed; it is sent again");
                 if shutdown.or(clock::sleep(RETRY_BACKOFF)).await.is_none() {
                     return;
                 }
-                let mut still_leading = Vec::new();
-                for change in waiting {
-                    if change.partition.leads_in(change.proposal.leader_epoch).await {
-                        still_leading.push(change);
-                    }
-                }
-                waiting = still_leading;
             }
         }
     }
@@ -96,13 +100,12 @@ async fn deliver(waiting: &mut Vec<IsrChange>, response: &AlterPartitionResponse
         let topic = response.topics.iter().find(|topic| *topic.topic_id.as_bytes() == change.partition.topic_id.0);
         let index = change.partition.id.partition;
         let answer = topic.and_then(|topic| topic.partitions.iter().find(|answer| answer.partition_index == index));
-        let epoch = change.proposal.leader_epoch;
         let Some(answer) = answer else { continue };
         let isr: Vec<NodeId> = answer.isr.iter().map(|id| NodeId(id.0)).collect();
         let outcome = match ErrorCode::from_i16(answer.error_code) {
             ErrorCode::None => Ok((&isr[..], PartitionEpoch(answer.partition_epoch))),
             code => Err(code),
         };
-        change.partition.isr_answered(epoch, outcome).await;
+        change.partition.isr_answered(&change.proposal, outcome).await;
     }
 }

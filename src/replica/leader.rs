@@ -287,6 +287,12 @@ impl Leader {
         proposal
     }
 
+    /// Whether it waits for an answer to this proposal.
+    pub fn awaits(&self, proposal: &Proposal) -> bool {
+        let made_in = (proposal.leader_epoch, proposal.partition_epoch);
+        self.pending.is_some() && made_in == (self.start.epoch, self.partition_epoch)
+    }
+
     /// The controller's answer, or a metadata record: the registration now has this ISR and epoch. Older news change
     /// nothing. Returns whether it was news.
     pub fn committed(&mut self, isr: &[NodeId], partition_epoch: PartitionEpoch, now: Time) -> bool {

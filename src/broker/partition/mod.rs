@@ -286,21 +286,18 @@ impl Partition {
         self.propose(proposal);
     }
 
-    /// Whether a proposal of `leader_epoch` still waits for an answer.
-    pub async fn leads_in(&self, leader_epoch: LeaderEpoch) -> bool {
-        matches!(&self.state.lock().await.role, Standing::Leader(leader) if leader.epoch() == leader_epoch)
+    /// Whether this proposal still waits for an answer.
+    pub async fn awaits(&self, proposal: &Proposal) -> bool {
+        matches!(&self.state.lock().await.role, Standing::Leader(leader) if leader.awaits(proposal))
     }
 
-    /// The controller's answer to a proposal made in `leader_epoch`.
-    pub async fn isr_answered(
-        &self,
-        leader_epoch: LeaderEpoch,
-        answer: Result<(&[NodeId], PartitionEpoch), ErrorCode>,
-    ) {
+    /// The controller's answer to a proposal. One that does not wait any more, since metadata told what became of it,
+    /// changes nothing: the leader may have made another one meanwhile.
+    pub async fn isr_answered(&self, proposal: &Proposal, answer: Result<(&[NodeId], PartitionEpoch), ErrorCode>) {
         let mut state = self.state.lock().await;
         let state = &mut *state;
         let Standing::Leader(leader) = &mut state.role else { return };
-        if leader.epoch() != leader_epoch {
+        if !leader.awaits(proposal) {
             return;
         }
         match answer {
