@@ -199,11 +199,13 @@ impl Recorder {
             }
             Deed::Release(links, api) => {
                 links.each(|from, to| world.release(from, to, Some(api)));
-                self.end_faults(links);
+                // Links that are cut besides stay cut.
+                let holds = format!("api={api}");
+                self.end_faults(links, |fault| fault.starts_with("hold") && fault.ends_with(&holds));
             }
             Deed::Heal(links) => {
                 links.each(|from, to| heal(world, from, to));
-                self.end_faults(links);
+                self.end_faults(links, |_| true);
             }
             Deed::HealAll => self.heal_network(),
             Deed::Order(order) => {
@@ -222,11 +224,14 @@ impl Recorder {
         self.report(Event::FaultBegan { fault });
     }
 
-    /// Ends the faults of which no link is left.
-    fn end_faults(&self, links: &Links) {
+    /// Ends those of the faults `which` of which no link is left.
+    fn end_faults(&self, links: &Links, which: impl Fn(&str) -> bool) {
         let mut ended = Vec::new();
         let mut state = self.lock();
         state.open_faults.retain(|fault, open| {
+            if !which(fault) {
+                return true;
+            }
             open.retain(|link| !links.0.contains(link));
             if open.is_empty() {
                 ended.push(fault.clone());
@@ -244,7 +249,7 @@ impl Recorder {
         let open: BTreeSet<(String, String)> = self.lock().open_faults.values().flatten().cloned().collect();
         let links = Links(open.into_iter().collect());
         links.each(|from, to| heal(self.world(), from, to));
-        self.end_faults(&links);
+        self.end_faults(&links, |_| true);
     }
 
     /// Ends the recording and judges the run.
