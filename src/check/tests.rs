@@ -423,6 +423,32 @@ fn what_vanishes_by_a_permitted_loss_is_no_phantom() {
     check(&[BEGIN, COMMIT_0, reads, lost], Claim::AckedRecordsSurvive, Status::Violated, "t-0@0");
 }
 
+#[test]
+fn of_two_copies_of_a_retry_the_acknowledged_one_may_be_lost_alone() {
+    let twice = "
+        p1 send 1 t v-1 acks=-1
+        b1 append t-0 leader e0 1..2
+        b2 append t-0 follower e0 1..2
+        b1 append t-0 leader e0 2..3
+        c1 chose t-0 leader=1 epoch=0 pe=1 isr=1
+        b1 hw t-0 leader e0 3
+        b1 answer t-0 acks=-1 2..3 e0 isr=1 hw=3
+        p1 acked 1 t-0 2
+        b1 kill
+        c1 chose t-0 leader=2 epoch=1 pe=2 isr=2 election=unclean
+        b2 leads t-0 epoch=1 hw=1
+        audit position t-0 0 start
+        audit read t-0 0 v-0
+        audit read t-0 1 v-1
+        audit end t-0 2";
+    let text = [BEGIN, COMMIT_0, twice].concat();
+    for (idempotent, status) in [(false, Status::Held), (true, Status::Violated)] {
+        let ending = Ending { marks: vec!["producer_retried".into()], ..Ending::default() };
+        let verdict = judge(&text, plan(idempotent), &ending);
+        assert_eq!(verdict.finding(Claim::OffsetsAgree).status, status, "idempotent: {idempotent}");
+    }
+}
+
 /// A lost record's cause and which of its three moments the journal shows.
 #[track_caller]
 #[test]
