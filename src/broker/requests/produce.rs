@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use rand::Rng;
 use tokio::sync::oneshot;
 
 use super::{Broker, find_partition, find_topic, metadata::is_internal};
@@ -21,7 +22,7 @@ use crate::{
         records::{BatchHeader, Refusal},
     },
     rpc::Reply,
-    runtime::clock,
+    runtime::{clock, random, task},
 };
 
 /// One partition's answer, and what it still waits for.
@@ -95,6 +96,22 @@ impl Broker {
             }
             self.produce_response(topics, version)
         })
+    }
+
+    /// As [`Broker::produce`], each request on its own: a planted bug, with which whoever comes second may be first.
+    pub(super) fn produce_in_any_order(self: Arc<Self>, request: ProduceRequest, version: i16) -> Reply {
+        let (answer, answered) = oneshot::channel();
+        let held_up = Duration::from_millis(random::stream("overtaking").random_range(0..30));
+        task::spawn(async move {
+            clock::sleep(held_up).await;
+            // Nobody listens any more when the connection is closed.
+            let _ = match self.produce(request, version, false).await {
+                Reply::Now(response) => answer.send(*response),
+                Reply::Later(response) => answer.send(response.await),
+                Reply::Nothing | Reply::Close => return,
+            };
+        });
+        Reply::later(async { answered.await.expect("a produce with acks is answered") })
     }
 
     fn produce_response(&self, topics: Vec<(TopicProduceResponse, Vec<Pending>)>, version: i16) -> ResponseKind {
