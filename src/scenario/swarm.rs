@@ -46,7 +46,7 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("slow", "slow links"),
     ("hold", "messages of one API kept back"),
     ("clock", "wall clocks that step, or run fast or slow"),
-    ("set", "changes of `min.insync.replicas` and `unclean.leader.election.enable`"),
+    ("set", "changes of topics' settings, as `min.insync.replicas`"),
     ("elect-preferred", "elections back to the first replica"),
     ("elect-unclean", "unclean elections by hand"),
 ];
