@@ -305,6 +305,9 @@ pub struct ClaimsOptions {
     /// Processes at a time; the number of cores if not given
     #[arg(long)]
     pub jobs: Option<usize>,
+    /// Most runs to shrink each counter-example; 60 if not given, with --matrix none
+    #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u64).range(0..=1000))]
+    pub shrink: Option<u64>,
     /// Where counter-examples and the page go
     #[arg(long, default_value = "reports")]
     pub out: PathBuf,
@@ -378,6 +381,12 @@ pub struct BugsOptions {
     /// Most seeds of one search
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
+    /// Shrink each run in which a bug was seen, and tell how many steps are left
+    #[arg(long)]
+    pub shrink: bool,
+    /// Where the shrunk scenarios go
+    #[arg(long, default_value = "reports/shrunk")]
+    pub out: PathBuf,
     /// Processes at a time; the number of cores if not given
     #[arg(long)]
     pub jobs: Option<usize>,

@@ -1,12 +1,7 @@
-//! `bugs`: plants each bug in turn and sweeps a swarm until a checker sees it.
+//! `bugs`: plants each bug in turn and sweeps a swarm until a checker sees it; with `--shrink` it makes each such run
+//! small.
 
-use std::{
-    collections::VecDeque,
-    path::Path,
-    sync::{Mutex, mpsc},
-    thread,
-    time::Instant,
-};
+use std::{ops::ControlFlow, path::Path, time::Instant};
 
 use super::{
     args::{BugsOptions, Format},
@@ -14,11 +9,16 @@ use super::{
     files::ScenarioFile,
     one_run::{self, Order, Told},
     output::{print, print_line},
+    pool,
     progress::Progress,
+    shrink,
 };
 use crate::{
     base::{suggest::nearest, switches::TABLE},
-    explore::scoreboard::{Found, Scoreboard, Search, starts},
+    explore::{
+        scoreboard::{Found, Scoreboard, Search, Shrunk, starts},
+        shrink::RUNS_MAX,
+    },
 };
 
 /// Counts the seeds that find each planted bug.
@@ -29,45 +29,19 @@ pub fn bugs(options: &BugsOptions) -> Outcome {
         file.resolve(Some(bug))?;
     }
     let searches = planted.iter().flat_map(|bug| starts(options.starts).map(|start| ((*bug).to_owned(), start)));
-    let searches: VecDeque<(String, u64)> = searches.collect();
-    let count = searches.len();
-    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into)).clamp(1, count);
+    let searches: Vec<(String, u64)> = searches.collect();
     eprintln!("{} bugs, {} starts each, at most {} seeds a start", planted.len(), options.starts, options.seeds);
-    let queue = Mutex::new(searches);
-    let (results, inbox) = mpsc::channel();
-    let mut progress = Progress::new(count, Instant::now(), None);
-    let (mut board, mut failure, mut missed) = (Scoreboard::default(), None, 0);
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            let (results, queue) = (results.clone(), &queue);
-            scope.spawn(move || {
-                let next = || queue.lock().expect("no panic while the queue is held").pop_front();
-                while let Some((bug, start)) = next() {
-                    if results.send(search(&options.scenario, bug, start, options.seeds)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(results);
-        while let Some(searched) = progress.receive(&inbox) {
-            match searched {
-                Ok(search) => {
-                    missed += u64::from(search.found.is_none());
-                    board.add(search);
-                }
-                Err(problem) => {
-                    queue.lock().expect("no panic while the queue is held").clear();
-                    failure = Some(problem);
-                }
-            }
-            progress.done(missed);
-        }
-        progress.end();
-    });
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
+    let mut progress = Progress::new(searches.len(), Instant::now(), None);
+    let (mut board, mut missed) = (Scoreboard::default(), 0);
+    let jobs = pool::jobs(options.jobs, searches.len());
+    let work = |(bug, start)| search(&file, bug, start, options);
+    pool::each(searches, jobs, &mut progress, work, |search, progress| {
+        let search = search?;
+        missed += u64::from(search.found.is_none());
+        board.add(search);
+        progress.done(missed);
+        Ok(ControlFlow::Continue(()))
+    })?;
     match options.format {
         Format::Text => print(&board.render())?,
         Format::Json => board.json().iter().try_for_each(|bug| print_line(&bug.to_string()))?,
@@ -89,19 +63,28 @@ fn planted(names: &[String]) -> Result<Vec<&'static str>, Failure> {
 }
 
 /// Runs seeds from `start` on until one shows the bug.
-fn search(scenario: &Path, bug: String, start: u64, seeds_max: u64) -> Result<Search, Failure> {
-    for seeds in 1..=seeds_max {
+fn search(file: &ScenarioFile, bug: String, start: u64, options: &BugsOptions) -> Result<Search, Failure> {
+    for seeds in 1..=options.seeds {
         let seed = start + seeds - 1;
-        let order = Order { scenario: scenario.to_path_buf(), seed, variant: Some(bug.clone()), ..Order::default() };
+        let order = Order { scenario: file.given.clone().into(), seed, variant: Some(bug.clone()), ..Order::default() };
         let by = match one_run::in_a_child(&order) {
             Ok(told) if told.outcome.exit == exit::VIOLATED => broken(&told),
             Ok(_) => continue,
             Err(failure) if failure.code == exit::HARNESS => vec!["an assertion".to_owned()],
             Err(failure) => return Err(failure),
         };
-        return Ok(Search { bug, start, found: Some(Found { seeds, seed, by }) });
+        let shrunk = if options.shrink { Some(small(file, &bug, seed, &options.out)?) } else { None };
+        return Ok(Search { bug, start, found: Some(Found { seeds, seed, by, shrunk }) });
     }
     Ok(Search { bug, start, found: None })
+}
+
+/// Shrinks the run of `seed` that shows the bug.
+fn small(file: &ScenarioFile, bug: &str, seed: u64, out: &Path) -> Result<Shrunk, Failure> {
+    let out = out.join(format!("{bug}-seed-{seed}.toml"));
+    let small = shrink::of_file(file, seed, Some(bug), RUNS_MAX, &out, None)?;
+    let small = small.expect("the same run broke a claim just now");
+    Ok(Shrunk { steps: small.told.steps.len() as u64, runs: small.runs, file: out.display().to_string() })
 }
 
 /// The claims that broke unexpectedly: `violated as expected` is another word.

@@ -2,11 +2,9 @@
 //! own. The results do not depend on the number of processes.
 
 use std::{
-    collections::VecDeque,
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::{Mutex, mpsc},
-    thread,
     time::Instant,
 };
 
@@ -16,16 +14,23 @@ use super::{
     files::ScenarioFile,
     one_run::{self, Order, Told},
     output::{print, print_line},
+    pool,
     progress::Progress,
+    shrink,
+    way::Way,
 };
 use crate::{
     base::suggest::nearest,
     broker::config::Properties,
     explore::claims::{BUDGETS, Budget, Cell, Found, Settings, page},
+    scenario,
 };
 
 /// The page of all combinations, below the folder of reports.
 const PAGE_FILE: &str = "claims.html";
+
+/// A run: the number of its cell, of its row there, and its seed.
+type Item = (usize, usize, u64);
 
 /// Tells what settings promise, and finds out what they keep.
 pub fn claims(options: &ClaimsOptions) -> Outcome {
@@ -38,9 +43,7 @@ pub fn claims(options: &ClaimsOptions) -> Outcome {
     cells.iter_mut().for_each(|cell| cell.prepare(&budgets));
     let work = WorkFolder::make()?;
     search(&mut cells, options, &work)?;
-    for cell in &cells {
-        keep_counter_examples(cell, &options.out)?;
-    }
+    keep_counter_examples(&cells, options, &work)?;
     match options.format {
         Format::Json => cells.iter().flat_map(|cell| cell.json(&options.out)).try_for_each(|line| print_line(&line))?,
         Format::Text if options.matrix => print(&Cell::table(&cells))?,
@@ -116,54 +119,30 @@ fn budgets(names: &[String]) -> Result<Vec<&'static Budget>, Failure> {
 
 /// Runs every budget of every cell with every seed.
 fn search(cells: &mut [Cell], options: &ClaimsOptions, work: &WorkFolder) -> Result<(), Failure> {
-    let items: VecDeque<(usize, usize, u64)> = (0..cells.len())
+    let items: Vec<Item> = (0..cells.len())
         .flat_map(|cell| {
             let rows = cells[cell].rows.len();
             (0..rows).flat_map(move |row| (1..=options.seeds).map(move |seed| (cell, row, seed)))
         })
         .collect();
-    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
-    let jobs = jobs.clamp(1, items.len().max(1));
+    let jobs = pool::jobs(options.jobs, items.len());
     eprintln!("{} runs, {} seeds of each budget, {jobs} at a time", items.len(), options.seeds);
     let mut progress = Progress::new(items.len(), Instant::now(), None);
-    let queue = Mutex::new(items);
-    let scenario = |&(cell, row, seed): &(usize, usize, u64)| cells[cell].scenario(row, seed);
-    let (results, inbox) = mpsc::channel();
-    let mut found = Vec::new();
-    let mut failure = None;
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            let (results, queue, scenario) = (results.clone(), &queue, &scenario);
-            scope.spawn(move || {
-                let next = || queue.lock().expect("no panic while the queue is held").pop_front();
-                while let Some(item) = next() {
-                    let told = work.run(&scenario(&item), item).map(|told| what_was_found(&told, item.2));
-                    if results.send((item, told)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(results);
-        let mut broken = 0;
-        while let Some((item, told)) = progress.receive(&inbox) {
-            match told {
-                Ok(told) => {
-                    let promised = cells[item.0].rows[item.1].promise.is_kept();
-                    broken += u64::from(!told.broken.is_empty() || promised && told.lost > 0);
-                    found.push((item, told));
-                }
-                Err(problem) => {
-                    queue.lock().expect("no panic while the queue is held").clear();
-                    failure = Some(problem);
-                }
-            }
-            progress.done(broken);
-        }
-        progress.end();
-    });
+    let (mut found, mut broken) = (Vec::new(), 0);
+    let run = |item: Item| {
+        let told = work.run(&cells[item.0].scenario(item.1, item.2), item);
+        (item, told.map(|told| what_was_found(&told, item.2)))
+    };
+    pool::each(items, jobs, &mut progress, run, |(item, told), progress| {
+        let told = told?;
+        let promised = cells[item.0].rows[item.1].promise.is_kept();
+        broken += u64::from(!told.broken.is_empty() || promised && told.lost > 0);
+        found.push((item, told));
+        progress.done(broken);
+        Ok(ControlFlow::Continue(()))
+    })?;
     found.into_iter().for_each(|((cell, row, _), told)| cells[cell].rows[row].tally.add(told));
-    failure.map_or(Ok(()), Err)
+    Ok(())
 }
 
 fn what_was_found(told: &Told, seed: u64) -> Found {
@@ -182,12 +161,47 @@ fn what_was_found(told: &Told, seed: u64) -> Found {
     }
 }
 
-/// Writes the shortest counter-example of each budget as a scenario of its own.
-fn keep_counter_examples(cell: &Cell, out: &Path) -> Result<(), Failure> {
-    for (row, found) in cell.counter_examples() {
-        write(&cell.counter_example_path(out, row), cell.scenario(row, found.seed).as_bytes())?;
+/// Runs to shrink each counter-example, if nothing else is said. A matrix has hundreds of them.
+const SHRINK_RUNS: u64 = 60;
+
+/// Writes the shortest counter-example of each budget as a scenario of its own, and makes it smaller.
+fn keep_counter_examples(cells: &[Cell], options: &ClaimsOptions, work: &WorkFolder) -> Result<(), Failure> {
+    let runs_max = options.shrink.unwrap_or(if options.matrix { 0 } else { SHRINK_RUNS });
+    let mut items: Vec<Item> = Vec::new();
+    for (index, cell) in cells.iter().enumerate() {
+        for (row, found) in cell.counter_examples() {
+            let text = cell.scenario(row, found.seed);
+            write(&cell.counter_example_path(&options.out, row), text.as_bytes())?;
+            items.push((index, row, found.seed));
+        }
     }
-    Ok(())
+    if runs_max == 0 || items.is_empty() {
+        return Ok(());
+    }
+    eprintln!("shrinking {} counter-examples, at most {runs_max} runs each", items.len());
+    let mut progress = Progress::new(items.len(), Instant::now(), None);
+    let jobs = pool::jobs(options.jobs, items.len());
+    let shrink = |item: Item| shrink_one(&cells[item.0], item, runs_max, &options.out, work);
+    pool::each(items, jobs, &mut progress, shrink, |shrunk, progress| {
+        progress.done(0);
+        shrunk.map(ControlFlow::Continue)
+    })
+}
+
+/// Makes the counter-example of a budget smaller, as long as it loses records in the same way.
+fn shrink_one(cell: &Cell, item: Item, runs_max: u64, out: &Path, work: &WorkFolder) -> Result<(), Failure> {
+    let (_, row, seed) = item;
+    let found = &cell.rows[row];
+    let mut begin = scenario::parse(&cell.scenario(row, seed)).expect("it was run just now");
+    let is_promised = found.promise.is_kept();
+    if is_promised {
+        begin.expect.clear();
+    }
+    let told = work.run(&begin.to_string(), item)?;
+    let way = if is_promised { Way::of(Ok(told))? } else { Way::of_loss(&told) };
+    let from = format!("the budget `{}` of claims", found.budget.name);
+    let path = cell.counter_example_path(out, row);
+    way.map_or(Ok(()), |way| shrink::smallest(begin, &from, None, &way, runs_max, &path, None).map(|_| ()))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
@@ -207,7 +221,7 @@ impl WorkFolder {
     }
 
     /// Runs a scenario in a process of its own.
-    fn run(&self, scenario: &str, (cell, row, seed): (usize, usize, u64)) -> Result<Told, Failure> {
+    fn run(&self, scenario: &str, (cell, row, seed): Item) -> Result<Told, Failure> {
         let path = self.0.join(format!("{cell}-{row}-{seed}.toml"));
         write(&path, scenario.as_bytes())?;
         let order = Order { scenario: path.clone(), seed, ..Order::default() };

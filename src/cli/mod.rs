@@ -36,6 +36,8 @@ mod groups;
 mod lesson;
 #[cfg(madsim)]
 mod one_run;
+#[cfg(madsim)]
+mod pool;
 #[cfg(not(madsim))]
 mod produce;
 #[cfg(madsim)]
@@ -52,6 +54,8 @@ mod simulate;
 mod sweep;
 #[cfg(not(madsim))]
 mod topics;
+#[cfg(madsim)]
+mod way;
 
 use std::process::ExitCode;
 

@@ -29,6 +29,11 @@ impl Progress {
         Self { bar, begun, time_limit, on_terminal: std::io::stderr().is_terminal(), failures: 0 }
     }
 
+    /// When its time is over.
+    pub fn ends_at(&self) -> Option<Instant> {
+        Some(self.begun + self.time_limit?)
+    }
+
     /// The next result; `None` when no more will come. Shows the bar when its time has come, and keeps it up to date.
     pub fn receive<T>(&mut self, inbox: &Receiver<T>) -> Option<T> {
         loop {

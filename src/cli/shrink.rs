@@ -1,8 +1,10 @@
-//! `shrink`: the smallest scenario that still breaks the same claim, in a file of its own.
+//! `shrink`: the smallest scenario that still breaks the same claim, in a file of its own. `bugs` and `claims` shrink
+//! what they find in the same way.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
 
@@ -13,9 +15,9 @@ use super::{
     one_run::{self, Order, Told},
     output::print_line,
     progress::Progress,
+    way::Way,
 };
 use crate::{
-    check::Claim,
     explore::shrink::{Judge, Shrunk, shrink as search, tell},
     report::{self, JOURNAL_FILE, MANIFEST_FILE, shell_word},
     scenario::Scenario,
@@ -27,87 +29,73 @@ pub fn shrink(options: &ShrinkOptions) -> Outcome {
     let file = ScenarioFile::read(&options.scenario)?;
     let seed = options.seed.unwrap_or(file.scenario.seed);
     let variant = options.variant.as_deref();
-    let begin = Scenario { seed, ..file.resolve_at(variant, seed)?.alone() };
-    let order =
-        Order { scenario: options.scenario.clone(), seed, variant: options.variant.clone(), ..Order::default() };
-    let Some(way) = Way::of(one_run::in_a_child(&order))? else {
+    let name = one_run::folder(Path::new(""), &file.name, seed, variant).display().to_string().replace('/', "-");
+    let out = options.out.clone().unwrap_or_else(|| Path::new("reports/shrunk").join(format!("{name}.toml")));
+    let mut progress = Progress::new(options.runs as usize, Instant::now(), None);
+    let small = of_file(&file, seed, variant, options.runs, &out, Some(&mut progress))?;
+    progress.end();
+    let Some(Small { told, runs }) = small else {
         let message = "this run breaks no claim, so there is nothing to shrink";
         return Err(Failure::usage(format!("{}: seed {seed}: {message}", file.given)));
     };
-    eprintln!("{}: seed {seed}: {}", file.given, way.how);
-    let name = one_run::folder(Path::new(""), &file.name, seed, variant).display().to_string().replace('/', "-");
-    let out = options.out.clone().unwrap_or_else(|| Path::new("reports/shrunk").join(format!("{name}.toml")));
-    let shrunk = Shrunk { from: &file.path, seed, variant, claim: way.claim, how: &way.how };
-    let progress = Progress::new(options.runs as usize, Instant::now(), None);
-    let mut runs = Runs { work: WorkFolder::make()?, way: &way, shrunk: &shrunk, out: &out, progress };
-    runs.found(&begin, 0)?;
-    let (best, count) = search(begin, options.runs, &mut runs)?;
-    runs.progress.end();
-    let told = tell(&best, &shrunk);
     let (steps, brokers, clients) = (told.steps.len(), told.cluster.brokers, told.clients.len());
-    print_line(&format!("{}: {steps} steps, {brokers} brokers, {clients} clients, in {count} runs", out.display()))?;
+    print_line(&format!("{}: {steps} steps, {brokers} brokers, {clients} clients, in {runs} runs", out.display()))?;
     let variant = told.variants.first().map(|variant| format!(" --variant {}", shell_word(&variant.name.value)));
     print_line(&format!("  cargo sim run {}{}", shell_word(&out.display().to_string()), variant.unwrap_or_default()))?;
     Ok(exit::OK)
 }
 
-/// How a run fails: what has to stay the same.
+/// The smallest scenario that was found, as it is told to people, and how many runs that took.
 #[derive(Clone, Debug)]
-struct Way {
-    /// The claim; `None`: a process panicked.
-    claim: Option<Claim>,
-    /// Why records are lost; or the assertion, without its numbers.
-    cause: Option<String>,
-    /// The same in a sentence.
-    how: String,
+pub struct Small {
+    /// What stands in the file.
+    pub told: Scenario,
+    /// How many runs.
+    pub runs: u64,
 }
 
-impl Way {
-    /// How this run fails; `None` if it does not.
-    fn of(told: Result<Told, Failure>) -> Result<Option<Self>, Failure> {
-        match told {
-            Ok(told) if told.outcome.exit == exit::VIOLATED => Ok(Self::broken(&told)),
-            Ok(_) => Ok(None),
-            Err(failure) if failure.code == exit::HARNESS => {
-                let plain: String = failure.message.chars().filter(|char| !char.is_ascii_digit()).collect();
-                let first = plain.lines().next().unwrap_or_default();
-                let assertion = first.split_once(": ").map_or(first, |(_, rest)| rest);
-                Ok(Some(Self { claim: None, cause: Some(assertion.to_owned()), how: format!("Panic: {assertion}.") }))
-            }
-            Err(failure) => Err(failure),
-        }
+/// Shrinks a run of a scenario file into `out`. `None`: it breaks no claim.
+///
+/// # Errors
+/// A run could not be made, or the file not be written.
+pub fn of_file(
+    file: &ScenarioFile,
+    seed: u64,
+    variant: Option<&str>,
+    runs_max: u64,
+    out: &Path,
+    progress: Option<&mut Progress>,
+) -> Result<Option<Small>, Failure> {
+    let begin = Scenario { seed, ..file.resolve_at(variant, seed)?.alone() };
+    let order =
+        Order { scenario: file.given.clone().into(), seed, variant: variant.map(str::to_owned), ..Order::default() };
+    let Some(way) = Way::of(one_run::in_a_child(&order))? else { return Ok(None) };
+    if progress.is_some() {
+        eprintln!("{}: seed {seed}: {}", file.given, way.how);
     }
+    // The run that showed how it fails counts too.
+    let small = smallest(begin, &file.path, variant, &way, runs_max.saturating_sub(1), out, progress)?;
+    Ok(Some(Small { runs: small.runs + 1, ..small }))
+}
 
-    fn broken(told: &Told) -> Option<Self> {
-        let status = |claim: &Claim| told.outcome.claims.get(claim.name()).map(String::as_str);
-        let claim = Claim::ALL.iter().copied().find(|claim| status(claim) == Some("violated"));
-        // A loss that another cause would have permitted is told by the verdict alone.
-        let claim = claim.unwrap_or(Claim::AckedRecordsSurvive);
-        let cause = told.json["lost"][0]["cause"].as_str().filter(|_| claim == Claim::AckedRecordsSurvive);
-        let complaints = told.json["complaints"].as_array().into_iter().flatten().filter_map(|text| text.as_str());
-        let own = complaints.clone().find(|text| text.starts_with(claim.name()));
-        let how = own.or(complaints.clone().next()).unwrap_or(&told.outcome.verdict);
-        let how = format!("{}.", how.trim_end_matches('.'));
-        Some(Self { claim: Some(claim), cause: cause.map(str::to_owned), how })
-    }
-
-    /// Whether `other` is the same way to fail. Whoever breaks several claims breaks this one too.
-    fn is_in(&self, told: Result<Told, Failure>) -> Result<bool, Failure> {
-        let Some(claim) = self.claim else {
-            return Ok(Self::of(told)?.is_some_and(|way| way.claim.is_none() && way.cause == self.cause));
-        };
-        match told {
-            Ok(told) if claim == Claim::AckedRecordsSurvive => {
-                let lost = told.json["lost"].as_array().into_iter().flatten();
-                let mut causes = lost.filter_map(|lost| lost["cause"].as_str());
-                let same = self.cause.as_deref().is_none_or(|cause| causes.any(|other| other == cause));
-                Ok(told.outcome.exit == exit::VIOLATED && same)
-            }
-            Ok(told) => Ok(told.outcome.claims.get(claim.name()).is_some_and(|status| status == "violated")),
-            Err(failure) if failure.code == exit::HARNESS => Ok(false),
-            Err(failure) => Err(failure),
-        }
-    }
+/// Shrinks `begin`, which fails in this way, into `out`: from the run of `from`, which is a path or another name.
+///
+/// # Errors
+/// A run could not be made, or the file not be written.
+pub fn smallest(
+    begin: Scenario,
+    from: &str,
+    variant: Option<&str>,
+    way: &Way,
+    runs_max: u64,
+    out: &Path,
+    progress: Option<&mut Progress>,
+) -> Result<Small, Failure> {
+    let shrunk = Shrunk { from, seed: begin.seed, variant, broken: way.broken, how: &way.how };
+    let mut runs = Runs { work: WorkFolder::make()?, way, shrunk: &shrunk, out, progress };
+    runs.found(&begin, 0)?;
+    let (best, count) = search(begin, runs_max, &mut runs)?;
+    Ok(Small { told: tell(&best, &shrunk), runs: count })
 }
 
 /// Runs candidates, and keeps the best on disk.
@@ -116,20 +104,27 @@ struct Runs<'a> {
     way: &'a Way,
     shrunk: &'a Shrunk<'a>,
     out: &'a Path,
-    progress: Progress,
+    progress: Option<&'a mut Progress>,
+}
+
+impl Runs<'_> {
+    fn run(&mut self, scenario: &Scenario, journal: bool) -> Result<Told, Failure> {
+        let told = self.work.run(scenario, journal);
+        self.progress.iter_mut().for_each(|progress| progress.done(0));
+        told
+    }
 }
 
 impl Judge for Runs<'_> {
     type Error = Failure;
 
     fn breaks(&mut self, scenario: &Scenario) -> Result<bool, Failure> {
-        let told = self.work.run(scenario, false);
-        self.progress.done(0);
+        let told = self.run(scenario, false);
         self.way.is_in(told)
     }
 
     fn events(&mut self, scenario: &Scenario) -> Result<Vec<Entry>, Failure> {
-        match self.work.run(scenario, true) {
+        match self.run(scenario, true) {
             Ok(_) => self.work.events(scenario.seed),
             // What panics leaves no journal.
             Err(failure) if failure.code == exit::HARNESS => Ok(Vec::new()),
@@ -141,7 +136,9 @@ impl Judge for Runs<'_> {
         let text = tell(scenario, self.shrunk).to_string();
         write(self.out, &text)?;
         let (steps, brokers, clients) = (scenario.steps.len(), scenario.cluster.brokers, scenario.clients.len());
-        self.progress.aside(|| eprintln!("run {runs}: {steps} steps, {brokers} brokers, {clients} clients"));
+        if let Some(progress) = &self.progress {
+            progress.aside(|| eprintln!("run {runs}: {steps} steps, {brokers} brokers, {clients} clients"));
+        }
         Ok(())
     }
 }
@@ -152,12 +149,16 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     fs::write(path, text).map_err(failed)
 }
 
+/// Number of the next work folder of this process: several searches may go on at a time.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
 /// A folder for candidates, gone when the search is.
 pub(super) struct WorkFolder(PathBuf);
 
 impl WorkFolder {
     pub(super) fn make() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("highwater-shrink-{}", std::process::id()));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("highwater-shrink-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).map_err(|error| Failure::cannot_write(format!("{}: {error}", path.display())))?;
         Ok(Self(path))
     }

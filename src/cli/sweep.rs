@@ -4,10 +4,9 @@
 //! processes, only their order on the progress bar does.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
+    ops::ControlFlow,
     path::PathBuf,
-    sync::{Mutex, mpsc},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -17,6 +16,7 @@ use super::{
     files::ScenarioFile,
     one_run::{self, Order, Told},
     output::{print, print_line},
+    pool,
     progress::Progress,
     results::{self, Results},
 };
@@ -48,8 +48,7 @@ pub fn sweep(options: &SweepOptions) -> Outcome {
         results.as_ref().is_some_and(|results| results.has(&recorded))
     };
     let (done, runs): (Vec<_>, Vec<_>) = runs.into_iter().partition(|(_, run)| known(run));
-    let jobs = options.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
-    let jobs = jobs.clamp(1, runs.len().max(1));
+    let jobs = pool::jobs(options.jobs, runs.len());
     let before = if done.is_empty() { String::new() } else { format!(", {} done before", done.len()) };
     eprintln!("{} runs, {what}, {jobs} at a time{before}", runs.len());
     let (begun, already) = (Instant::now(), summary.runs());
@@ -123,62 +122,38 @@ fn run_all(
 ) -> Result<Option<Failure>, Failure> {
     let time_limit = options.time_limit_seconds.map(Duration::from_secs);
     let mut progress = Progress::new(runs.len(), begun, time_limit);
-    let runs = runs.into_iter().enumerate();
-    let queue: Mutex<VecDeque<(usize, (usize, Run))>> = Mutex::new(runs.collect());
-    let next = || {
-        let over = time_limit.is_some_and(|limit| begun.elapsed() >= limit);
-        if over { None } else { queue.lock().expect("no panic while the queue is held").pop_front() }
-    };
-    let stop = || queue.lock().expect("no panic while the queue is held").clear();
-    let (outbox, inbox) = mpsc::channel::<Done>();
     let (mut failure, mut lines) = (None, InOrder::default());
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            let (outbox, next) = (outbox.clone(), &next);
-            scope.spawn(move || {
-                while let Some((index, (number, run))) = next() {
-                    let (told, repeated) = run_one(number, &run);
-                    if outbox.send((index, told, repeated)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(outbox);
-        while let Some((index, told, repeated)) = progress.receive(&inbox) {
-            match told {
-                Ok(told) => {
-                    let unexpected = told.outcome.exit != exit::OK;
-                    if unexpected {
-                        progress.aside(|| eprint!("{}", told.text));
-                    }
-                    if options.format == Format::Json {
-                        let ready = lines.take(index, told.json.to_string());
-                        progress
-                            .aside(|| ready.iter().try_for_each(|line| print_line(line)))
-                            .inspect_err(|_| stop())?;
-                    }
-                    let kept = results.as_mut().map_or(Ok(()), |results| results.add(&told.outcome, repeated));
-                    let remembered = match unexpected && options.remember {
-                        true => results::remember(&told.outcome),
-                        false => Ok(()),
-                    };
-                    kept.and(remembered).inspect_err(|_| stop())?;
-                    summary.add(told.outcome, repeated);
-                    if unexpected && !options.keep_going {
-                        stop();
-                    }
-                }
-                Err(failed) => {
-                    stop();
-                    failure = Some(failed);
-                }
+    let work = |(index, (number, run)): (usize, (usize, Run))| -> Done {
+        let (told, twice) = run_one(number, &run);
+        (index, told, twice)
+    };
+    let take = |(index, told, twice): Done, progress: &mut Progress| {
+        let told = match told {
+            Ok(told) => told,
+            Err(failed) => {
+                failure.get_or_insert(failed);
+                return Ok(ControlFlow::Break(()));
             }
-            progress.done(summary.failures());
+        };
+        let unexpected = told.outcome.exit != exit::OK;
+        if unexpected {
+            progress.aside(|| eprint!("{}", told.text));
         }
-        progress.end();
-        lines.rest().iter().try_for_each(|line| print_line(line))
-    })?;
+        if options.format == Format::Json {
+            let ready = lines.take(index, told.json.to_string());
+            progress.aside(|| ready.iter().try_for_each(|line| print_line(line)))?;
+        }
+        results.as_mut().map_or(Ok(()), |results| results.add(&told.outcome, twice))?;
+        if unexpected && options.remember {
+            results::remember(&told.outcome)?;
+        }
+        summary.add(told.outcome, twice);
+        progress.done(summary.failures());
+        let stops = unexpected && !options.keep_going;
+        Ok(if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    };
+    pool::each(runs.into_iter().enumerate().collect(), jobs, &mut progress, work, take)?;
+    lines.rest().iter().try_for_each(|line| print_line(line))?;
     Ok(failure)
 }
 

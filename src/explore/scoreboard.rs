@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 /// Seeds that a bug may need, as the median over its starts.
 pub const MEDIAN_MAX: u64 = 50;
+/// Steps that a run in which a bug was seen may have when it has been shrunk.
+pub const STEPS_MAX: u64 = 10;
 /// Seeds between two starts.
 const APART: u64 = 1000;
 
@@ -32,6 +34,19 @@ pub struct Found {
     pub seed: u64,
     /// The claims that broke; or that a process panicked.
     pub by: Vec<String>,
+    /// What it was shrunk to, if that was asked for.
+    pub shrunk: Option<Shrunk>,
+}
+
+/// A run in which a bug was seen, made small.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shrunk {
+    /// Steps left.
+    pub steps: u64,
+    /// Runs that took.
+    pub runs: u64,
+    /// The file.
+    pub file: String,
 }
 
 /// The first seed of each of so many starts.
@@ -53,9 +68,14 @@ impl Scoreboard {
         searches.sort_by_key(|search| search.start);
     }
 
-    /// Whether every bug was found, within [`MEDIAN_MAX`] seeds in the median.
+    /// Whether every bug was found, within [`MEDIAN_MAX`] seeds in the median, and shrunk to [`STEPS_MAX`] steps.
     pub fn is_good(&self) -> bool {
-        self.bugs.values().all(|searches| median(searches).is_some_and(|seeds| seeds <= MEDIAN_MAX))
+        let found = |searches: &Vec<Search>| median(searches).is_some_and(|seeds| seeds <= MEDIAN_MAX);
+        self.bugs.values().all(found) && self.shrunk().all(|shrunk| shrunk.steps <= STEPS_MAX)
+    }
+
+    fn shrunk(&self) -> impl Iterator<Item = &Shrunk> {
+        self.bugs.values().flatten().filter_map(|search| search.found.as_ref()?.shrunk.as_ref())
     }
 
     /// A line a bug.
@@ -68,10 +88,26 @@ impl Scoreboard {
             let by = seen_by(searches).into_iter().map(|(claim, times)| format!("{claim} ({times})"));
             let by = by.collect::<Vec<_>>().join(", ");
             let _ = writeln!(text, "{bug:width$}  {median:>6}  {worst:>5}  {:26}  {by}", each.join(", "));
+            for search in searches {
+                let Some(Shrunk { steps, runs, file }) = search.found.as_ref().and_then(|found| found.shrunk.as_ref())
+                else {
+                    continue;
+                };
+                let _ = writeln!(text, "{:width$}  {steps:>6} steps left after {runs:>3} runs: {file}", "");
+            }
         }
         let good = self.bugs.values().filter(|searches| median(searches).is_some_and(|seeds| seeds <= MEDIAN_MAX));
         let (good, all) = (good.count(), self.bugs.len());
         let _ = writeln!(text, "{good} of {all} bugs found within {MEDIAN_MAX} seeds in the median");
+        let most = |of: fn(&Shrunk) -> u64| self.shrunk().map(of).max();
+        if let (Some(steps), Some(runs)) = (most(|shrunk| shrunk.steps), most(|shrunk| shrunk.runs)) {
+            let (count, small) = (self.shrunk().count(), self.shrunk().filter(|shrunk| shrunk.steps <= STEPS_MAX));
+            let small = small.count();
+            let _ = writeln!(
+                text,
+                "{small} of {count} shrunk to at most {STEPS_MAX} steps; at most {steps} steps left, at most {runs} runs"
+            );
+        }
         text
     }
 
@@ -84,6 +120,9 @@ impl Scoreboard {
                 "seeds": found.map(|found| found.seeds),
                 "seed": found.map(|found| found.seed),
                 "seen_by": found.map(|found| &found.by),
+                "shrunk": found.and_then(|found| found.shrunk.as_ref()).map(|shrunk| {
+                    json!({ "steps": shrunk.steps, "runs": shrunk.runs, "file": shrunk.file })
+                }),
             })
         };
         let bug = |(bug, searches): (&String, &Vec<Search>)| {
@@ -140,8 +179,24 @@ mod tests {
     use super::*;
 
     fn search(bug: &str, start: u64, seeds: Option<u64>) -> Search {
-        let found = seeds.map(|seeds| Found { seeds, seed: start + seeds - 1, by: vec!["order-kept".to_owned()] });
+        let by = vec!["order-kept".to_owned()];
+        let found = seeds.map(|seeds| Found { seeds, seed: start + seeds - 1, by, shrunk: None });
         Search { bug: bug.to_owned(), start, found }
+    }
+
+    #[test]
+    fn a_bug_that_cannot_be_shrunk_is_not_well_found() {
+        for (steps, good) in [(10, true), (11, false)] {
+            let mut found = search("bug_a", 1, Some(3));
+            let shrunk = Shrunk { steps, runs: 120, file: "bug_a.toml".to_owned() };
+            found.found.as_mut().unwrap().shrunk = Some(shrunk);
+            let mut board = Scoreboard::default();
+            board.add(found);
+            assert_eq!(board.is_good(), good);
+            let text = board.render();
+            let counted = format!("{} of 1 shrunk to at most 10 steps; at most {steps} steps left", u64::from(good));
+            assert!(text.contains(&counted) && text.contains("steps left after 120 runs: bug_a.toml"), "{text}");
+        }
     }
 
     #[test]

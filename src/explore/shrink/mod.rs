@@ -14,7 +14,7 @@ mod triggers;
 
 use std::collections::BTreeSet;
 
-pub use self::tell::{Shrunk, tell};
+pub use self::tell::{Broken, Shrunk, tell};
 use crate::{
     scenario::{self, Scenario},
     trace::journal::Entry,
@@ -158,6 +158,7 @@ impl<J: Judge> Search<'_, J> {
             if self.best.steps[index].when.is_some() || self.runs >= self.runs_max {
                 continue;
             }
+            self.runs += 1;
             let events = self.judge.events(&self.best)?;
             for condition in triggers::before_step(&self.best, &events, index) {
                 if self.attempt(moves::with_condition(&self.best, index, condition))? {

@@ -1,7 +1,7 @@
 //! How a shrunk scenario is told: a title, notes on its steps, what is expected.
 
 use crate::{
-    check::{Claim, Expectation, Expected},
+    check::{Cause, Claim, Expectation, Expected, ExpectedLoss},
     explore::excuse,
     scenario::{
         Scenario, Spot,
@@ -10,53 +10,81 @@ use crate::{
     },
 };
 
+/// What is broken in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// A claim that has to hold; of lost records with their cause.
+    Claim(Claim, Option<Cause>),
+    /// Records are lost, which the settings permit: acknowledged ones for this cause, or such as nobody had promised.
+    Permitted(Option<Cause>),
+    /// An assertion of the code.
+    Assertion,
+}
+
 /// What was shrunk.
 #[derive(Clone, Debug)]
 pub struct Shrunk<'a> {
-    /// The scenario that it began with, as a path.
+    /// The scenario that it began with: its path, or another name for it.
     pub from: &'a str,
     /// The seed.
     pub seed: u64,
     /// The variant.
     pub variant: Option<&'a str>,
-    /// The claim that breaks; `None`: an assertion of the code.
-    pub claim: Option<Claim>,
+    /// What breaks.
+    pub broken: Broken,
     /// How it breaks, in a sentence.
     pub how: &'a str,
 }
 
-/// The scenario as a file for people. Switches go into a variant that breaks the claim; without them it has to hold.
+/// The scenario as a file for people. Switches go into a variant that breaks the claim; without them it has to hold. A
+/// loss that is permitted is expected.
 pub fn tell(scenario: &Scenario, shrunk: &Shrunk<'_>) -> Scenario {
-    let claim = shrunk.claim.map_or("an assertion", Claim::name);
+    let steps = count(scenario.steps.len(), "step");
     let by = shrunk.variant.map(|name| format!(", variant {name}")).unwrap_or_default();
     let mut told = Scenario {
-        title: format!("{claim} breaks in {}", count(scenario.steps.len(), "step")),
+        title: match shrunk.broken {
+            Broken::Claim(claim, _) => format!("{claim} breaks in {steps}"),
+            Broken::Assertion => format!("an assertion breaks in {steps}"),
+            Broken::Permitted(_) => scenario.title.clone(),
+        },
         teaches: None,
         note: Some(format!("{} Shrunk from {}, seed {}{by}.", shrunk.how, shrunk.from, shrunk.seed)),
         sweep: 1,
-        expect: excuse::expectations(scenario),
         ..scenario.clone()
     };
     for step in &mut told.steps {
         step.note = step.note.take().or_else(|| step.actions.value.iter().find_map(note));
     }
-    let Some(claim) = shrunk.claim else { return told };
-    let expectation = |value| Expectation { claim, value, lost: None };
-    told.expect.retain(|other| other.claim != claim);
-    told.expect.push(expectation(Expected::Held));
-    if !told.switches.is_empty() {
-        let switches = std::mem::take(&mut told.switches);
-        let set = switches.into_iter().map(|(name, value)| (format!("switch.{name}"), value.map(Given::Text)));
-        told.variants = vec![Variant {
-            name: Spot::new(shrunk.variant.unwrap_or("as it was found").to_owned(), 0),
-            note: None,
-            set: set.collect(),
-            steps: Default::default(),
-            expect: vec![expectation(Expected::Violated)],
-            must_reach: None,
-        }];
+    match shrunk.broken {
+        Broken::Claim(claim, _) => expect_held(&mut told, scenario, claim, shrunk.variant),
+        Broken::Permitted(Some(cause)) => {
+            let lost = Some(ExpectedLoss { count: None, causes: vec![cause] });
+            told.expect = vec![Expectation { claim: Claim::AckedRecordsSurvive, value: Expected::Violated, lost }];
+        }
+        Broken::Permitted(None) | Broken::Assertion => {}
     }
     told
+}
+
+/// Without its switches, which a variant has, the claim holds.
+fn expect_held(told: &mut Scenario, scenario: &Scenario, claim: Claim, variant: Option<&str>) {
+    let expectation = |value| Expectation { claim, value, lost: None };
+    told.expect = excuse::expectations(scenario);
+    told.expect.retain(|other| other.claim != claim);
+    told.expect.push(expectation(Expected::Held));
+    if told.switches.is_empty() {
+        return;
+    }
+    let switches = std::mem::take(&mut told.switches);
+    let set = switches.into_iter().map(|(name, value)| (format!("switch.{name}"), value.map(Given::Text)));
+    told.variants = vec![Variant {
+        name: Spot::new(variant.unwrap_or("as it was found").to_owned(), 0),
+        note: None,
+        set: set.collect(),
+        steps: Default::default(),
+        expect: vec![expectation(Expected::Violated)],
+        must_reach: None,
+    }];
 }
 
 fn count(number: usize, what: &str) -> String {

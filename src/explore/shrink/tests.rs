@@ -31,6 +31,7 @@ impl Judge for Fake {
     }
 
     fn events(&mut self, _: &Scenario) -> Result<Vec<Entry>, String> {
+        self.runs += 1;
         Ok(Vec::new())
     }
 
@@ -116,7 +117,7 @@ fn what_was_found_is_told_with_a_variant_that_breaks() {
         from: "scenarios/swarm/everything.toml",
         seed: 7,
         variant: Some("bug_no_truncation"),
-        claim: Some(Claim::ClusterRecovers),
+        broken: Broken::Claim(Claim::ClusterRecovers, None),
         how: "It does not settle.",
     };
     let told = tell(&parse(&text).unwrap(), &shrunk);
