@@ -9,7 +9,7 @@ use std::{
 use highwater::base::switches::TABLE;
 use serde_json::Value;
 
-use super::command::{root, scenarios, sweep};
+use super::command::{highwater, left, root, run, scenarios, sweep};
 
 /// Most seeds that a sweep may need to find a planted bug.
 const SEEDS: &str = "1..30";
@@ -76,5 +76,26 @@ fn a_sweep_finds_each_planted_bug_and_nothing_without_one() {
         for claim in *claims {
             assert!(planted().any(|run| run["claims"][*claim] == "violated"), "{bug} does not break {claim}");
         }
+    }
+}
+
+#[test]
+fn the_run_in_which_a_planted_bug_is_seen_becomes_a_short_story() {
+    let folder = tempfile::tempdir().unwrap();
+    let bugs = ["bug_no_truncation", "bug_min_isr_ignored", "bug_stale_isr_change_taken"];
+    let mut command = highwater();
+    command.args(["bugs", SWARM, "--starts", "1", "--shrink", "--format", "json", "--out"]).arg(folder.path());
+    let left = left(command.args(bugs.iter().flat_map(|bug| ["--bug", bug])));
+    assert_eq!(left.exit, 0, "{}", left.stderr);
+    let told: Vec<Value> = left.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(told.len(), bugs.len(), "{}", left.stdout);
+    for bug in told {
+        let shrunk = &bug["searches"][0]["shrunk"];
+        let (steps, runs) = (shrunk["steps"].as_u64().unwrap(), shrunk["runs"].as_u64().unwrap());
+        assert!(steps <= 10 && runs <= 200, "{bug}");
+        let file = shrunk["file"].as_str().unwrap();
+        let name = bug["bug"].as_str().unwrap();
+        assert_eq!(run(["run", file, "--no-report"]).exit, 0, "without the bug {file} holds");
+        assert_eq!(run(["run", file, "--no-report", "--variant", name]).exit, 0, "{file} expects what {name} breaks");
     }
 }

@@ -151,6 +151,9 @@ pub struct RunOptions {
     /// Of such a run: print the milestones too, for the page of another
     #[arg(long, hide = true)]
     pub branch: bool,
+    /// Of such a run: write what was recorded, and nothing that is made of it
+    #[arg(long, hide = true)]
+    pub record: bool,
 }
 
 #[derive(Debug, Options)]

@@ -77,6 +77,8 @@ pub struct Order {
     pub journal: bool,
     /// Tell the run as the page of another carries it.
     pub branch: bool,
+    /// Write what was recorded, and nothing that is made of it.
+    pub record: bool,
 }
 
 /// Does a run in a child process.
@@ -107,6 +109,9 @@ pub fn in_a_child(order: &Order) -> Result<Told, Failure> {
     }
     if order.branch {
         command.arg("--branch");
+    }
+    if order.record {
+        command.arg("--record");
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     child::without_address_randomisation(&mut command);
@@ -196,7 +201,11 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
     let faults = finished.faults;
     let fired_ns: Vec<u64> = finished.fired.iter().map(|fired| fired.as_nanos() as u64).collect();
     let mut recorded = record(&file, &resolved, &order, finished);
-    if !options.no_report {
+    if options.record {
+        let names = report::names(&recorded).into_iter().filter(|name| [MANIFEST_FILE, JOURNAL_FILE].contains(name));
+        let files: Vec<report::File> = names.map(|name| report::file(&recorded, name)).collect();
+        files::write(&place(&options.out, &recorded.manifest), &files)?;
+    } else if !options.no_report {
         let drawn = with_runs_beside(&order, &file, &fired_ns, &mut recorded)?;
         write(&options.out, &recorded, drawn)?;
     }
@@ -341,14 +350,17 @@ pub fn folder(out: &Path, scenario: &str, seed: u64, variant: Option<&str>) -> P
     out.join(scenario).join(format!("seed-{seed}{}", variant.unwrap_or_default()))
 }
 
+/// Where the files of a run go.
+fn place(out: &Path, manifest: &Manifest) -> PathBuf {
+    let name = label(manifest.variant.as_deref(), &manifest.set);
+    folder(out, &manifest.scenario, manifest.seed, name.as_deref())
+}
+
 /// Writes the files of a run, some of which were drawn before.
 fn write(out: &Path, recorded: &Recorded, drawn: Vec<report::File>) -> Result<(), Failure> {
-    let manifest = &recorded.manifest;
-    let name = label(manifest.variant.as_deref(), &manifest.set);
-    let folder = folder(out, &manifest.scenario, manifest.seed, name.as_deref());
     let rest = report::names(recorded).into_iter().filter(|name| drawn.iter().all(|file| file.name != *name));
     let files: Vec<report::File> = rest.map(|name| report::file(recorded, name)).chain(drawn.iter().cloned()).collect();
-    files::write(&folder, &files).map(|_| ())
+    files::write(&place(out, &recorded.manifest), &files).map(|_| ())
 }
 
 fn outcome(manifest: &Manifest, faults: u64) -> Outcome {

@@ -58,11 +58,20 @@ impl Way {
         // A loss that another cause would have permitted is told by the verdict alone.
         let claim = claim.unwrap_or(Claim::AckedRecordsSurvive);
         let cause = Self::causes(told).first().copied().filter(|_| claim == Claim::AckedRecordsSurvive);
-        let complaints = told.json["complaints"].as_array().into_iter().flatten().filter_map(|text| text.as_str());
-        let own = complaints.clone().find(|text| text.starts_with(claim.name()));
-        let how = own.or(complaints.clone().next()).unwrap_or(&told.outcome.verdict);
-        let how = format!("{}.", how.trim_end_matches('.'));
-        Self { broken: Broken::Claim(claim, cause), how, assertion: None }
+        Self { broken: Broken::Claim(claim, cause), how: complaint(told, claim), assertion: None }
+    }
+
+    /// How a run that fails in this way fails, in a sentence.
+    ///
+    /// # Errors
+    /// The run could not be made.
+    pub fn told_by(&self, told: Result<Told, Failure>) -> Result<String, Failure> {
+        Ok(match (self.broken, told) {
+            (Broken::Claim(claim, _), Ok(told)) => complaint(&told, claim),
+            (Broken::Permitted(_), Ok(told)) => Self::of_loss(&told).map_or_else(|| self.how.clone(), |way| way.how),
+            (Broken::Assertion, _) => self.how.clone(),
+            (_, Err(failure)) => return Err(failure),
+        })
     }
 
     /// Why each lost record was lost.
@@ -97,4 +106,12 @@ impl Way {
             Broken::Assertion => unreachable!("it was looked at first"),
         })
     }
+}
+
+/// What the run says of a claim that broke.
+fn complaint(told: &Told, claim: Claim) -> String {
+    let complaints = told.json["complaints"].as_array().into_iter().flatten().filter_map(|text| text.as_str());
+    let own = complaints.clone().find(|text| text.starts_with(claim.name()));
+    let how = own.or(complaints.clone().next()).unwrap_or(&told.outcome.verdict);
+    format!("{}.", how.trim_end_matches('.'))
 }

@@ -189,6 +189,10 @@ pub struct Step {
     pub note: Option<String>,
 }
 
+/// Simulated time after which a run is given up, if the file does not say.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+/// Seeds of a sweep, if the file does not say.
+pub const SWEEP: u64 = 100;
 /// How long a step waits if it does not say.
 pub const WITHIN: Duration = Duration::from_secs(30);
 
@@ -301,8 +305,12 @@ impl fmt::Display for Scenario {
             line(&mut out, "catalogue", texts(self.catalogue.iter().map(String::as_str)));
         }
         line(&mut out, "seed", self.seed);
-        line(&mut out, "sweep", self.sweep);
-        line(&mut out, "deadline", time(self.deadline));
+        if self.sweep != SWEEP {
+            line(&mut out, "sweep", self.sweep);
+        }
+        if self.deadline != DEADLINE {
+            line(&mut out, "deadline", time(self.deadline));
+        }
         if !self.must_reach.is_empty() {
             line(&mut out, "must_reach", texts(self.must_reach.iter().map(|mark| mark.value.as_str())));
         }
@@ -333,7 +341,9 @@ impl Cluster {
     fn print(&self, out: &mut String) {
         out.push_str("\n[cluster]\n");
         line(out, "brokers", self.brokers);
-        line(out, "controllers", self.controllers);
+        if self.controllers != 1 {
+            line(out, "controllers", self.controllers);
+        }
         if !self.racks.is_empty() {
             line(out, "racks", texts(self.racks.iter().map(String::as_str)));
         }
@@ -393,7 +403,7 @@ impl Step {
         if let Some(when) = &self.when {
             line(out, "when", quoted(&when.to_string()));
         }
-        if self.on.is_some() || self.when.is_some() {
+        if (self.on.is_some() || self.when.is_some()) && self.within != WITHIN {
             line(out, "within", time(self.within));
         }
         if self.optional {

@@ -9,8 +9,8 @@ use super::{
     action,
     condition::{Condition, EventTrigger},
     file::{
-        Client, Cluster, Given, KAFKA, Reading, Scenario, Sending, Settings, Step, StepChange, Topic, Variant, WITHIN,
-        Work,
+        Client, Cluster, DEADLINE, Given, KAFKA, Reading, SWEEP, Scenario, Sending, Settings, Step, StepChange, Topic,
+        Variant, WITHIN, Work,
     },
     groups::{CONSUME, Consuming},
     predict::Prediction,
@@ -19,10 +19,6 @@ use super::{
 };
 use crate::check::{Cause, Claim, Expectation, Expected, ExpectedLoss};
 
-/// Simulated time after which a run is given up, if the file does not say.
-const DEADLINE: Duration = Duration::from_secs(120);
-/// Seeds of a sweep, if the file does not say.
-const SWEEP: u64 = 100;
 /// Most seeds of a sweep.
 const SWEEP_MAX: u64 = 1_000_000;
 

@@ -74,7 +74,11 @@ pub fn shrink<J: Judge>(scenario: Scenario, runs_max: u64, judge: &mut J) -> Res
     search.runs_max = runs_max;
     search.each(moves::steadiness)?;
     search.state_triggers()?;
+    // What only took its time may go now: the steps after it wait for states of their own.
+    search.all_but(moves::steps)?;
+    search.each(moves::clients)?;
     search.each(moves::delays)?;
+    search.each(moves::deadline)?;
     Ok((search.best, search.runs))
 }
 
@@ -155,7 +159,9 @@ impl<J: Judge> Search<'_, J> {
     /// Gives steps that wait for a time the state that came about last before they fired.
     fn state_triggers(&mut self) -> Result<(), J::Error> {
         for index in 0..self.best.steps.len() {
-            if self.best.steps[index].when.is_some() || self.runs >= self.runs_max {
+            let step = &self.best.steps[index];
+            let waits_for_a_time = step.after.is_some() || step.at.is_some();
+            if !waits_for_a_time || self.runs >= self.runs_max {
                 continue;
             }
             self.runs += 1;

@@ -7,7 +7,7 @@ use crate::scenario::{
     Scenario, Spot, action,
     action::Action,
     condition::Condition,
-    file::{Settings, WITHIN, Work},
+    file::{DEADLINE, Settings, WITHIN, Work},
     parse,
 };
 
@@ -201,6 +201,12 @@ pub fn actions(of: &Scenario) -> Vec<Scenario> {
         }
     }
     candidates
+}
+
+/// With the usual deadline.
+pub fn deadline(of: &Scenario) -> Vec<Scenario> {
+    let usual = Scenario { deadline: DEADLINE, ..of.clone() };
+    if usual == *of { Vec::new() } else { vec![usual] }
 }
 
 /// With steps that have to come, all of them or one.

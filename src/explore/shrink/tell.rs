@@ -39,12 +39,16 @@ pub struct Shrunk<'a> {
 /// The scenario as a file for people. Switches go into a variant that breaks the claim; without them it has to hold. A
 /// loss that is permitted is expected.
 pub fn tell(scenario: &Scenario, shrunk: &Shrunk<'_>) -> Scenario {
-    let steps = count(scenario.steps.len(), "step");
+    let steps = match scenario.steps.len() {
+        0 => "without a fault".to_owned(),
+        1 => "in 1 step".to_owned(),
+        more => format!("in {more} steps"),
+    };
     let by = shrunk.variant.map(|name| format!(", variant {name}")).unwrap_or_default();
     let mut told = Scenario {
         title: match shrunk.broken {
-            Broken::Claim(claim, _) => format!("{claim} breaks in {steps}"),
-            Broken::Assertion => format!("an assertion breaks in {steps}"),
+            Broken::Claim(claim, _) => format!("{claim} breaks {steps}"),
+            Broken::Assertion => format!("an assertion breaks {steps}"),
             Broken::Permitted(_) => scenario.title.clone(),
         },
         teaches: None,
@@ -85,10 +89,6 @@ fn expect_held(told: &mut Scenario, scenario: &Scenario, claim: Claim, variant: 
         expect: vec![expectation(Expected::Violated)],
         must_reach: None,
     }];
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What an action means to the story.
