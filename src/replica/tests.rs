@@ -74,6 +74,19 @@ fn a_lagging_follower_is_proposed_out_and_counts_until_that_is_committed() {
 }
 
 #[test]
+fn a_proposal_of_which_metadata_told_is_not_awaited_any_more() {
+    let mut leader = leader(&[1, 2, 3], 1, Switches::NEWEST);
+    leader.appended(Offset(15), at(1));
+    fetch(&mut leader, 2, 15, 900);
+    let first = leader.check_lag(at(1002)).unwrap();
+    assert!(leader.awaits(&first));
+    leader.committed(&nodes(&[1, 2]), PartitionEpoch(1), at(1003));
+    assert!(!leader.awaits(&first));
+    let second = leader.check_lag(at(5000)).unwrap();
+    assert!(leader.awaits(&second) && !leader.awaits(&first), "an answer to the first says nothing of the second");
+}
+
+#[test]
 fn a_follower_joins_at_the_high_watermark_and_the_begin_of_the_epoch() {
     let mut leader = leader(&[1], 1, Switches::NEWEST);
     leader.appended(Offset(15), at(1));
