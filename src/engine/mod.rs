@@ -51,6 +51,8 @@ use crate::{
 const PRODUCERS_FINISH: Duration = Duration::from_secs(5);
 /// How long the cluster may take to be whole after healing.
 const SETTLE: Duration = Duration::from_secs(60);
+/// How long a consumer may take to notice that what it has read was cut off.
+const NOTICE: Duration = Duration::from_secs(5);
 /// How long the audit may take.
 const AUDIT: Duration = Duration::from_secs(30);
 
@@ -199,6 +201,7 @@ impl Stage {
             .map(|(name, _, reading)| (name.clone(), reading.topic.value.clone()))
             .collect();
         let _ = self.wait_for(SETTLE, |view| view.unread(&consumers)).await;
+        let _ = self.wait_for(NOTICE, |view| view.beyond(&consumers)).await;
         let groups = &self.resolved.plan.groups;
         let _ = self.wait_for(SETTLE, |view| view.uncommitted(groups).or_else(|| view.unprocessed())).await;
     }

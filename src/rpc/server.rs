@@ -197,13 +197,14 @@ async fn read_requests<S: Service>(
                 Ok(None) => {}
                 Err(problem) => break Some(problem),
             }
-            match reader.read(&mut buffer).await {
-                Ok(count) if count > 0 => open.last_active_ns.store(clock::now().0, Ordering::Relaxed),
+            // Closing ends the wait for a request, never a request that has begun: half a change would stay.
+            match open.close.or(reader.read(&mut buffer)).await {
+                Some(Ok(count)) if count > 0 => open.last_active_ns.store(clock::now().0, Ordering::Relaxed),
                 _ => break None,
             }
         }
     };
-    if let Some(problem) = open.close.or(reading).await.flatten() {
+    if let Some(problem) = reading.await {
         tracing::warn!(peer = %peer.address, problem, "closed a connection");
     }
     open.close.trigger();

@@ -390,13 +390,32 @@ impl View {
 
     /// A consumer of one of `topics` (by its name) that has not read to the end.
     pub fn unread(&self, consumers: &[(String, String)]) -> Option<String> {
-        consumers.iter().find_map(|(consumer, topic)| {
-            self.cast.partitions.iter().filter(|partition| *partition.topic == **topic).find_map(|partition| {
+        let behind = |(consumer, at, end, partition): (&str, i64, i64, &TopicPartition)| {
+            (at < end).then(|| format!("{consumer} is at {at} of {end} in {partition}"))
+        };
+        self.positions_of(consumers).find_map(behind)
+    }
+
+    /// A consumer that stands behind the end of a partition: it has not noticed that the log was cut.
+    pub fn beyond(&self, consumers: &[(String, String)]) -> Option<String> {
+        let beyond = |(consumer, at, end, partition): (&str, i64, i64, &TopicPartition)| {
+            (at > end).then(|| format!("{consumer} is at {at}, and {partition} ends at {end}"))
+        };
+        self.positions_of(consumers).find_map(beyond)
+    }
+
+    /// Where each consumer stands in the partitions of its topic that have a leader, and where those end.
+    fn positions_of<'a>(
+        &'a self,
+        consumers: &'a [(String, String)],
+    ) -> impl Iterator<Item = (&'a str, i64, i64, &'a TopicPartition)> {
+        consumers.iter().flat_map(move |(consumer, topic)| {
+            let of_topic = self.cast.partitions.iter().filter(move |partition| *partition.topic == **topic);
+            of_topic.filter_map(move |partition| {
                 let leader = self.partitions.get(partition)?.leader.clone()?;
                 let end = self.replicas.get(&(partition.clone(), leader.into()))?.high_watermark?;
                 let position = self.positions.get(&(consumer.as_str().into(), partition.clone()));
-                let at = position.map_or(-1, |position| position.0);
-                (at < end).then(|| format!("{consumer} is at {at} of {end} in {partition}"))
+                Some((consumer.as_str(), position.map_or(-1, |position| position.0), end, partition))
             })
         })
     }
