@@ -45,8 +45,12 @@ impl Way {
         let lost = Self::causes(told).len();
         let unpromised = told.json["unpromised"].as_u64().unwrap_or(0);
         let (cause, how) = match Self::causes(told).first() {
-            Some(cause) => (Some(*cause), format!("{lost} acknowledged records are lost: {}.", cause.reason())),
-            None if unpromised > 0 => (None, format!("{unpromised} records are gone that nobody had promised.")),
+            Some(cause) => {
+                (Some(*cause), format!("{} lost: {}.", count(lost as u64, "acknowledged record"), cause.reason()))
+            }
+            None if unpromised > 0 => {
+                (None, format!("{} gone, which nobody had promised.", count(unpromised, "record")))
+            }
             None => return None,
         };
         Some(Self { broken: Broken::Permitted(cause), how, assertion: None })
@@ -106,6 +110,11 @@ impl Way {
             Broken::Assertion => unreachable!("it was looked at first"),
         })
     }
+}
+
+/// `1 record is`, `2 records are`.
+fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what} is") } else { format!("{number} {what}s are") }
 }
 
 /// What the run says of a claim that broke.
