@@ -95,9 +95,11 @@ pub(super) fn disagreements(case: &Case<'_>) -> Finding {
         if acked.is_in_place(case.history) {
             continue;
         }
-        // A retry without enable.idempotence may leave two copies: the one that was acknowledged may be lost alone.
+        // A retry without enable.idempotence may leave two copies, of which a loss anywhere in the partition may have
+        // taken the one that was acknowledged.
         let idempotent = case.plan.producers.get(acked.producer).is_none_or(|producer| producer.idempotent);
-        let changed_from = |offset| if idempotent || !case.retried() { acked.offset.min(offset) } else { acked.offset };
+        let twice = !idempotent && case.retried();
+        let changed_from = |offset| if twice { Offset(i64::MAX) } else { acked.offset.min(offset) };
         if let Some(offset) = lost::moved_to(case.history, &acked)
             && !case.excuses(acked.partition, changed_from(offset))
         {
