@@ -6,7 +6,7 @@
 //! | copy of the broker that leads after it | and | cause |
 //! |---|---|---|
 //! | lost with its power | so was every other copy, or its host lost power too | `power-loss-of-all-copies` |
-//! | lost with its power | another broker had flushed its copy, or did not lose power | `elected-after-power-loss` |
+//! | lost with its power | another broker with a copy did not lose power | `elected-after-power-loss` |
 //! | cut off at its own high watermark | | `truncated-to-high-watermark` |
 //! | never had one | it was elected before the promise | `acknowledged-by-a-stale-leader` |
 //! | never had one | unclean election | `leader-elected-without-them` |

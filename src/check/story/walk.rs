@@ -413,9 +413,7 @@ impl<'a> Walk<'a> {
     /// Names the cause by the table in [`crate::check::Cause`]'s module.
     fn cause(&self) -> Cause {
         let Some(choice) = &self.decisive else { return Cause::Unknown };
-        let is_on_a_platter = |copy: &Copy| matches!(copy, Copy::Held { flushed: true });
-        let others_lost_power =
-            choice.copies.iter().all(|(node, copy)| self.lost_power.contains(node) && !is_on_a_platter(copy));
+        let others_lost_power = choice.copies.keys().all(|node| self.lost_power.contains(node));
         let clean = matches!(choice.election, Election::Clean | Election::Preferred);
         match choice.copies.get(&choice.leader) {
             Some(Copy::TakenByPower) if others_lost_power => Cause::PowerLossOfAllCopies,
