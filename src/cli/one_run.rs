@@ -25,7 +25,7 @@ use crate::{
     engine::{self, Finished},
     explore::{Outcome, swarm},
     lesson,
-    report::{self, Branch, Change, JOURNAL_FILE, Manifest, PERFETTO_FILE, Recorded},
+    report::{self, Branch, Change, JOURNAL_FILE, MANIFEST_FILE, Manifest, PERFETTO_FILE, Recorded},
     runtime::sim::child,
     scenario::{Resolved, Spot, resolve::resolve_with, variant::read_set},
 };
