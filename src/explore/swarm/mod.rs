@@ -140,7 +140,9 @@ fn settings(swarm: &Swarm, random: &mut Random, drawn: &mut Scenario) {
     for client in &mut drawn.clients {
         client.config = match client.work {
             Work::Send(_) => agreeing(choose(&swarm.producer, random, |name| default_of(producer_settings(), name))),
-            Work::Read(_) | Work::Consume(_) => choose(&swarm.consumer, random, |name| default_of(consumer_settings(), name)),
+            Work::Read(_) | Work::Consume(_) => {
+                choose(&swarm.consumer, random, |name| default_of(consumer_settings(), name))
+            }
         };
     }
 }
