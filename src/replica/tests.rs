@@ -82,6 +82,7 @@ fn a_proposal_of_which_metadata_told_is_not_awaited_any_more() {
     assert!(leader.awaits(&first));
     leader.committed(&nodes(&[1, 2]), PartitionEpoch(1), at(1003));
     assert!(!leader.awaits(&first));
+    leader.appended(Offset(20), at(1500));
     let second = leader.check_lag(at(5000)).unwrap();
     assert!(leader.awaits(&second) && !leader.awaits(&first), "an answer to the first says nothing of the second");
 }

@@ -1,6 +1,6 @@
 //! Draws a scenario from the ranges of `[swarm]`, by seed: what comes out is an ordinary scenario, with steps
-//! ([`faults`]) that the story can do without where their moment does not come, and with the losses that its own settings
-//! and faults permit.
+//! ([`faults`]) that the story can do without where their moment does not come, and with the losses that its own
+//! settings and faults permit.
 //!
 //! Topology, settings, workload and faults have random streams of their own: another range of the one leaves the others
 //! as they are. Of the kinds of faults each run takes a part, so that some runs have nothing but crashes and others
