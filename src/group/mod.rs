@@ -57,6 +57,8 @@ pub struct GroupSettings {
     pub max_size: usize,
     /// `offset.metadata.max.bytes`: counted in UTF-16 units, as Kafka does.
     pub offset_metadata_max_bytes: usize,
+    /// `offsets.commit.timeout.ms`.
+    pub commit_timeout: Duration,
     /// `offsets.retention.minutes`.
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`.

@@ -279,6 +279,7 @@ impl Shard {
             match key.kind {
                 TimerKind::Join => group.join_time_is_up(&mut turn),
                 TimerKind::Sync => group.sync_time_is_up(&mut turn),
+                TimerKind::Commit => group.commit_time_is_up(&mut turn),
                 TimerKind::Session(member) => group.session_is_over(&mut turn, &member),
                 TimerKind::Revocation(_) | TimerKind::Regex => {}
             }

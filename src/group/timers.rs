@@ -24,6 +24,8 @@ pub(super) enum TimerKind {
     Revocation(Arc<str>),
     /// The topics are to be searched for regular expressions.
     Regex,
+    /// What the group has agreed has had its time to be committed.
+    Commit,
     /// A member has been silent for its session, or a joining one for too long.
     Session(Arc<str>),
 }

@@ -12,8 +12,6 @@ pub struct GroupConfig {
     pub settings: GroupSettings,
     /// `group.coordinator.append.linger.ms`; `None`: as long as there are requests that can go into the same batch.
     pub append_linger: Option<Duration>,
-    /// `offsets.commit.timeout.ms`: how long a request waits for its records to be committed.
-    pub commit_timeout: Duration,
     /// `offsets.load.buffer.size`, in bytes.
     pub load_buffer_bytes: usize,
     /// `offsets.topic.num.partitions`.
@@ -35,6 +33,7 @@ impl GroupConfig {
                 max_session_timeout_ms: read.number("group.max.session.timeout.ms", i32::MIN)?,
                 max_size: read.number("group.max.size", 1)?,
                 offset_metadata_max_bytes: read.number("offset.metadata.max.bytes", 0)?,
+                commit_timeout: Duration::from_millis(read.number("offsets.commit.timeout.ms", 1)?),
                 offsets_retention: minutes("offsets.retention.minutes")?,
                 offsets_retention_check_interval: Duration::from_millis(
                     read.number("offsets.retention.check.interval.ms", 1)?,
@@ -42,7 +41,6 @@ impl GroupConfig {
                 consumer: read_consumer(read)?,
             },
             append_linger: u64::try_from(linger).ok().map(Duration::from_millis),
-            commit_timeout: Duration::from_millis(read.number("offsets.commit.timeout.ms", 1)?),
             load_buffer_bytes: read.number("offsets.load.buffer.size", 1)?,
             topic_partitions: read.number("offsets.topic.num.partitions", 1)?,
             topic_replication_factor: read.number("offsets.topic.replication.factor", 1)?,

@@ -174,7 +174,7 @@ impl GroupCoordinators {
         let begun = self.begin(partition, &request, client);
         let limit = match &*request {
             GroupRequest::Join(_) | GroupRequest::Sync(_) => None,
-            _ => Some(self.config.commit_timeout),
+            _ => Some(self.config.settings.commit_timeout),
         };
         async move {
             let answered = match begun {

@@ -257,6 +257,7 @@ impl ClassicGroup {
                 if turn.switches.bug_static_rejoin_not_persisted {
                     return self.rejoined(turn, rejoin, None);
                 }
+                turn.await_commit(&self.id);
                 let then = Then::Rejoined { group: self.id.clone(), rejoin: Box::new(rejoin) };
                 turn.out.write(vec![self.record(&assignments)], then);
             }
@@ -294,6 +295,7 @@ impl ClassicGroup {
     pub(in crate::group) fn rejoined(&mut self, turn: &mut Turn<'_, '_>, rejoin: Rejoin, failed: Option<ErrorCode>) {
         let Rejoin { instance, member: id, before, leader_before, skip_assignment } = rejoin;
         let Some(waiter) = self.members.get_mut(&id).and_then(|member| member.joining.take()) else { return };
+        turn.timers.cancel(&self.id, TimerKind::Commit);
         if let Some(code) = failed {
             let old = before.id.clone();
             let protocols = self.members[&id].protocols.clone();

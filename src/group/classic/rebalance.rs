@@ -26,6 +26,12 @@ impl Turn<'_, '_> {
         self.timers.set(group, kind, at);
     }
 
+    /// What waits for a commit is told when that takes too long: this may be a leader that others have replaced already.
+    pub(super) fn await_commit(&mut self, group: &Arc<str>) {
+        let at = self.context.now + self.settings.commit_timeout;
+        self.timers.set(group, TimerKind::Commit, at);
+    }
+
     fn initial_delay_ms(&self) -> i32 {
         i32::try_from(self.settings.initial_rebalance_delay.as_millis()).unwrap_or(i32::MAX)
     }
@@ -46,6 +52,7 @@ impl ClassicGroup {
         }
         self.unsynced.clear();
         turn.timers.cancel(&self.id, TimerKind::Sync);
+        turn.timers.cancel(&self.id, TimerKind::Commit);
         let is_initial = self.state == State::Empty;
         if is_initial {
             // The first members give others the time to come as well.
@@ -210,6 +217,7 @@ impl ClassicGroup {
                     let assignments: Assignments = self.members.keys().map(|id| (id.clone(), given(id))).collect();
                     let record = self.record(&assignments);
                     let (group, generation) = (self.id.clone(), self.generation);
+                    turn.await_commit(&self.id);
                     turn.out.write(vec![record], Then::Assigned { group, generation, assignments });
                 }
             }
@@ -244,6 +252,7 @@ impl ClassicGroup {
         if self.state != State::CompletingRebalance || generation != self.generation {
             return;
         }
+        turn.timers.cancel(&self.id, TimerKind::Commit);
         if let Some(code) = failed {
             self.reset_assignments(turn, code);
             return self.prepare_or_complete(turn, "the assignments could not be written");
@@ -269,6 +278,24 @@ impl ClassicGroup {
                 self.answer_sync(turn, waiter, &id);
                 turn.set_timer(&self.id, TimerKind::Session(id), session_ms);
             }
+        }
+    }
+
+    /// What the group has agreed has not been committed in time. Whether it will be is not known: the members begin anew,
+    /// and a static member asks again for its place.
+    pub(in crate::group) fn commit_time_is_up(&mut self, turn: &mut Turn<'_, '_>) {
+        let code = ErrorCode::RequestTimedOut;
+        match self.state {
+            State::CompletingRebalance => {
+                self.reset_assignments(turn, code);
+                self.prepare(turn, "the assignments were not committed in time");
+            }
+            State::Stable => {
+                for waiter in self.members.values_mut().filter_map(|member| member.joining.take()) {
+                    turn.out.refuse_write(waiter, code);
+                }
+            }
+            State::PreparingRebalance | State::Empty => {}
         }
     }
 

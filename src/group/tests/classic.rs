@@ -157,6 +157,25 @@ fn assignments_that_cannot_be_written_are_given_to_nobody() {
 }
 
 #[test]
+fn assignments_that_are_not_committed_in_time_are_given_to_nobody() {
+    let mut desk = Desk::new();
+    let id = desk.member_id();
+    let waiter = desk.join(&id, None, &["t"]);
+    desk.sleep(3);
+    assert_eq!(desk.joined(waiter).generation_id, 1);
+    desk.uncommitted = true;
+    let waiter = desk.sync(&id, 1, &[(&id, "a")]);
+    desk.sleep(4);
+    assert!(!desk.is_answered(waiter));
+    desk.sleep(1);
+    assert_eq!(desk.synced(waiter), Err(ErrorCode::RequestTimedOut));
+    let waiter = desk.join(&id, None, &["t"]);
+    assert_eq!(desk.joined(waiter).generation_id, 2);
+    desk.commit_all();
+    assert_eq!(desk.state(), "CompletingRebalance", "the old generation's record changes nothing any more");
+}
+
+#[test]
 fn a_group_whose_first_record_cannot_be_written_does_not_exist() {
     let mut desk = Desk::new();
     desk.append_fails = Some(ErrorCode::NotEnoughReplicas);

@@ -53,6 +53,7 @@ fn settings() -> GroupSettings {
         max_session_timeout_ms: 1_800_000,
         max_size: 3,
         offset_metadata_max_bytes: 4096,
+        commit_timeout: Duration::from_secs(5),
         offsets_retention: Duration::from_secs(600),
         offsets_retention_check_interval: Duration::from_secs(60),
         consumer: super::consumer::ConsumerSettings::default(),
