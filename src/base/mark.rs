@@ -41,5 +41,12 @@ pub const ALL: &[(&str, &str)] = &[
     ("alter_partition_rejected", "the controller refused a change of the ISR"),
     ("maximal_isr_held_hw", "a pending ISR member kept the high watermark back"),
     ("segment_rolled", "a log went on in a new segment"),
+    ("coordinator_moved", "a coordinator was loaded with groups of the one before it"),
+    ("coordinator_write_failed", "records of a coordinator could not be written and were taken back"),
+    ("fetch_waited_for_load", "a fetch of offsets waited until what a coordinator had loaded was committed"),
+    ("commit_refused", "a commit was refused for what the client said of itself"),
+    ("member_session_over", "a member of a group was put out after its session"),
+    ("static_member_replaced", "a static member came back and kept its place"),
+    ("offsets_expired", "offsets were deleted because they had not been committed for too long"),
     ("unsynced_pages_lost", "a power loss took pages that had not been synced"),
 ];

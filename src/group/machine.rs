@@ -14,7 +14,7 @@ use super::{
     shard::Shard,
 };
 use crate::{
-    base::{Offset, Switches, Time, Timestamp, random::Random},
+    base::{Offset, Switches, Time, Timestamp, mark, random::Random},
     coordinator::Coordinator,
     protocol::{ErrorCode, messages::ResponseKind},
     trace::Event,
@@ -151,6 +151,9 @@ impl Machine {
             let begun = match request {
                 GroupRequest::OffsetFetch { group, require_stable } => {
                     if *require_stable || !coordinator.has_caught_up() {
+                        if !coordinator.has_caught_up() {
+                            mark::reach("fetch_waited_for_load");
+                        }
                         let answer = coordinator.state().fetch_offsets(group, std::iter::empty());
                         out.write(Vec::new(), Then::Answer(waiter, Box::new(answer.into()), None));
                     } else {
@@ -205,6 +208,7 @@ impl Machine {
 
     /// The records taken last could not be written.
     pub fn failed(&mut self, code: ErrorCode, context: &mut Context<'_>) -> Answers {
+        mark::reach("coordinator_write_failed");
         let tickets = self.coordinator.failed();
         self.step(|coordinator, out| {
             tickets.into_iter().for_each(|then| coordinator.state_mut().done(then, Err(code), context, out));

@@ -10,7 +10,7 @@ use super::{
     shard::{Shard, Undo},
 };
 use crate::{
-    base::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition},
+    base::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition, mark},
     protocol::{
         ErrorCode, StrBytes,
         messages::{
@@ -78,6 +78,7 @@ impl Shard {
         let group_id: Arc<str> = request.group_id.as_str().into();
         let (member, generation) = (request.member_id.as_str(), request.generation_id_or_member_epoch);
         self.check_committer(request, context.version).inspect_err(|code| {
+            mark::reach("commit_refused");
             let classic = self.groups.get(&*group_id).map(ClassicGroup::generation);
             if let Some(group_generation) = classic.or(self.consumers.get(&*group_id).map(ConsumerGroup::epoch)) {
                 out.events.push(Event::CommitRefused {
@@ -292,6 +293,7 @@ impl Shard {
             let expired = self.expired_of(group, wall_ms);
             let kept = self.offsets.of(&group.id).map_or(0, BTreeMap::len) - expired.len();
             if !expired.is_empty() {
+                mark::reach("offsets_expired");
                 let partitions = expired.clone();
                 out.events.push(Event::OffsetsExpired { group: group.id.clone(), partitions });
             }

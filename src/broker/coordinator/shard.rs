@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Asked, Order, load};
 use crate::{
-    base::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Switches, Time, random::Random},
+    base::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Switches, Time, mark, random::Random},
     broker::{config::GroupConfig, partition::Partition},
     group::{
         Answers, Context, GroupRequest, Machine, Waiter, consumer::topics::Topics, machine::Answer, records::Record,
@@ -103,6 +103,9 @@ impl Shard {
         };
         if orders.is_closed() {
             return None;
+        }
+        if machine.shard().groups().next().is_some() {
+            mark::reach("coordinator_moved");
         }
         self.tracer.milestone(Event::CoordinatorLoaded {
             partition: self.partition.id.clone(),

@@ -7,6 +7,7 @@ use rand::Rng;
 
 use super::{Assignments, ClassicGroup, Member, State, Turn};
 use crate::{
+    base::mark,
     group::{
         consumer,
         machine::{Context, Outcome, Then, Waiter},
@@ -235,6 +236,7 @@ impl ClassicGroup {
         let mut before = self.members[old].clone();
         self.fence(turn, &mut before);
         self.rename_static(old, &new);
+        mark::reach("static_member_replaced");
         turn.out.events.push(Event::MemberReplaced {
             group: self.id.clone(),
             instance: before.instance.clone().expect("it is static"),

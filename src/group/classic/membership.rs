@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{ClassicGroup, State, Turn};
 use crate::{
-    base::Time,
+    base::{Time, mark},
     group::{
         machine::Waiter,
         timers::{TimerKind, Timers},
@@ -104,6 +104,7 @@ impl ClassicGroup {
             // It waits for us; its session goes on when it is answered.
             return;
         }
+        mark::reach("member_session_over");
         self.remove_told(turn, id, "its session is over");
         match self.state {
             State::Stable | State::CompletingRebalance => self.prepare(turn, "the session of a member is over"),
