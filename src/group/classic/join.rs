@@ -259,7 +259,7 @@ impl ClassicGroup {
                 if turn.switches.bug_static_rejoin_not_persisted {
                     return self.rejoined(turn, rejoin, None);
                 }
-                turn.await_commit(&self.id);
+                turn.expect_commit(&self.id);
                 let then = Then::Rejoined { group: self.id.clone(), rejoin: Box::new(rejoin) };
                 turn.out.write(vec![self.record(&assignments)], then);
             }

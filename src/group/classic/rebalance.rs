@@ -27,7 +27,7 @@ impl Turn<'_, '_> {
     }
 
     /// What waits for a commit is told when that takes too long: this may be a leader that others have replaced already.
-    pub(super) fn await_commit(&mut self, group: &Arc<str>) {
+    pub(super) fn expect_commit(&mut self, group: &Arc<str>) {
         let at = self.context.now + self.settings.commit_timeout;
         self.timers.set(group, TimerKind::Commit, at);
     }
@@ -217,7 +217,7 @@ impl ClassicGroup {
                     let assignments: Assignments = self.members.keys().map(|id| (id.clone(), given(id))).collect();
                     let record = self.record(&assignments);
                     let (group, generation) = (self.id.clone(), self.generation);
-                    turn.await_commit(&self.id);
+                    turn.expect_commit(&self.id);
                     turn.out.write(vec![record], Then::Assigned { group, generation, assignments });
                 }
             }
