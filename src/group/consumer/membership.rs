@@ -150,7 +150,7 @@ impl Shard {
                 (group.member(id).filter(slow), "did not give up partitions in time")
             }
             TimerKind::Regex => return self.resolve_regexes(&key.group, context, out),
-            TimerKind::Join | TimerKind::Sync => return,
+            TimerKind::Join | TimerKind::Sync | TimerKind::Commit => return,
         };
         if let Some(member) = member {
             self.fence(&key.group, &[member], why, None, out);
