@@ -209,6 +209,12 @@ impl Shard {
         request.check(context.client_id)?;
         match request {
             GroupRequest::Join(request) => self.join(request, waiter, context, out),
+            GroupRequest::Sync(request) if self.consumers.contains_key(request.group_id.as_str()) => {
+                self.sync_consumer(request, waiter, context, out)
+            }
+            GroupRequest::Heartbeat(request) if self.consumers.contains_key(request.group_id.as_str()) => {
+                self.heartbeat_of_consumer(request, waiter, context, out)
+            }
             GroupRequest::Sync(request) => {
                 let unsaid = request.protocol_type.is_none() || request.protocol_name.is_none();
                 if context.version >= SYNC_TELLS_PROTOCOL_VERSION && unsaid {
@@ -281,7 +287,7 @@ impl Shard {
                 TimerKind::Sync => group.sync_time_is_up(&mut turn),
                 TimerKind::Commit => group.commit_time_is_up(&mut turn),
                 TimerKind::Session(member) => group.session_is_over(&mut turn, &member),
-                TimerKind::Revocation(_) | TimerKind::Regex => {}
+                TimerKind::Revocation(_) | TimerKind::Regex | TimerKind::Rejoin(_) | TimerKind::Resync(_) => {}
             }
         }
         if context.now >= self.next_expiry {

@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::records::Reader;
+use bytes::{BufMut, Bytes};
+
+use super::records::{Reader, Writer};
 use crate::base::TopicPartition;
 
 /// The protocol type of consumers; connectors and others have their own.
@@ -21,6 +23,41 @@ pub(super) fn topics(metadata: &[u8]) -> Result<BTreeSet<Arc<str>>, String> {
     (0..count).map(|_| from.string()).collect()
 }
 
+/// The partitions that a consumer says it has, from version 1 on; none where the bytes tell none.
+pub(super) fn owned(metadata: &[u8]) -> Vec<TopicPartition> {
+    read_owned(metadata).unwrap_or_default()
+}
+
+fn read_owned(metadata: &[u8]) -> Result<Vec<TopicPartition>, String> {
+    let mut from = Reader(metadata);
+    if from.i16()? < 1 {
+        return Ok(Vec::new());
+    }
+    for _ in 0..from.i32()? {
+        from.string()?;
+    }
+    let user_data = from.i32()?;
+    from.take(usize::try_from(user_data).unwrap_or(0))?;
+    read_topic_partitions(&mut from)
+}
+
+/// An assignment for a consumer whose metadata is this.
+pub(super) fn assignment<'a>(metadata: &[u8], partitions: impl Iterator<Item = (&'a str, Vec<i32>)>) -> Bytes {
+    let version = Reader(metadata).i16().unwrap_or(0);
+    let topics: Vec<(&str, Vec<i32>)> = partitions.collect();
+    let mut out = Writer::new();
+    out.0.put_i16(version);
+    out.0.put_i32(topics.len() as i32);
+    for (topic, partitions) in topics {
+        out.string(topic);
+        out.0.put_i32(partitions.len() as i32);
+        partitions.into_iter().for_each(|partition| out.0.put_i32(partition));
+    }
+    // No user data.
+    out.0.put_i32(-1);
+    out.0.freeze()
+}
+
 /// The partitions that a consumer was given; none where the bytes are not a consumer's.
 pub(super) fn partitions(assignment: &[u8]) -> Vec<TopicPartition> {
     read_partitions(assignment).unwrap_or_default()
@@ -28,8 +65,19 @@ pub(super) fn partitions(assignment: &[u8]) -> Vec<TopicPartition> {
 
 fn read_partitions(assignment: &[u8]) -> Result<Vec<TopicPartition>, String> {
     let mut from = Reader(assignment);
-    let mut partitions = Vec::new();
     from.i16()?;
+    read_topic_partitions(&mut from)
+}
+
+/// What an assignor of the application's own left for itself beside the partitions.
+pub(super) fn has_user_data(assignment: &[u8]) -> bool {
+    let mut from = Reader(assignment);
+    let length = from.i16().and_then(|_| read_topic_partitions(&mut from)).and_then(|_| from.i32());
+    length.is_ok_and(|length| length > 0)
+}
+
+fn read_topic_partitions(from: &mut Reader<'_>) -> Result<Vec<TopicPartition>, String> {
+    let mut partitions = Vec::new();
     for _ in 0..from.i32()? {
         let topic = from.string()?;
         for _ in 0..from.i32()? {

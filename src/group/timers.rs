@@ -22,6 +22,10 @@ pub(super) enum TimerKind {
     Sync,
     /// A member has had its time to give up partitions.
     Revocation(Arc<str>),
+    /// A member of the classic protocol in a group of the consumer protocol has had its time to join again.
+    Rejoin(Arc<str>),
+    /// It has had its time to ask for its assignment.
+    Resync(Arc<str>),
     /// The topics are to be searched for regular expressions.
     Regex,
     /// What the group has agreed has had its time to be committed.
@@ -46,10 +50,23 @@ impl Timers {
         self.by_time.insert((at, key));
     }
 
+    pub fn set_if_absent(&mut self, group: &Arc<str>, kind: TimerKind, at: Time) {
+        if !self.due.contains_key(&TimerKey { group: group.clone(), kind: kind.clone() }) {
+            self.set(group, kind, at);
+        }
+    }
+
     pub fn cancel(&mut self, group: &Arc<str>, kind: TimerKind) {
         let key = TimerKey { group: group.clone(), kind };
         if let Some(at) = self.due.remove(&key) {
             self.by_time.remove(&(at, key));
+        }
+    }
+
+    /// Nothing is due for a member of a group of the consumer protocol any more.
+    pub fn cancel_all_of(&mut self, group: &Arc<str>, member: &Arc<str>) {
+        for kind in [TimerKind::Session, TimerKind::Revocation, TimerKind::Rejoin, TimerKind::Resync] {
+            self.cancel(group, kind(member.clone()));
         }
     }
 

@@ -63,7 +63,10 @@ fn read_consumer(read: &Reading<'_>) -> Result<ConsumerSettings, ConfigError> {
     if assignors.is_empty() {
         return Err(read.error(name, "expected at least one of uniform and range".to_owned()));
     }
+    let name = "group.consumer.migration.policy";
+    let policy = read.text(name).unwrap_or_default().trim().parse();
     Ok(ConsumerSettings {
+        migration_policy: policy.map_err(|problem| read.error(name, problem))?,
         session_timeout: Duration::from_millis(session_ms as u64),
         heartbeat_interval_ms,
         max_size: read.number("group.consumer.max.size", 1)?,

@@ -63,7 +63,7 @@ impl Shard {
         let id: Arc<str> = request.group_id.as_str().into();
         if let Some(group) = self.consumers.get(&id) {
             if group.state() != consumer::State::Empty {
-                return Err(ErrorCode::InconsistentGroupProtocol);
+                return self.join_consumer_group(request, waiter, context, out);
             }
             if !is_unknown {
                 return Err(ErrorCode::UnknownMemberId);

@@ -327,6 +327,19 @@ impl ClassicGroup {
         self.prepare(turn, "members did not ask for their assignments");
     }
 
+    /// The group goes on in the other protocol: those who wait join again, and nothing of it is due any more.
+    pub(in crate::group) fn dissolve(&mut self, turn: &mut Turn<'_, '_>) {
+        for member in self.members.values_mut() {
+            if let Some(waiter) = member.joining.take() {
+                let id = StrBytes::from_string(member.id.to_string());
+                turn.out.answer(waiter, refuse_join(ErrorCode::RebalanceInProgress, id).into());
+            }
+        }
+        self.reset_assignments(turn, ErrorCode::RebalanceInProgress);
+        turn.timers.cancel(&self.id, TimerKind::Join);
+        turn.timers.cancel(&self.id, TimerKind::Sync);
+    }
+
     /// The group's first record could not be written: everyone who waits looks for the coordinator again.
     pub(in crate::group) fn give_up(&mut self, turn: &mut Turn<'_, '_>, code: ErrorCode) {
         for member in self.members.values_mut() {

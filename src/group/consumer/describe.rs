@@ -21,9 +21,6 @@ use crate::{
     },
 };
 
-/// Type of a member of the consumer protocol (KIP-1099).
-const CONSUMER_MEMBER: i8 = 1;
-
 impl Shard {
     /// ConsumerGroupDescribe.
     pub(in crate::group) fn describe_consumers(&self, asked: &[GroupId]) -> ConsumerGroupDescribeResponse {
@@ -59,7 +56,7 @@ impl Shard {
                 .with_subscribed_topic_regex(subscription.regex.as_deref().map(string))
                 .with_assignment(self.described_assignment(&has))
                 .with_target_assignment(self.described_assignment(&target))
-                .with_member_type(CONSUMER_MEMBER)
+                .with_member_type(i8::from(subscription.classic.is_none()))
         };
         answer
             .with_group_state(StrBytes::from_string(group.state().to_string()))

@@ -1,18 +1,18 @@
 //! ConsumerGroupHeartbeat: members join, tell what they have, and are told what they are to have.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rand::Rng;
 
 use super::{
     AWAY, ConsumerGroup, Decided, LEAVE, Member, Refusal,
     reconcile::Goal,
-    records::{Change, Current, Epochs, MemberState},
+    records::{Change, Current, Epochs, MemberState, Subscription},
 };
 use crate::{
-    base::TopicId,
+    base::{Timestamp, TopicId},
     group::{
-        classic::{ClassicGroup, State},
+        classic::State,
         consumer::ConsumerSettings,
         machine::{Context, Outcome, Then, Waiter},
         records::Record,
@@ -22,7 +22,7 @@ use crate::{
     protocol::{
         ErrorCode, StrBytes,
         messages::{
-            ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+            ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, ResponseKind,
             consumer_group_heartbeat_response::{Assignment, TopicPartitions},
         },
     },
@@ -84,14 +84,20 @@ impl Shard {
     ) -> Result<(), Refusal> {
         let id: Arc<str> = request.group_id.as_str().into();
         let joins = request.member_epoch == 0;
-        let mut records = Vec::new();
-        if joins && self.groups.get(&id).is_some_and(|classic| classic.state() == State::Empty) {
-            // An empty classic group makes way; its offsets stay.
-            records.push(Record::Group { group: id.clone(), value: None });
-        } else {
-            self.check_is_consumer_group(&id, joins)?;
+        let mut fresh = ConsumerGroup::new(id.clone());
+        let (mut records, mut events) = (Vec::new(), Vec::new());
+        let classic = self.groups.get(&id);
+        match classic {
+            Some(classic) if joins && classic.state() == State::Empty => {
+                // An empty classic group makes way; its offsets stay.
+                records.push(Record::Group { group: id.clone(), value: None });
+            }
+            Some(classic) if joins => self.upgrade(classic, &mut fresh, &mut records, &mut events)?,
+            Some(_) => return Err((ErrorCode::GroupIdNotFound, format!("Group {id} is not a consumer group."))),
+            None if joins || self.consumers.contains_key(&id) => {}
+            None => return Err((ErrorCode::GroupIdNotFound, format!("Consumer group {id} not found."))),
         }
-        let fresh = ConsumerGroup::new(id.clone());
+        let upgrades = !events.is_empty();
         let group = self.consumers.get(&id).unwrap_or(&fresh);
         let max_size = self.settings.consumer.max_size;
         let is_known = group.subscriptions.contains_key(request.member_id.as_str());
@@ -105,47 +111,27 @@ impl Shard {
         };
         let owned = owned(request);
         let (before, replaced) = find_member(group, request, &member_id, owned.as_ref())?;
-        let mut beat =
-            Beat { group, member: before.clone(), before, replaced: replaced.clone(), records, events: Vec::new() };
+        let mut beat = Beat { group, member: before.clone(), before, replaced: replaced.clone(), records, events };
         beat.replace(&replaced);
         beat.update(request, context);
         let topics_changed = beat.member.subscription.topics != beat.before.subscription.topics;
         let regex = self.update_regex(&mut beat, context)?;
         let resubscribed = topics_changed || regex.changed;
         let epoch = self.update_epoch(&mut beat, topics_changed || regex.resolved);
-        let (target_epoch, target) = self.update_target(&mut beat, epoch, context.wall_ms);
-        let goal = Goal {
-            epoch: target_epoch,
-            target: &target,
-            topics: &self.subscribed_ids(group, &beat.member),
-            resubscribed,
-            owned: owned.as_ref(),
-            is_taken: &|topic, partition| group.owners.contains_key(&(topic, partition)),
-        };
-        if resubscribed || !beat.member.is_reconciled_to(target_epoch) {
-            let next = goal.next(&beat.member.current)?;
-            if next != *beat.member.current {
-                beat.member.current = Arc::new(next);
-                beat.records.push(group.record(Change::Current(member_id.clone(), Some(beat.member.current.clone()))));
-                beat.events.push(self.advanced(group, &beat.member));
-                let timer = TimerKind::Revocation(member_id.clone());
-                match beat.member.current.state {
-                    MemberState::UnrevokedPartitions => {
-                        let timeout = beat.member.subscription.rebalance_timeout_ms.max(0) as u64;
-                        self.timers.set(&id, timer, context.now + std::time::Duration::from_millis(timeout));
-                    }
-                    _ => self.timers.cancel(&id, timer),
+        if self.reconcile(&mut beat, epoch, resubscribed, owned.as_ref(), context.wall_ms)? {
+            let timer = TimerKind::Revocation(member_id.clone());
+            match beat.member.current.state {
+                MemberState::UnrevokedPartitions => {
+                    let timeout = millis(beat.member.subscription.rebalance_timeout_ms);
+                    self.timers.set(&id, timer, context.now + timeout);
                 }
+                _ => self.timers.cancel(&id, timer),
             }
         }
-        self.timers.set(
-            &id,
-            TimerKind::Session(member_id.clone()),
-            context.now + self.settings.consumer.session_timeout,
-        );
+        let session = TimerKind::Session(member_id.clone());
+        self.timers.set(&id, session, context.now + self.settings.consumer.session_timeout);
         if let Some(replaced) = &replaced {
-            self.timers.cancel(&id, TimerKind::Session(replaced.clone()));
-            self.timers.cancel(&id, TimerKind::Revocation(replaced.clone()));
+            self.timers.cancel_all_of(&id, replaced);
         }
         if regex.refresh {
             self.timers.set(&id, TimerKind::Regex, context.now);
@@ -163,32 +149,46 @@ impl Shard {
         if let Some(group) = self.consumers.get_mut(&id) {
             group.checked = Some((self.topics.version(), epoch));
         }
-        match records.is_empty() {
-            true => out.write(records, Then::Answer(waiter, Box::new(response.into()), None)),
-            false => {
-                let answer = Some((waiter, Box::new(response.into())));
-                out.write(records, Decided { answer, events }.into());
-            }
+        if upgrades {
+            let (mut turn, groups) = self.turn(context, out);
+            groups.get_mut(&id).expect("it was upgraded").dissolve(&mut turn);
         }
+        answer_decided(records, events, waiter, response.into(), out);
         Ok(())
     }
 
-    /// Whether `id` is of the consumer protocol, or may become so when a member joins.
-    fn check_is_consumer_group(&self, id: &str, joins: bool) -> Result<(), Refusal> {
-        let classic = self.groups.get(id).map(ClassicGroup::is_of_consumers);
-        let message = match (self.consumers.contains_key(id), classic, joins) {
-            (true, _, _) | (false, None, true) => return Ok(()),
-            (false, None, false) => format!("Consumer group {id} not found."),
-            (false, Some(true), true) => {
-                format!("Cannot upgrade classic group {id} to consumer group because online upgrade is disabled.")
-            }
-            (false, Some(false), true) => format!(
-                "Cannot upgrade classic group {id} to consumer group because the group does not use the consumer \
-                 embedded protocol."
-            ),
-            (false, Some(_), false) => format!("Group {id} is not a consumer group."),
+    /// Brings the member of `beat` nearer to its target assignment, which is computed if it is due. Gives whether what
+    /// the member has, or has to give up, has changed.
+    pub(super) fn reconcile(
+        &self,
+        beat: &mut Beat<'_>,
+        epoch: i32,
+        resubscribed: bool,
+        owned: Option<&BTreeSet<(TopicId, i32)>>,
+        wall_ms: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let group = beat.group;
+        let (target_epoch, target) = self.update_target(beat, epoch, wall_ms);
+        if !resubscribed && beat.member.is_reconciled_to(target_epoch) {
+            return Ok(false);
+        }
+        let goal = Goal {
+            epoch: target_epoch,
+            target: &target,
+            topics: &self.subscribed_ids(group, &beat.member),
+            resubscribed,
+            owned,
+            is_taken: &|topic, partition| group.owners.contains_key(&(topic, partition)),
         };
-        Err((ErrorCode::GroupIdNotFound, message))
+        let next = goal.next(&beat.member.current)?;
+        if next == *beat.member.current {
+            return Ok(false);
+        }
+        beat.member.current = Arc::new(next);
+        let change = Change::Current(beat.member.id.clone(), Some(beat.member.current.clone()));
+        beat.records.push(group.record(change));
+        beat.events.push(self.advanced(group, &beat.member));
+        Ok(true)
     }
 
     /// Ids of the topics that a member subscribes to and that exist.
@@ -198,8 +198,8 @@ impl Shard {
 }
 
 impl Beat<'_> {
-    /// The member takes the place of a static one that is away.
-    fn replace(&mut self, replaced: &Option<Arc<str>>) {
+    /// The member takes the place of a static one.
+    pub(super) fn replace(&mut self, replaced: &Option<Arc<str>>) {
         let (group, id) = (self.group, &self.member.id);
         let Some(old) = replaced else { return };
         let target = group.targets.get(old).cloned().unwrap_or_default();
@@ -234,6 +234,11 @@ impl Beat<'_> {
         }
         (next.client_id, next.client_host) = (context.client_id.into(), context.client_host.into());
         next.classic = None;
+        self.say(next);
+    }
+
+    /// Takes what the member says of itself.
+    pub(super) fn say(&mut self, next: Subscription) {
         if self.replaced.is_none() && !self.group.subscriptions.contains_key(&self.member.id) {
             self.events.push(Event::MemberJoined {
                 group: self.group.id.clone(),
@@ -242,7 +247,7 @@ impl Beat<'_> {
                 client: next.client_id.clone(),
             });
         }
-        if next != **before {
+        if next != *self.before.subscription {
             self.member.subscription = Arc::new(next);
             let change = Change::Subscription(self.member.id.clone(), Some(self.member.subscription.clone()));
             self.records.push(self.group.record(change));
@@ -272,14 +277,15 @@ fn find_member(
         check_epoch(&member, request.member_epoch, owned)?;
         return Ok((member, None));
     };
-    let known = group.static_member(instance);
     if !joins {
-        let member = check_static(group, known, instance, id)?;
+        let member = check_static(group, instance, id)?;
         check_epoch(&member, request.member_epoch, owned)?;
         return Ok((member, None));
     }
-    let Some(known) = known else { return Ok((group.member(id).unwrap_or_else(|| Member::new(id.clone())), None)) };
-    if known.current.epoch != AWAY {
+    let Some(known) = group.static_member(instance) else {
+        return Ok((group.member(id).unwrap_or_else(|| Member::new(id.clone())), None));
+    };
+    if known.current.epoch != AWAY && known.subscription.classic.is_none() {
         let message = format!(
             "Static member {id} with instance id {instance} cannot join the group because the instance id is owned by \
              {} member.",
@@ -297,13 +303,8 @@ pub(super) fn unknown_member(group: &ConsumerGroup, id: &str) -> Refusal {
 }
 
 /// The static member, if it is still the one that asks.
-pub(super) fn check_static(
-    group: &ConsumerGroup,
-    known: Option<Member>,
-    instance: &str,
-    id: &str,
-) -> Result<Member, Refusal> {
-    let Some(known) = known.or_else(|| group.static_member(instance)) else {
+pub(super) fn check_static(group: &ConsumerGroup, instance: &str, id: &str) -> Result<Member, Refusal> {
+    let Some(known) = group.static_member(instance) else {
         return Err((ErrorCode::UnknownMemberId, format!("Instance id {instance} is unknown.")));
     };
     if *known.id != *id {
@@ -358,6 +359,25 @@ fn topic_partitions(epochs: &Epochs) -> Vec<TopicPartitions> {
             .with_partitions(partitions.keys().copied().collect())
     };
     epochs.iter().map(topic).collect()
+}
+
+/// Answers when the records are committed; without any, when those before are.
+pub(super) fn answer_decided(
+    records: Vec<Record>,
+    events: Vec<Event>,
+    waiter: Waiter,
+    response: ResponseKind,
+    out: &mut Outcome,
+) {
+    match records.is_empty() {
+        true => out.write(records, Then::Answer(waiter, Box::new(response), None)),
+        false => out.write(records, Decided { answer: Some((waiter, Box::new(response))), events }.into()),
+    }
+}
+
+/// A time that a client gave.
+pub(super) fn millis(number: i32) -> Duration {
+    Duration::from_millis(number.max(0) as u64)
 }
 
 fn refused((code, message): Refusal) -> ConsumerGroupHeartbeatResponse {

@@ -40,7 +40,7 @@ impl Shard {
         let member_id = request.member_id.as_str();
         let member = match request.instance_id.as_deref() {
             None => group.member(member_id).ok_or_else(|| unknown_member(group, member_id))?,
-            Some(instance) => check_static(group, None, instance, member_id)?,
+            Some(instance) => check_static(group, instance, member_id)?,
         };
         let response = ConsumerGroupHeartbeatResponse::default()
             .with_member_id(Some(StrBytes::from_string(member.id.to_string())))
@@ -108,8 +108,7 @@ impl Shard {
             let id = &member.id;
             records.extend(tombstones(id).map(|change| group.record(change)));
             events.push(Event::MemberLeft { group: group.id.clone(), member: id.clone(), why: why.into() });
-            self.timers.cancel(&group.id, TimerKind::Session(id.clone()));
-            self.timers.cancel(&group.id, TimerKind::Revocation(id.clone()));
+            self.timers.cancel_all_of(&group.id, id);
         }
         let staying: Vec<Member> = group.members().filter(|member| !leaving.contains(member)).collect();
         let is_used = |regex: &Arc<str>| staying.iter().any(|member| member.regex() == Some(regex));
@@ -149,6 +148,8 @@ impl Shard {
                 let slow = |member: &Member| member.current.state == MemberState::UnrevokedPartitions;
                 (group.member(id).filter(slow), "did not give up partitions in time")
             }
+            TimerKind::Rejoin(id) => (group.member(id), "did not join again in time"),
+            TimerKind::Resync(id) => (group.member(id), "did not ask for its assignment in time"),
             TimerKind::Regex => return self.resolve_regexes(&key.group, context, out),
             TimerKind::Join | TimerKind::Sync | TimerKind::Commit => return,
         };
@@ -180,7 +181,7 @@ impl ConsumerGroup {
                 let unknown = || (ErrorCode::UnknownMemberId, format!("Instance id {instance} is unknown."));
                 self.static_member(instance).ok_or_else(unknown)
             }
-            Some(instance) => check_static(self, None, instance, id),
+            Some(instance) => check_static(self, instance, id),
         }
     }
 }

@@ -19,12 +19,14 @@
 //! | [`target`] | epochs and target assignments |
 //! | [`membership`] | who leaves and why: sessions, revocations that take too long |
 //! | [`regex`] | regular expressions |
+//! | [`classic`] | members of the classic protocol in such a group |
 //! | [`offsets`] | who may commit and fetch offsets |
 //! | [`describe`] | what administrators see |
 //!
-//! Not here: members of the classic protocol in such a group; live migration of a group is refused as with
-//! `group.consumer.migration.policy=disabled`.
+//! Not here: a group does not become a classic one again when its last member of the consumer protocol leaves; that is
+//! what Kafka does with `group.consumer.migration.policy=upgrade`.
 
+mod classic;
 mod describe;
 mod heartbeat;
 mod membership;
@@ -38,6 +40,7 @@ pub mod topics;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -71,12 +74,41 @@ pub struct ConsumerSettings {
     pub heartbeat_interval_ms: i32,
     /// `group.consumer.max.size`.
     pub max_size: usize,
+    /// `group.consumer.migration.policy`.
+    pub migration_policy: MigrationPolicy,
     /// `group.consumer.assignors`; the first is the default.
     pub assignors: Vec<Assignor>,
     /// `group.consumer.assignment.interval.ms`.
     pub assignment_interval_ms: i64,
     /// `group.consumer.regex.refresh.interval.ms`.
     pub regex_refresh_interval_ms: i64,
+}
+
+/// Whether a group with members may go on in the other protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// No.
+    Disabled,
+    /// From classic to consumer.
+    Upgrade,
+    /// From consumer to classic.
+    Downgrade,
+    /// Both.
+    Bidirectional,
+}
+
+impl FromStr for MigrationPolicy {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name.to_ascii_lowercase().as_str() {
+            "disabled" => Ok(Self::Disabled),
+            "upgrade" => Ok(Self::Upgrade),
+            "downgrade" => Ok(Self::Downgrade),
+            "bidirectional" => Ok(Self::Bidirectional),
+            _ => Err(format!("expected disabled, upgrade, downgrade or bidirectional, found `{name}`")),
+        }
+    }
 }
 
 /// Kafka's defaults.
@@ -86,6 +118,7 @@ impl Default for ConsumerSettings {
             session_timeout: Duration::from_secs(45),
             heartbeat_interval_ms: 5_000,
             max_size: i32::MAX as usize,
+            migration_policy: MigrationPolicy::Bidirectional,
             assignors: vec![Assignor::Uniform, Assignor::Range],
             assignment_interval_ms: 1_000,
             regex_refresh_interval_ms: 600_000,

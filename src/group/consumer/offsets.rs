@@ -21,12 +21,13 @@ impl ConsumerGroup {
         if epoch < 0 && self.subscriptions.is_empty() {
             return Ok(());
         }
-        let Some(Member { current, .. }) = self.member(&request.member_id) else {
+        let Some(member) = self.member(&request.member_id) else {
             return Err(ErrorCode::UnknownMemberId);
         };
-        if version < MEMBER_EPOCH_VERSION {
+        if version < MEMBER_EPOCH_VERSION && member.subscription.classic.is_none() {
             return Err(ErrorCode::UnsupportedVersion);
         }
+        let current = &member.current;
         let had_since = |topic: TopicId, partition: i32| {
             let find = |epochs: &super::Epochs| epochs.get(&topic).and_then(|of| of.get(&partition)).copied();
             find(&current.assigned).or_else(|| find(&current.revoking))
@@ -37,7 +38,7 @@ impl ConsumerGroup {
             partitions.all(|partition| had_since(id, partition.partition_index).is_some_and(|since| epoch >= since))
         });
         let is_older = epoch < current.epoch;
-        if epoch == current.epoch || (is_older && has_all) { Ok(()) } else { Err(ErrorCode::StaleMemberEpoch) }
+        if epoch == current.epoch || (is_older && has_all) { Ok(()) } else { Err(member.stale()) }
     }
 
     /// Whether a member may fetch offsets; without an id anyone may. `committed` is what the member had as of what is
@@ -52,7 +53,18 @@ impl ConsumerGroup {
             return if epoch < 0 { Ok(()) } else { Err(ErrorCode::UnknownMemberId) };
         };
         let member = self.member(id).ok_or(ErrorCode::UnknownMemberId)?;
+        let stale = member.stale();
         let current = committed.map_or(member.current, |committed| committed.clone().unwrap_or_default());
-        if current.epoch == epoch { Ok(()) } else { Err(ErrorCode::StaleMemberEpoch) }
+        if current.epoch == epoch { Ok(()) } else { Err(stale) }
+    }
+}
+
+impl Member {
+    /// The code for another epoch than its own.
+    fn stale(&self) -> ErrorCode {
+        match self.subscription.classic {
+            Some(_) => ErrorCode::IllegalGeneration,
+            None => ErrorCode::StaleMemberEpoch,
+        }
     }
 }

@@ -84,8 +84,17 @@ pub struct Subscription {
     pub rebalance_timeout_ms: i32,
     /// The assignor it prefers.
     pub assignor: Option<Arc<str>>,
-    /// Bytes of a member that speaks the classic protocol, kept as they are.
-    pub classic: Option<Bytes>,
+    /// What a member has that speaks the classic protocol.
+    pub classic: Option<ClassicMember>,
+}
+
+/// What a member of the classic protocol has beside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassicMember {
+    /// How long it may be silent.
+    pub session_timeout_ms: i32,
+    /// What it can do, the dearest first, with its metadata for each.
+    pub protocols: Vec<(Arc<str>, Bytes)>,
 }
 
 /// How far a member has come.
@@ -280,11 +289,30 @@ fn write_subscription(out: &mut Writer, value: &Subscription) {
     out.0.put_i32(value.rebalance_timeout_ms);
     write_nullable(out, value.assignor.as_deref());
     // The default of this field is not null, so that a null is written.
-    let classic = value.classic.as_deref().unwrap_or(&[0]);
-    out.varint(1);
-    out.varint(0);
-    out.varint(u32::try_from(classic.len()).expect("it came in one message"));
-    out.0.put_slice(classic);
+    let mut tagged = Writer::new();
+    match &value.classic {
+        None => tagged.varint(0),
+        Some(classic) => {
+            tagged.varint(1);
+            tagged.0.put_i32(classic.session_timeout_ms);
+            write_count(&mut tagged, classic.protocols.len());
+            for (name, metadata) in &classic.protocols {
+                tagged.compact_string(name);
+                write_count(&mut tagged, metadata.len());
+                tagged.0.put_slice(metadata);
+                tagged.varint(0);
+            }
+            tagged.varint(0);
+        }
+    }
+    write_tagged(out, &tagged);
+}
+
+/// Writes the one tagged field 0.
+fn write_tagged(out: &mut Writer, tagged: &Writer) {
+    [1, 0].into_iter().for_each(|number| out.varint(number));
+    out.varint(u32::try_from(tagged.0.len()).expect("it came in one message"));
+    out.0.put_slice(&tagged.0);
 }
 
 fn write_epochs(out: &mut Writer, epochs: &Epochs) {
@@ -295,10 +323,7 @@ fn write_epochs(out: &mut Writer, epochs: &Epochs) {
         write_numbers(out, partitions.keys().copied());
         let mut tagged = Writer::new();
         write_numbers(&mut tagged, partitions.values().copied());
-        out.varint(1);
-        out.varint(0);
-        out.varint(u32::try_from(tagged.0.len()).expect("a topic has less than 2^29 partitions"));
-        out.0.put_slice(&tagged.0);
+        write_tagged(out, &tagged);
     }
 }
 
@@ -369,11 +394,24 @@ fn read_subscription(bytes: &[u8]) -> Result<Subscription, String> {
     };
     from.tags(|tag, classic| {
         if tag == 0 && classic != [0] {
-            value.classic = Some(Bytes::copy_from_slice(classic));
+            value.classic = Some(read_classic(classic.get(1..).unwrap_or_default())?);
         }
         Ok(())
     })?;
     Ok(value)
+}
+
+fn read_classic(bytes: &[u8]) -> Result<ClassicMember, String> {
+    let mut from = Reader(bytes);
+    let session_timeout_ms = from.i32()?;
+    let protocols = from.list(|from| {
+        let name = from.compact_string()?;
+        let metadata = from.nullable_compact()?.ok_or("metadata is missing")?;
+        from.end()?;
+        Ok((name, Bytes::copy_from_slice(metadata)))
+    })?;
+    from.end()?;
+    Ok(ClassicMember { session_timeout_ms, protocols })
 }
 
 fn topic_id(from: &mut Reader<'_>) -> Result<TopicId, String> {

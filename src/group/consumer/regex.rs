@@ -48,6 +48,9 @@ impl Shard {
                 .any(|member| member.regex() == Some(regex))
         };
         let mut update = RegexUpdate::default();
+        if old.is_none() && new.is_none() && group.regexes.is_empty() {
+            return Ok(update);
+        }
         let mut tombstone: Option<Record> = None;
         if beat.before.subscription.regex != beat.member.subscription.regex {
             update.changed = true;
