@@ -302,6 +302,23 @@ fn group_request(key: ApiKey, version: i16) -> RequestKind {
             let request = if version >= 4 { request.with_states_filter(vec![text("Stable")]) } else { request };
             if version >= 5 { request.with_types_filter(vec![text("classic")]).into() } else { request.into() }
         }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let owned = consumer_group_heartbeat_request::TopicPartitions::default().with_topic_id(id);
+            let request = ConsumerGroupHeartbeatRequest::default()
+                .with_group_id(group())
+                .with_member_id(text("member"))
+                .with_member_epoch(3)
+                .with_instance_id(Some(text("instance")))
+                .with_rack_id(Some(text("a")))
+                .with_rebalance_timeout_ms(10_000)
+                .with_subscribed_topic_names(Some(vec![topic(), topic()]))
+                .with_server_assignor(Some(text("range")))
+                .with_topic_partitions(Some(vec![owned.with_partitions(vec![0, 1])]));
+            if version >= 1 { request.with_subscribed_topic_regex(Some(text("ord.*"))).into() } else { request.into() }
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            ConsumerGroupDescribeRequest::default().with_group_ids(vec![group(), group()]).into()
+        }
         other => panic!("{other:?} is served and has no honest request here"),
     }
 }
