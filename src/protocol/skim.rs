@@ -368,7 +368,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::protocol::api;
+    use crate::protocol::{api, frame};
 
     fn check_exact(schemas: &BTreeMap<i16, Schema>, api: ApiKey, version: i16, body: &[u8]) {
         let schema = &schemas[&(api as i16)];
@@ -390,7 +390,8 @@ mod tests {
                 let zeros = vec![0u8; 400];
                 // A message of zeros has empty arrays and strings; decoding tells how long it is.
                 let mut bytes = bytes::Bytes::from(zeros.clone());
-                if RequestKind::decode(key, &mut bytes, version).is_ok() {
+                if let Ok(request) = RequestKind::decode(key, &mut bytes, version) {
+                    assert_eq!(frame::key_of(&request), key);
                     let length = zeros.len() - bytes.len();
                     check_exact(&schemas().requests, key, version, &zeros[..length]);
                 }
