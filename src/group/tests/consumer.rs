@@ -163,7 +163,7 @@ fn pair() -> Desk {
 
 #[test]
 fn partitions_are_handed_over_when_they_have_been_given_up() {
-    let mut desk = pair();
+    let desk = pair();
     assert_eq!(desk.consumer_state(), "Stable");
     let owners =
         |event: &Event| matches!(event, Event::GroupAssigned { generation: 3, owners, .. } if owners.len() == 2);
