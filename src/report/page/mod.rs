@@ -7,6 +7,7 @@
 mod columns;
 mod declared;
 mod document;
+mod lives;
 mod markup;
 
 use serde_json::{Value, json};
