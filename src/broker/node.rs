@@ -184,7 +184,6 @@ async fn run_broker(
     let service = Arc::new(Broker::new(
         config.clone(),
         meta.cluster_id.clone(),
-        switches,
         cache.clone(),
         replicas.clone(),
         calls.clone(),

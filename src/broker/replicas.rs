@@ -12,7 +12,7 @@ use super::{
     settings,
 };
 use crate::{
-    base::{BrokerEpoch, NodeId, TopicId, TopicPartition},
+    base::{BrokerEpoch, NodeId, Switches, TopicId, TopicPartition},
     controller::image::{MetadataDelta, MetadataImage, PartitionRegistration},
     replica::ActiveBrokers,
     rpc::Shutdown,
@@ -34,6 +34,11 @@ pub struct Replicas {
 }
 
 impl Replicas {
+    /// The behaviour of this broker.
+    pub fn switches(&self) -> Switches {
+        self.context.switches
+    }
+
     /// The logs in `directory`, with no role yet.
     ///
     /// # Errors

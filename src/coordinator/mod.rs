@@ -117,12 +117,13 @@ impl<S: Replayed, T> Coordinator<S, T> {
 
     /// The records decided since the last call could not be written: they are taken back. Gives their tickets.
     pub fn failed(&mut self) -> Vec<T> {
-        match self.batches.pop_back_if(|last| last.end_offset.is_none()) {
-            Some(batch) => {
+        match self.batches.back() {
+            Some(last) if last.end_offset.is_none() => {
+                let batch = self.batches.pop_back().expect("there is a last");
                 batch.undos.into_iter().rev().for_each(|undo| self.state.undo(undo));
                 batch.tickets
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -130,9 +131,9 @@ impl<S: Replayed, T> Coordinator<S, T> {
     pub fn committed(&mut self, high_watermark: Offset) -> Vec<T> {
         self.committed = self.committed.max(high_watermark);
         let mut tickets = Vec::new();
-        let is_committed = |batch: &mut Batch<S::Undo, T>| batch.end_offset.is_some_and(|end| end <= high_watermark);
-        while let Some(batch) = self.batches.pop_front_if(is_committed) {
-            tickets.extend(batch.tickets);
+        let is_committed = |batch: &Batch<S::Undo, T>| batch.end_offset.is_some_and(|end| end <= high_watermark);
+        while self.batches.front().is_some_and(is_committed) {
+            tickets.extend(self.batches.pop_front().into_iter().flat_map(|batch| batch.tickets));
         }
         tickets
     }

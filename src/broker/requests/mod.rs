@@ -76,7 +76,6 @@ impl Broker {
     pub fn new(
         config: Arc<NodeConfig>,
         cluster_id: String,
-        switches: Switches,
         cache: Arc<MetadataCache>,
         replicas: Arc<Replicas>,
         channel: Arc<ControllerChannel>,
@@ -88,7 +87,7 @@ impl Broker {
         Self {
             config,
             cluster_id,
-            switches,
+            switches: replicas.switches(),
             cache,
             replicas,
             channel,

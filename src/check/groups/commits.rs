@@ -22,13 +22,16 @@ use crate::{
 /// Topic of committed offsets.
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
+/// A partition of a group.
+type Key = (Arc<str>, TopicPartition);
+
 /// Commits and questions for them.
 pub(super) struct Commits {
     sent: BTreeMap<EventId, Commit>,
     /// The commits of each partition of each group, in the order in which they were sent.
-    of: BTreeMap<(Arc<str>, TopicPartition), Vec<(EventId, Offset)>>,
+    of: BTreeMap<Key, Vec<(EventId, Offset)>>,
     questions: Vec<Question>,
-    expired: BTreeMap<(Arc<str>, TopicPartition), EventId>,
+    expired: BTreeMap<Key, EventId>,
     fencing: Score,
 }
 
@@ -54,7 +57,7 @@ enum Answer {
 /// A question for a committed offset, answered.
 struct Question {
     node: Arc<str>,
-    key: (Arc<str>, TopicPartition),
+    key: Key,
     asked: EventId,
     told: EventId,
     offset: Offset,

@@ -12,13 +12,18 @@ use crate::{
     trace::{Event, EventId, journal::Entry},
 };
 
+/// A member and a partition.
+type Key = (Arc<str>, TopicPartition);
+/// What was passed, and the event that told so last.
+type Tenure = (Range<Offset>, EventId);
+
 /// The tenures of all members.
 #[derive(Default)]
 pub(super) struct Tenures {
     /// Nodes that were ever assigned a partition by a group.
     members: BTreeSet<Arc<str>>,
-    open: BTreeMap<(Arc<str>, TopicPartition), (Range<Offset>, EventId)>,
-    closed: Vec<((Arc<str>, TopicPartition), (Range<Offset>, EventId))>,
+    open: BTreeMap<Key, Tenure>,
+    closed: Vec<(Key, Tenure)>,
 }
 
 impl Tenures {
@@ -49,7 +54,7 @@ impl Tenures {
         }
     }
 
-    fn close(&mut self, key: &(Arc<str>, TopicPartition)) {
+    fn close(&mut self, key: &Key) {
         let tenure = self.open.remove_entry(key).filter(|(_, (passed, _))| !passed.is_empty());
         self.closed.extend(tenure);
     }

@@ -56,6 +56,9 @@ fn desk(topics: &[(&str, usize)]) -> Desk {
     desk
 }
 
+/// Member, epoch, what it says, and what it is told: its epoch and its partitions.
+type Beat<'a> = (&'a str, i32, Says<'a>, Result<(i32, &'a str), ErrorCode>);
+
 impl Desk {
     fn beat_response(&mut self, member: &str, epoch: i32, says: &Says<'_>) -> ConsumerGroupHeartbeatResponse {
         let owned = says.owned.map(|owned| {
@@ -99,7 +102,7 @@ impl Desk {
         Ok((response.member_epoch, assignment.unwrap_or("-".to_owned())))
     }
 
-    fn check_beats(&mut self, beats: &[(&str, i32, Says<'_>, Result<(i32, &str), ErrorCode>)]) {
+    fn check_beats(&mut self, beats: &[Beat<'_>]) {
         for (index, (member, epoch, says, expected)) in beats.iter().enumerate() {
             let found = self.beat(member, *epoch, says);
             let found = found.as_ref().map(|(epoch, assignment)| (*epoch, assignment.as_str())).map_err(|code| *code);
