@@ -100,6 +100,9 @@ fn the_run_in_which_a_planted_bug_is_seen_becomes_a_short_story() {
         let left = run(["run", file, "--no-report", "--variant", name, "--format", "json"]);
         let told: Value = serde_json::from_str(&left.stdout).unwrap();
         let claims = told["claims"].as_object().unwrap();
-        assert!(claims.values().any(|status| status == "violated-as-expected"), "{file} expects what {name} breaks: {told}");
+        assert!(
+            claims.values().any(|status| status == "violated-as-expected"),
+            "{file} expects what {name} breaks: {told}"
+        );
     }
 }
