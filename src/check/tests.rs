@@ -345,6 +345,29 @@ fn history_checkers_fail_on_what_they_forbid() {
 }
 
 #[test]
+fn a_first_batch_that_comes_again_may_stand_behind_the_second() {
+    let log = |places: &str| {
+        let sent =
+            "p1 send 0 t v-0 acks=-1\np1 send 1 t v-1 acks=-1\np1 send 2 t v-2 acks=-1\naudit position t-0 0 start\n";
+        let ends = "audit end t-0 3\nscenario heal\nscenario settled\n";
+        let acked = |(offset, record): (usize, char)| {
+            format!("audit read t-0 {offset} v-{record}\np1 acked {record} t-0 {offset}\n")
+        };
+        let places: String = places.chars().enumerate().map(acked).collect();
+        format!("{sent}{places}{ends}")
+    };
+    let retried = Ending { marks: vec!["producer_retried".into()], ..Ending::default() };
+    for (places, ending, expected) in [
+        ("120", &retried, Status::Held),
+        ("120", &Ending::default(), Status::Violated),
+        ("021", &retried, Status::Violated),
+    ] {
+        let verdict = judge(&log(places), plan(true), ending);
+        assert_eq!(verdict.finding(Claim::OrderKept).status, expected, "{places}: {:?}", verdict.complaints);
+    }
+}
+
+#[test]
 fn what_timed_out_may_be_there_or_not_and_what_the_audit_did_not_see_is_unknown() {
     let open = "
         p1 send 1 t v-1 acks=-1

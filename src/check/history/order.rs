@@ -1,15 +1,17 @@
 //! `order-kept`: S27, Jepsen's `nonmonotonic-send`.
 //!
 //! Of two acknowledged records that one producer sent to one partition and that are in the log at the end, the one sent
-//! first has the lower offset. (A lost record's offset may be given again.) Without `enable.idempotence` and with more
-//! than one request in flight a retry may reorder, which is noted but no violation, unless the scenario is
-//! written to show it.
+//! first has the lower offset. (A lost record's offset may be given again.) Where more than one request is in flight a
+//! retry may reorder in two cases, which are noted and are no violation, unless the scenario is written to show it:
+//! without `enable.idempotence`, and where the later record is the very first of its producer in the partition. For a
+//! leader takes any first sequence of a producer that it does not know: when the first batch was refused, by
+//! NOT_ENOUGH_REPLICAS say, the second may be taken before the first comes again. (Kafka demands 0 of transactions only.)
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Acked, Case, Score};
 use crate::{
-    base::TopicPartition,
+    base::{Offset, TopicPartition},
     check::{Claim, Finding},
 };
 
@@ -17,6 +19,11 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::OrderKept);
     let mut permitted = 0;
     let permits = !case.teaches_violation_of(Claim::OrderKept);
+    let mut first: BTreeMap<(&Arc<str>, &TopicPartition), Offset> = BTreeMap::new();
+    for acked in case.history.acked().filter(|acked| acked.is_in_place(case.history)) {
+        let lowest = first.entry((acked.producer, acked.partition)).or_insert(acked.offset);
+        *lowest = acked.offset.min(*lowest);
+    }
     let mut last: BTreeMap<(&Arc<str>, &TopicPartition), Acked<'_>> = BTreeMap::new();
     for acked in case.history.acked().filter(|acked| acked.is_in_place(case.history)) {
         let before = last.get(&(acked.producer, acked.partition));
@@ -24,8 +31,9 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
             score.checks += 1;
             if acked.offset <= before.offset {
                 let producer = case.plan.producers.get(acked.producer);
-                let may_reorder = producer.is_some_and(|p| !p.idempotent && p.max_in_flight > 1) && case.retried();
-                if may_reorder && permits {
+                let is_first = first[&(acked.producer, acked.partition)] == acked.offset;
+                let may_reorder = producer.is_some_and(|p| (!p.idempotent || is_first) && p.max_in_flight > 1);
+                if may_reorder && case.retried() && permits {
                     permitted += 1;
                 } else {
                     score.violate(sentence(before, &acked), vec![before.event, acked.event]);
@@ -34,8 +42,9 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
         }
         last.insert((acked.producer, acked.partition), acked);
     }
-    score.note = (permitted > 0)
-        .then(|| format!("{permitted} times a retry without enable.idempotence changed the order, which is permitted"));
+    score.note = (permitted > 0).then(|| {
+        format!("{permitted} times a retry changed the order, of a producer that the settings or the leader let do so")
+    });
     score.into_finding()
 }
 
