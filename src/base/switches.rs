@@ -56,6 +56,7 @@ pub const ERAS: &[(&str, Release)] = &[
     ("3.3", Release(3, 3, 0)),
     ("3.6", Release(3, 6, 0)),
     ("4.1", Release(4, 1, 0)),
+    ("4.3", Release(4, 3, 0)),
 ];
 
 /// One row of the table of switches.
@@ -203,6 +204,10 @@ switches! {
             "the high watermark does not wait for a follower that may not join the ISR (KAFKA-15021)";
         hw_strict_min_isr = Release(3, 7, 0),
             "the high watermark stays while the ISR is below min.insync.replicas (KAFKA-15583)";
+        static_member_persisted = Release(2, 6, 1),
+            "the new id of a static member that comes back is written, for the coordinator after this one (KAFKA-10284)";
+        commit_by_assignment_epoch = Release(4, 3, 0),
+            "a member may commit with an older epoch what it has had since then (KIP-1251)";
     }
     bugs {
         bug_ack_before_isr, "acks=all is answered before the ISR has the records";
@@ -290,7 +295,7 @@ mod tests {
         assert_eq!(truncates("2.8"), Truncate::LeaderEpoch);
         let at_2_8 = Switches::of_era("2.8").unwrap();
         assert!(at_2_8.isr_join_needs_leso && !at_2_8.isr_excludes_fenced && !at_2_8.bug_no_truncation);
-        assert_eq!(Switches::of_era("4.1").unwrap(), Switches::NEWEST);
+        assert_eq!(Switches::of_era("4.3").unwrap(), Switches::NEWEST);
         assert!(Switches::of_era("0.12").unwrap_err().contains("0.11"));
     }
 

@@ -50,6 +50,13 @@ pub struct GroupPlan {
     pub at_least_once: bool,
     /// Its applications mean to process no record twice.
     pub at_most_once: bool,
+    /// Nobody joins: each takes its partitions itself, and commits in the group's name.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub assigned_by_hand: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How a run ended, as its engine knows it.

@@ -19,7 +19,7 @@ use crate::{
         },
     },
     runtime::{clock, process, random, sim::World, task},
-    scenario::groups::{Application, Consuming},
+    scenario::groups::{Application, COMMIT_AFTER, Consuming},
     trace::{Event, Tracer},
 };
 
@@ -28,8 +28,15 @@ const POLL: Duration = Duration::from_secs(1);
 /// Longest time that a clean end may take.
 const CLOSE: Duration = Duration::from_secs(30);
 
-/// Reads as a member of a group until the process is asked to stop; then leaves the group.
-pub async fn consume_in_group(name: String, bootstrap: Vec<String>, config: GroupConfig, consuming: Consuming) {
+/// Reads as a member of a group until the process is asked to stop; then leaves the group. `partitions` are those of its
+/// topic.
+pub async fn consume_in_group(
+    name: String,
+    bootstrap: Vec<String>,
+    config: GroupConfig,
+    consuming: Consuming,
+    partitions: Vec<TopicPartition>,
+) {
     let tracer = World::current().tracer(&name);
     let cluster = Cluster::new(config.consumer.cluster.clone(), bootstrap);
     let mut worker = Worker {
@@ -46,10 +53,13 @@ pub async fn consume_in_group(name: String, bootstrap: Vec<String>, config: Grou
     let failed = |error: crate::client::ClientError| {
         tracer.milestone(Event::ClientError { error: error.to_string().into() });
     };
-    if let Err(error) = consumer.subscribe(&[consuming.topic.value.as_str()]) {
+    if consuming.application == Application::Assign {
+        consumer.assign(&partitions);
+    } else if let Err(error) = consumer.subscribe(&[consuming.topic.value.as_str()]) {
         failed(error);
         return std::future::pending().await;
     }
+    let mut uncommitted = 0;
     let asked_to_stop = process::shutdown_requested();
     tokio::pin!(asked_to_stop);
     loop {
@@ -61,7 +71,9 @@ pub async fn consume_in_group(name: String, bootstrap: Vec<String>, config: Grou
         let records = match polled {
             Ok(records) => records,
             Err(error) => {
+                // As applications do with an exception of poll: close the consumer, and let somebody look.
                 failed(error);
+                let _ = consumer.close(CLOSE).await;
                 return std::future::pending().await;
             }
         };
@@ -80,7 +92,15 @@ pub async fn consume_in_group(name: String, bootstrap: Vec<String>, config: Grou
                     let _ = consumer.commit_sync(Some(behind(record))).await;
                 }
             }
-            (Application::AtLeastOnce, _) => {
+            (Application::CommitNowAndThen, _) => {
+                worker.work(&records).await;
+                uncommitted += records.len();
+                if uncommitted >= COMMIT_AFTER || (records.is_empty() && uncommitted > 0) {
+                    uncommitted = 0;
+                    let _ = consumer.commit_sync(None).await;
+                }
+            }
+            (Application::AtLeastOnce | Application::Assign, _) => {
                 worker.work(&records).await;
                 let _ = consumer.commit_sync(None).await;
             }

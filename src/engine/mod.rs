@@ -28,7 +28,7 @@ use self::{
     recorder::Recorder,
 };
 use crate::{
-    base::{NodeId, Switches, TopicId},
+    base::{NodeId, Switches, TopicId, TopicPartition},
     broker::{
         config::NodeConfig,
         node::{self, NodeOptions},
@@ -203,7 +203,10 @@ impl Stage {
         let _ = self.wait_for(SETTLE, |view| view.unread(&consumers)).await;
         let _ = self.wait_for(NOTICE, |view| view.beyond(&consumers)).await;
         let groups = &self.resolved.plan.groups;
-        let _ = self.wait_for(SETTLE, |view| view.uncommitted(groups).or_else(|| view.unprocessed())).await;
+        let busy = |view: &View| view.uncommitted(groups).or_else(|| view.unprocessed());
+        let _ = self.wait_for(SETTLE, busy).await;
+        // Who was restarted joins meanwhile: what a group is at last, it is between two rebalances.
+        let _ = self.wait_for(SETTLE, |view| view.rebalancing().or_else(|| view.unowned(groups))).await;
     }
 
     fn restart_stopped(&self) {
@@ -236,19 +239,22 @@ impl Stage {
         }
         for (name, config, reading) in &self.resolved.consumers {
             let (host, config, reading, bootstrap) = (name.clone(), config.clone(), reading.clone(), self.bootstrap());
-            let of_topic = |partition: &&crate::base::TopicPartition| *partition.topic == *reading.topic.value;
-            let partitions: Vec<_> = self.resolved.cast.partitions.iter().filter(of_topic).cloned().collect();
+            let partitions = self.partitions_of(&reading.topic.value);
             self.world.add_host(name, move || {
                 consume(host.clone(), bootstrap.clone(), config.clone(), reading.clone(), partitions.clone())
             });
         }
         for (name, config, consuming) in &self.resolved.members {
             let (host, config, consuming) = (name.clone(), config.clone(), consuming.clone());
-            let bootstrap = self.bootstrap();
+            let (bootstrap, partitions) = (self.bootstrap(), self.partitions_of(&consuming.topic.value));
             self.world.add_host(name, move || {
-                consume_in_group(host.clone(), bootstrap.clone(), config.clone(), consuming.clone())
+                consume_in_group(host.clone(), bootstrap.clone(), config.clone(), consuming.clone(), partitions.clone())
             });
         }
+    }
+
+    fn partitions_of(&self, topic: &str) -> Vec<TopicPartition> {
+        self.resolved.cast.partitions.iter().filter(|partition| &*partition.topic == topic).cloned().collect()
     }
 }
 

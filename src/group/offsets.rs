@@ -145,7 +145,7 @@ impl Shard {
             (Some(group), _) => {
                 group.check_commit(&request.member_id, request.group_instance_id.as_deref(), generation)
             }
-            (None, Some(group)) => group.check_commit(request, version),
+            (None, Some(group)) => group.check_commit(request, version, self.switches.commit_by_assignment_epoch),
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct GroupView {
     /// The member that was given each partition last and still has it.
     owners: BTreeMap<(Arc<str>, TopicPartition), Arc<str>>,
     generations: BTreeMap<Arc<str>, i64>,
+    /// Groups whose members have to join again.
+    rebalancing: BTreeSet<Arc<str>>,
     /// As the coordinators have it.
     committed: BTreeMap<(Arc<str>, TopicPartition), i64>,
     /// Records that each member's application has worked through.
@@ -47,6 +49,12 @@ impl GroupView {
             }
             Event::GenerationFormed { group, generation, .. } => {
                 self.generations.insert(group.clone(), i64::from(*generation));
+            }
+            Event::RebalanceBegan { group, .. } => {
+                self.rebalancing.insert(group.clone());
+            }
+            Event::GroupAssigned { group, .. } | Event::GroupEmptied { group, .. } => {
+                self.rebalancing.remove(group);
             }
             Event::OffsetsCommitted { group, offsets, .. } => {
                 let committed = offsets.iter().map(|(partition, Offset(offset))| (partition, *offset));
@@ -80,6 +88,10 @@ impl GroupView {
     pub(super) fn unprocessed(&self) -> Option<String> {
         let busy = self.at_work.iter().find(|(_, records)| **records > 0);
         busy.map(|(member, records)| format!("{member} has {records} records to work through"))
+    }
+
+    pub(super) fn rebalancing(&self) -> Option<String> {
+        self.rebalancing.first().map(|group| format!("group {group} is in a rebalance"))
     }
 
     /// A partition of a group that nobody has.

@@ -45,7 +45,14 @@ pub enum Application {
     CommitOnRevocation,
     /// Hands them to another thread and polls on; Kafka's consumer commits by itself, done or not.
     HandOff,
+    /// Its work, and a commit of all when [`COMMIT_AFTER`] records are done; none when it gives partitions up.
+    CommitNowAndThen,
+    /// Takes every partition without joining, as a consumer with `assign` does; its work, then a commit in the group's name.
+    Assign,
 }
+
+/// After how many records [`Application::CommitNowAndThen`] commits.
+pub const COMMIT_AFTER: usize = 20;
 
 /// Every application: name, what it does, whether it means to do its work at least once, and at most once.
 pub const APPLICATIONS: &[(&str, Application, &str, bool, bool)] = &[
@@ -64,6 +71,20 @@ pub const APPLICATIONS: &[(&str, Application, &str, bool, bool)] = &[
         "hand-off",
         Application::HandOff,
         "hands records to another thread and polls on; the consumer commits by itself, done or not",
+        true,
+        false,
+    ),
+    (
+        "commit-now-and-then",
+        Application::CommitNowAndThen,
+        "works, and commits when 20 records are done or a poll brought none; not when it gives partitions up",
+        true,
+        false,
+    ),
+    (
+        "assign",
+        Application::Assign,
+        "takes every partition without joining the group; works, then commits all of the poll in the group's name",
         true,
         false,
     ),
@@ -128,8 +149,11 @@ impl Consuming {
     pub(super) fn change(&mut self, key: &str, given: &Spot<String>) -> Result<String, Problem> {
         match key {
             "application" => Ok(std::mem::replace(&mut self.application, Application::parse(given)?).name().to_owned()),
+            "group" if given.value.is_empty() => Err(Problem::at(given.at, "a group needs a name")),
+            "group" => Ok(std::mem::replace(&mut self.group, given.clone()).value),
             other => {
-                Err(Problem::at(given.at, unknown("a key of `consume` that a variant may set", other, ["application"])))
+                let known = ["application", "group"];
+                Err(Problem::at(given.at, unknown("a key of `consume` that a variant may set", other, known)))
             }
         }
     }

@@ -64,7 +64,7 @@ pub struct Measurement {
 pub enum Measure {
     /// A term of the trigger language.
     Term(Term),
-    /// A number that is known when the run is over, of a partition: a row of [`OUTCOMES`].
+    /// A number that is known when the run is over, of a partition or a group: a row of [`OUTCOMES`].
     Outcome(&'static str, Term),
     /// What became of a claim.
     Verdict(Claim),
@@ -84,6 +84,12 @@ pub const OUTCOMES: &[(&str, &str, &str)] = &[
     ("lost", "acknowledged records of the partition that are gone at the end", "value = \"lost(orders-0)\""),
     ("kept", "acknowledged records of the partition that are there at the end", "value = \"kept(orders-0)\""),
     ("stored", "records that a new consumer reads from the partition at the end", "value = \"stored(orders-0)\""),
+    (
+        "missed",
+        "records that are there at the end and that no member of the group has processed",
+        "value = \"missed(billing)\"",
+    ),
+    ("repeated", "records that members of the group have processed more than once", "value = \"repeated(billing)\""),
     ("verdict", "what became of a claim: held, violated, not exercised", "value = \"verdict(no-duplicates)\""),
 ];
 
@@ -91,7 +97,7 @@ impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Term(term) => write!(f, "{term}"),
-            Self::Outcome(name, partition) => write!(f, "{name}({partition})"),
+            Self::Outcome(name, of) => write!(f, "{name}({of})"),
             Self::Verdict(claim) => write!(f, "verdict({claim})"),
         }
     }
@@ -154,7 +160,7 @@ impl Measure {
             Some((outcome, ..)) => {
                 *words = ahead;
                 words.need("(")?;
-                let (at, argument) = words.word("a partition, as `orders-0`, or a claim")?;
+                let (at, argument) = words.word("a partition, as `orders-0`, a group, or a claim")?;
                 words.need(")")?;
                 match *outcome {
                     "verdict" => {
@@ -171,6 +177,7 @@ impl Measure {
     fn check(&self, cast: &Cast) -> Result<(), Problem> {
         match self {
             Self::Term(term) => term.kind(cast).map(|_| ()),
+            Self::Outcome("missed" | "repeated", group) => cast.argument(Argument::Group, group),
             Self::Outcome(_, partition) => cast.argument(Argument::Partition, partition),
             Self::Verdict(_) => Ok(()),
         }
@@ -293,6 +300,9 @@ pub fn measure(resolved: &Resolved, entries: &[Entry], verdict: &Verdict) -> Vec
         };
         measured.answer = match value {
             Measure::Term(term) => shown(&view.value(term)),
+            Measure::Outcome(outcome @ ("missed" | "repeated"), group) => {
+                Some(count_processed(outcome, &group.to_string(), resolved, entries).to_string())
+            }
             Measure::Outcome(outcome, partition) => Some(count(outcome, partition, entries, verdict).to_string()),
             Measure::Verdict(claim) => Some(verdict.finding(*claim).status.to_string().to_lowercase())
                 .map(|status| status.trim_end_matches(" as expected").to_owned()),
@@ -327,4 +337,26 @@ fn count(outcome: &str, partition: &Term, entries: &[Entry], verdict: &Verdict) 
         }
         other => unreachable!("outcome `{other}` is in the table and is not counted"),
     }
+}
+
+/// How many records of its topics a group has not processed, or more than once. Those from before it began, as
+/// `auto.offset.reset` has it, are missed, too.
+fn count_processed(outcome: &str, group: &str, resolved: &Resolved, entries: &[Entry]) -> usize {
+    let Some(plan) = resolved.plan.groups.get(group) else { return 0 };
+    let mut times = BTreeMap::new();
+    for entry in entries {
+        match &entry.event {
+            Event::RecordRead { partition, offset, value, .. }
+                if &*entry.node == crate::check::AUDIT_NODE && plan.partitions.contains(partition) =>
+            {
+                times.entry((partition, *offset, value)).or_insert(0);
+            }
+            Event::RecordProcessed { group: of, partition, offset, value } if **of == *group => {
+                *times.entry((partition, *offset, value)).or_insert(0) += 1;
+            }
+            _ => {}
+        }
+    }
+    let counts = |times: &&u32| if outcome == "missed" { **times == 0 } else { **times > 1 };
+    times.values().filter(counts).count()
 }

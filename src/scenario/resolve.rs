@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     action::check_topic_setting,
     file::{Given, Reading, Scenario, Sending, Settings, Work},
-    groups::{Consuming, GIVEN_BY_CONSUME},
+    groups::{Application, Consuming, GIVEN_BY_CONSUME},
     source::{Problem, Spot, show_duration, unknown},
     term::{Cast, NAMES},
     variant::{self, Change, overlay, without_steps},
@@ -446,11 +446,13 @@ fn group_plans(
         let plan = plans.entry(config.group_id.clone()).or_insert_with(|| GroupPlan {
             at_least_once: true,
             at_most_once: true,
+            assigned_by_hand: true,
             ..GroupPlan::default()
         });
         plan.members.push(name.as_str().into());
         plan.at_least_once &= application.at_least_once();
         plan.at_most_once &= application.at_most_once();
+        plan.assigned_by_hand &= application == Application::Assign;
         let of_topic = cast.partitions.iter().filter(|partition| *partition.topic == *consuming.topic.value);
         for partition in of_topic {
             if !plan.partitions.contains(partition) {

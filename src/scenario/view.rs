@@ -422,7 +422,8 @@ impl View {
 
     /// A partition of a group that none of its members has.
     pub fn unowned(&self, groups: &BTreeMap<Arc<str>, GroupPlan>) -> Option<String> {
-        groups.iter().find_map(|(group, plan)| self.groups.unowned(group, &plan.partitions))
+        let mut joined = groups.iter().filter(|(_, plan)| !plan.assigned_by_hand);
+        joined.find_map(|(group, plan)| self.groups.unowned(group, &plan.partitions))
     }
 
     /// A group with records that are committed and not worked through by a member: its committed offset is behind.
@@ -440,6 +441,11 @@ impl View {
     /// A member whose application holds records that it has not worked through.
     pub fn unprocessed(&self) -> Option<String> {
         self.groups.unprocessed()
+    }
+
+    /// A group whose members have been asked to join again and have not been given anything since.
+    pub fn rebalancing(&self) -> Option<String> {
+        self.groups.rebalancing()
     }
 
     /// Whether the process of a host runs.

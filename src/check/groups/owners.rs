@@ -86,7 +86,7 @@ impl Owners {
             score.unknown = case.ending.unfinished.clone().or(Some("the cluster did not settle".into()));
             return score.into_finding();
         }
-        for (group, plan) in &case.plan.groups {
+        for (group, plan) in case.plan.groups.iter().filter(|(_, plan)| !plan.assigned_by_hand) {
             for partition in &plan.partitions {
                 score.checks += 1;
                 let believers = self.beliefs.get(&(group.clone(), partition.clone()));

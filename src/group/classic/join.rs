@@ -256,7 +256,7 @@ impl ClassicGroup {
                 let instance = before.instance.clone().expect("it is static");
                 let skip_assignment = turn.context.version >= SKIP_ASSIGNMENT_VERSION;
                 let rejoin = Rejoin { instance, member: new, before, leader_before, skip_assignment };
-                if turn.switches.bug_static_rejoin_not_persisted {
+                if turn.switches.bug_static_rejoin_not_persisted || !turn.switches.static_member_persisted {
                     return self.rejoined(turn, rejoin, None);
                 }
                 turn.expect_commit(&self.id);

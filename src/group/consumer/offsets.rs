@@ -15,8 +15,13 @@ impl ConsumerGroup {
     /// Whether offsets may be committed as `request` asks.
     ///
     /// A member whose epoch has moved on since it sent the request may still commit what it has had since that epoch or
-    /// longer: nobody else can have had it meanwhile (KIP-1251).
-    pub(in crate::group) fn check_commit(&self, request: &OffsetCommitRequest, version: i16) -> Result<(), ErrorCode> {
+    /// longer: nobody else can have had it meanwhile (KIP-1251). Not without `by_assignment_epoch`.
+    pub(in crate::group) fn check_commit(
+        &self,
+        request: &OffsetCommitRequest,
+        version: i16,
+        by_assignment_epoch: bool,
+    ) -> Result<(), ErrorCode> {
         let epoch = request.generation_id_or_member_epoch;
         if epoch < 0 && self.subscriptions.is_empty() {
             return Ok(());
@@ -37,7 +42,7 @@ impl ConsumerGroup {
             let mut partitions = topic.partitions.iter();
             partitions.all(|partition| had_since(id, partition.partition_index).is_some_and(|since| epoch >= since))
         });
-        let is_older = epoch < current.epoch;
+        let is_older = by_assignment_epoch && epoch < current.epoch;
         if epoch == current.epoch || (is_older && has_all) { Ok(()) } else { Err(member.stale()) }
     }
 

@@ -111,7 +111,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("before  = \"step 2\"", "before  = \"step 3\"", "49:12: there is no step 3; the scenario has 2"),
     // Names.
     ("\"clean_election\"", "\"clean_elektion\"", "5:16: `clean_elektion` is not a mark; did you mean `clean_election`?"),
-    ("\"0.11\"", "\"0.12\"", "6:15: era `0.12` is not known; known eras: 0.8, 0.10, 0.11, 1.1, 2.0, 2.8, 3.3, 3.6, 4.1"),
+    ("\"0.11\"", "\"0.12\"", "6:15: era `0.12` is not known; known eras: 0.8, 0.10, 0.11, 1.1, 2.0, 2.8, 3.3, 3.6, 4.1, 4.3"),
     ("truncate = ", "trunkate = ", "7:16: `trunkate` is not a switch; did you mean `truncate`?"),
     ("\"leader-epoch\"", "\"leader_epoch\"", "7:16: switch `truncate` takes high-watermark or one-round or iterative or leader-epoch, not `leader_epoch`"),
     ("\"acked-records-survive\"", "\"acked-record-survives\"", "38:10: `acked-record-survives` is not a claim; did you mean `acked-records-survive`?"),
