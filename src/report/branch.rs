@@ -101,7 +101,11 @@ fn brief(run: &Recorded) -> Recorded {
         if kept(entry) {
             let id = EventId(entries.len() as u64 + 1);
             let cause = nearest(run, entry.cause, &kept).map(|cause| numbered(&numbers, cause));
-            entries.push(Entry { id, cause, ..entry.clone() });
+            let mut entry = Entry { id, cause, ..entry.clone() };
+            if let Event::CommitAnswered { sent: asked, .. } | Event::CommittedFetched { asked, .. } = &mut entry.event {
+                *asked = numbered(&numbers, *asked);
+            }
+            entries.push(entry);
         }
         numbers.push(EventId((entries.len() as u64).max(1)));
     }

@@ -230,7 +230,8 @@ pub enum Event {
     MemberReplaced { group: Arc<str>, instance: Arc<str>, old: Arc<str>, new: Arc<str> },
     /// A member is no longer part of its group.
     MemberLeft { group: Arc<str>, member: Arc<str>, why: Arc<str> },
-    /// The members of `generation` have to join again.
+    /// The members of `generation` have to join again. In the consumer protocol: the group moves on from this group
+    /// epoch, and only who has to give something up stops for it.
     RebalanceBegan { group: Arc<str>, generation: i32, why: Arc<str> },
     /// All who joined form a generation; its leader assigns. In the consumer protocol: a group epoch, without a leader.
     GenerationFormed { group: Arc<str>, generation: i32, protocol: Arc<str>, leader: Arc<str>, members: Vec<Arc<str>> },

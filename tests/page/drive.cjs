@@ -15,7 +15,11 @@ function check(holds, what) {
 const cursor = page => page.evaluate(() => Number(document.getElementById('minimap').getAttribute('aria-valuenow')));
 const data = page => page.evaluate(() => {
   const { opening, milestones, lost, journal, branches } = JSON.parse(document.getElementById('run').textContent);
-  return { opening, milestones: milestones.map(([id]) => id), lost: lost.length, events: journal.events.kind.length, branches: branches.length, questions: document.querySelectorAll('.ask').length };
+  const { names, kinds, events } = journal, numbers = events.kind.map((kind, index) => [kinds[kind].name, index + 1]);
+  const column = (kind, field) => kinds.find(({ name }) => name === kind)?.fields.find(([name]) => name === field)?.[2] ?? [];
+  const texts = (kind, field) => [...new Set(column(kind, field).map(number => names[number]))];
+  const ofGroups = { groups: texts('rebalance_began', 'group').length, members: texts('member_joined', 'client'), owned: [...new Set(column('partitions_assigned', 'partitions').flat())], rebalances: numbers.filter(([kind]) => kind === 'rebalance_began').map(([, id]) => id) };
+  return { ...ofGroups, opening, milestones: milestones.map(([id]) => id), lost: lost.length, events: journal.events.kind.length, branches: branches.length, questions: document.querySelectorAll('.ask').length };
 });
 
 // A page that was opened, with all that it said and asked for.
@@ -162,6 +166,37 @@ const uses = {
     await presses(page, 'End');
     check(await page.locator('#metrics tbody tr').count() > 10 && await page.locator('#metrics .chg').count() > 0, 'at the end nothing has changed');
     await presses(page, 'd');
+  },
+  async 'a group has its lanes, its state at the cursor, and is scrubbed'(page, run) {
+    check(await page.locator('#groups:visible').count() === (run.groups ? 1 : 0), `${run.groups} groups, and the panels do not fit them`);
+    if (!run.groups) return;
+    await page.evaluate(() => document.activeElement.blur());
+    const said = async () => (await page.locator('#group-0 svg text').allTextContents()).join(' | '), state = () => page.textContent('#group-state-0');
+    await presses(page, 'Home', 'r');
+    const began = await cursor(page);
+    check(run.rebalances[0] === began, `the first rebalance is ${run.rebalances[0]}, not ${began}`);
+    check((await said()).includes('a member joins'), `a rebalance without its cause: ${await said()}`);
+    for (let zoom = 0; zoom < 30; zoom++) await page.keyboard.press('-');
+    await settled(page);
+    for (const name of ['coordinator', 'coordinates', ...run.members, ...run.owned, 'since']) check((await said()).includes(name), `the lanes do not say ${name}: ${await said()}`);
+    const before = await state();
+    await presses(page, 'End');
+    check(await state() !== before, 'the state of the group does not follow the cursor');
+    await page.locator('#group-0').scrollIntoViewIfNeeded();
+    const box = await page.locator('#group-0').boundingBox();
+    await page.mouse.click(box.x + box.width * 0.4, box.y + 12);
+    await settled(page);
+    const there = await cursor(page);
+    check(there > began && there < run.events, `a click in the lanes led to event ${there}`);
+    const mark = page.locator('#group-0 path[data-e]').last(), id = Number(await mark.getAttribute('data-e'));
+    await mark.dispatchEvent('pointerdown', { bubbles: true, button: 0, pointerId: 1 });
+    await settled(page);
+    check(await cursor(page) === id, `clicked at event ${id} and went to ${await cursor(page)}`);
+    await page.locator('#group-text-0 summary').click();
+    check(await page.locator('#group-text-0 tbody tr').count() >= run.rebalances.length, 'the text version is shorter than the rebalances');
+    await page.evaluate(() => document.activeElement.blur());
+    for (let zoom = 0; zoom < 8; zoom++) await page.keyboard.press('+');
+    await settled(page);
   },
   async 'hides the verdict until a prediction is made'(page, run) {
     if (!run.questions) return;
@@ -351,7 +386,7 @@ async function photograph(browser, file, name) {
     try {
       const run = await drive(browser, file), times = await measure(browser, file);
       const told = Object.entries(times).map(([name, ms]) => `${name} ${ms.toFixed(1)} ms`).join(', ');
-      if (scenario === 'large') {
+      if (scenario.startsWith('large')) {
         check(run.events >= LARGE_EVENTS, `only ${run.events} events`);
         check(bytes / run.events * LARGE_EVENTS <= PAGE_BYTES_MAX, `${bytes} bytes for ${run.events} events`);
         check(times.ready < READY_MS_MAX, `ready after ${times.ready} ms`);

@@ -237,9 +237,14 @@ impl Beat<'_> {
         self.say(next);
     }
 
+    /// Whether it is nobody's that the group knew before.
+    pub(super) fn is_new(&self) -> bool {
+        self.replaced.is_none() && !self.group.subscriptions.contains_key(&self.member.id)
+    }
+
     /// Takes what the member says of itself.
     pub(super) fn say(&mut self, next: Subscription) {
-        if self.replaced.is_none() && !self.group.subscriptions.contains_key(&self.member.id) {
+        if self.is_new() {
             self.events.push(Event::MemberJoined {
                 group: self.group.id.clone(),
                 member: self.member.id.clone(),

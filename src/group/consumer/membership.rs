@@ -120,7 +120,7 @@ impl Shard {
         let epoch = group.epoch().wrapping_add(1);
         let metadata_hash = self.hash_of_subscribed(group, &staying);
         records.push(group.record(Change::Epoch(Some(GroupEpoch { epoch, metadata_hash }))));
-        events.push(self.formed(group, epoch, &staying));
+        events.extend(self.formed(group, epoch, &staying, &format!("a member is out: {why}")));
         out.write(records, Decided { answer, events }.into());
     }
 

@@ -108,7 +108,8 @@ impl Shard {
         if bump || metadata_hash != group.metadata_hash() {
             let epoch = group.epoch().wrapping_add(1);
             records.push(group.record(Change::Epoch(Some(GroupEpoch { epoch, metadata_hash }))));
-            events.push(self.formed(group, epoch, &members));
+            let why = "the topics that a regular expression matches have changed";
+            events.extend(self.formed(group, epoch, &members, why));
         }
         if !records.is_empty() {
             out.write(records, Decided { answer: None, events }.into());

@@ -35,7 +35,12 @@ impl Shard {
         }
         let epoch = group.epoch().wrapping_add(1);
         beat.records.push(group.record(Change::Epoch(Some(GroupEpoch { epoch, metadata_hash }))));
-        beat.events.push(self.formed(group, epoch, &members));
+        let why = match (beat.is_new(), bump) {
+            (true, _) => "a member joins",
+            (false, true) => "a member subscribes to other topics",
+            (false, false) => "a topic that members subscribe to has changed",
+        };
+        beat.events.extend(self.formed(group, epoch, &members, why));
         epoch
     }
 
@@ -45,18 +50,20 @@ impl Shard {
         self.topics.hash_of(names.iter())
     }
 
-    /// A group epoch, for those who watch.
-    pub(super) fn formed(&self, group: &ConsumerGroup, epoch: i32, members: &[Member]) -> Event {
+    /// A group epoch and what it is for, for those who watch.
+    pub(super) fn formed(&self, group: &ConsumerGroup, epoch: i32, members: &[Member], why: &str) -> [Event; 2] {
+        let began = Event::RebalanceBegan { group: group.id.clone(), generation: group.epoch(), why: why.into() };
         if members.is_empty() {
-            return Event::GroupEmptied { group: group.id.clone(), generation: epoch };
+            return [began, Event::GroupEmptied { group: group.id.clone(), generation: epoch }];
         }
-        Event::GenerationFormed {
+        let formed = Event::GenerationFormed {
             group: group.id.clone(),
             generation: epoch,
             protocol: self.preferred_assignor(members).to_string().into(),
             leader: "".into(),
             members: members.iter().map(|member| member.id.clone()).collect(),
-        }
+        };
+        [began, formed]
     }
 
     /// The assignor that most members prefer.

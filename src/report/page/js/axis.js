@@ -4,6 +4,8 @@
 const BREAK_UNITS = 3;
 const BREAK_BY_EVENT_NS = 100e6;
 
+// Those that ask whether there is something new.
+const POLLING_APIS = new Set(['Fetch', 'Heartbeat', 'ConsumerGroupHeartbeat']);
 const QUIET_APIS = new Set(['BrokerHeartbeat', 'Metadata', 'ApiVersions', 'ControllerHeartbeat']);
 
 // Whether an event only says that nothing is new: heartbeats, metadata, fetches that brought nothing, futile connects.
@@ -21,7 +23,7 @@ const quiet = (() => {
   const idle = sent => {
     if (sent?.kind !== 'message_sent' || arrivals.get(sent.id)?.kind === 'message_lost' || held.has(sent.id)) return false;
     if (QUIET_APIS.has(sent.api)) return true;
-    return sent.api === 'Fetch' && !useful(sent.request ? sent.id : sent.cause);
+    return POLLING_APIS.has(sent.api) && !useful(sent.request ? sent.id : sent.cause);
   };
   return events.map(event => {
     if (!event) return true;

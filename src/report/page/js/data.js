@@ -50,6 +50,14 @@ for (const event of events) {
   if (event?.kind === 'message_held') held.set(event.sent, event);
 }
 
+// Members by the client that they are of; a member that is nobody's is known by its id.
+const memberNames = new Map();
+for (const event of events) {
+  if (event?.kind === 'member_joined' && !memberNames.has(event.member)) memberNames.set(event.member, event.client);
+  else if ((event?.kind === 'partitions_assigned' || event?.kind === 'commit_sent') && event.member) memberNames.set(event.member, event.node);
+}
+const memberName = id => memberNames.get(id) || id || 'nobody';
+
 const milestones = data.milestones.map(([id]) => id);
 const milestoneWords = new Map(data.milestones);
 

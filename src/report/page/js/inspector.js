@@ -33,12 +33,21 @@ function inspect(view) {
   element('inspector').innerHTML = out.join('');
 }
 
+const MEMBER_FIELDS = new Set(['member', 'old', 'new']);
+// A member's id, behind the name of its client.
+const namedMember = id => memberNames.has(id) ? `${memberName(id)} (${id})` : id || '-';
+
 function fieldWords(name, value) {
   if (value === null) return '-';
   if (name === 'batches') return value.map(batch => `[${batch.base}, ${batch.end}) e${batch.epoch} crc ${batch.crc.toString(16)}${batch.producer < 0 ? '' : ` producer ${batch.producer} seq ${batch.sequence}`}`).slice(0, 6).join('; ')
     + (value.length > 6 ? `; showing 6 of ${value.length}` : '') || 'none';
   if (name === 'acks') return acksWord(value);
   if (name === 'isr' || name === 'replicas') return brokerSet(value);
+  if (name === 'offsets' && Array.isArray(value)) return offsetsWords(value);
+  if (name === 'owners') return value.map(([member, partitions]) => `${memberName(member)}: ${partitions.join(', ') || 'nothing'}`).join('; ');
+  if (name === 'members') return value.map(namedMember).join(', ');
+  if (MEMBER_FIELDS.has(name)) return namedMember(value);
+  if (name === 'partitions') return value.map(partition => Array.isArray(partition) ? `${partition[0]} since epoch ${partition[1]}` : partition).join(', ') || 'none';
   return Array.isArray(value) ? value.join(', ') : typeof value === 'string' ? shorten(value, 300) : value;
 }
 

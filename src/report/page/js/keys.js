@@ -16,6 +16,7 @@ const KEYS = [
   ['c', 'c', 'to the cause', () => follow(decisions.get(view.cursor) ?? events[view.cursor].cause)],
   ['e', 'e', 'to the first effect', () => follow(effects[view.cursor][0])],
   ['b', 'b', 'break it here: a fault as a step', () => breakHere()],
+  ['r', 'r', 'next rebalance of a group', () => follow(rebalances.find(id => id > view.cursor) ?? rebalances[0])],
   ['d', 'd', 'to the decisive moment', () => goTo(data.opening)],
   ['Home', 'Home', 'first event', () => goTo(axis.ids[0])],
   ['End', 'End', 'last event', () => goTo(axis.ids.at(-1))],

@@ -52,7 +52,9 @@ function listenForAnswers() {
 
 // Covers what lies behind the cursor.
 function moveCurtain(frame, id) {
-  const curtain = element('curtain'), x = asking() ? frame.clamp(id) : frame.right + MARGIN;
-  curtain.setAttribute('x', x);
-  curtain.setAttribute('width', Math.max(0, frame.right + MARGIN - x));
+  const x = asking() ? frame.clamp(id) : frame.right + MARGIN;
+  for (const curtain of curtains) {
+    curtain.setAttribute('x', x);
+    curtain.setAttribute('width', Math.max(0, frame.right + MARGIN - x));
+  }
 }

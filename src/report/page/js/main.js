@@ -37,6 +37,7 @@ function render() {
   moveMinimap(axis, view);
   redraw('tracks', `${drawn.axis} ${view.partition} ${view.from} ${view.span} ${width}`, () => {
     frame = drawTracks(view, axis);
+    drawGroups(frame);
     element('shown').textContent = `showing ${frame.ids.length} of ${axis.ids.length} events${axis.ids.length < LAST ? `, ${LAST - axis.ids.length} folded` : ''}`;
   });
   moveCursor(frame, view.cursor);
@@ -47,6 +48,7 @@ function render() {
   redraw('event', view.cursor, () => {
     inspect(view);
     drawMetrics(view);
+    showGroupStates(view);
     element('now').textContent = `${view.cursor} of ${LAST}  \u00b7  ${seconds(event.time)} s  \u00b7  ${event.node}  \u00b7  ${sentence(event)}`;
     element('now').title = sentence(event);
     for (const item of document.querySelectorAll('[data-event]')) item.classList.toggle('cur', !shownBranch && Number(item.dataset.event) === view.cursor);
@@ -58,6 +60,7 @@ function render() {
 function writeTexts() {
   const tracks = element('tracks-text'), strips = element('strips-text');
   if (tracks.open) redraw('tracks text', view.cursor, () => { tracks.querySelector('.scroll').innerHTML = writeTracks(view.cursor); });
+  writeGroupTexts();
   if (strips.open) redraw('strips text', `${view.cursor} ${view.partition}`, () => { strips.querySelector('.scroll').innerHTML = writeStrips(view); });
 }
 
@@ -269,8 +272,11 @@ function listen() {
   });
   on(element('results'), 'click', () => element('search').close());
   on(element('jump'), 'close', () => { if (element('jump').returnValue === 'go') jump(); });
-  for (const id of ['tracks-text', 'strips-text']) on(element(id), 'toggle', writeTexts);
-  scrub(element('tracks'), event => Number(event.target.closest?.('[data-e]')?.dataset.e) || frame.nearest(drawnX(event, frame.width)), event => frame.nearest(drawnX(event, frame.width)));
+  for (const id of ['tracks-text', 'strips-text', ...groupDrawings.map(({ number }) => `group-text-${number}`)]) on(element(id), 'toggle', writeTexts);
+  for (const id of ['tracks', ...groupDrawings.map(({ number }) => `group-${number}`)]) {
+    scrub(element(id), event => Number(event.target.closest?.('[data-e]')?.dataset.e) || frame.nearest(drawnX(event, frame.width)), event => frame.nearest(drawnX(event, frame.width)));
+    hint(element(id));
+  }
   const onMap = event => new Frame(axis, -0.5, axis.length, element('minimap').clientWidth + GUTTER + MARGIN).nearest(drawnX(event, element('minimap').clientWidth) + GUTTER);
   scrub(element('minimap'), onMap, onMap);
   on(element('strips'), 'click', event => {
@@ -279,7 +285,6 @@ function listen() {
     else follow(Number(target?.dataset.e));
   });
   for (const drawing of ['tracks', 'strips']) on(element(drawing), 'click', event => { if (event.target.dataset.node) breakHere(event.target.dataset.node); });
-  hint(element('tracks'));
   hint(element('strips'));
   for (const printing of [true, false]) on(window, printing ? 'beforeprint' : 'afterprint', () => { view.printing = printing; render(); });
   on(window, 'hashchange', event => recall(new URL(event.newURL).hash));
@@ -342,6 +347,7 @@ options('api', [['', 'all'], ...apis.map(name => [name, name])]);
 options('node', [['', 'all'], ...nodes.map(name => [name, `only ${name}`])]);
 listKeys();
 writeLegend();
+listGroups();
 listen();
 view.cursor = data.opening;
 view.partition = openingPartition;

@@ -57,7 +57,11 @@ const apply = {
   node_started: (state, event) => withNode(state, event.node, 'runs'),
   node_stopped(state, event) {
     const how = { clean: 'stopped', kill: 'killed', power: 'lost power' }[event.how];
-    return withReplicasOf(withNode(state, event.node, how), event.node, replica =>
+    const gone = { ...state, groups: Object.fromEntries(Object.entries(state.groups).map(([name, group]) => {
+      const owned = Object.keys(group.owners).filter(partition => group.owners[partition].split(', ').includes(event.node));
+      return [name, owned.length ? { ...group, owners: ownersWith(group.owners, owned, event.node, false) } : group];
+    })) };
+    return withReplicasOf(withNode(gone, event.node, how), event.node, replica =>
       ({ role: 'none', flushed: event.how === 'clean' ? replica.end : replica.flushed }));
   },
   node_paused: (state, event) => withNode(state, event.node, 'paused'),
@@ -97,6 +101,47 @@ const apply = {
   record_read: (state, event) => withClient(state, event, 'read'),
 };
 
+const emptyGroup = { generation: null, members: {}, owners: {}, committed: {}, processed: {} };
+
+function withGroup(state, event, change) {
+  const group = state.groups[event.group] ?? emptyGroup;
+  return { ...state, groups: { ...state.groups, [event.group]: { ...group, ...change(group) } } };
+}
+
+// The owners of partitions with `node` among them, or no longer. There may be two: one that is out and does not know it.
+function ownersWith(owners, partitions, node, has) {
+  const next = { ...owners };
+  for (const name of partitions) {
+    const others = (next[name] ?? '').split(', ').filter(owner => owner && owner !== node);
+    next[name] = [...others, ...has ? [node] : []].join(', ');
+  }
+  return next;
+}
+
+const offsetsBeside = (offsets, list) => ({ ...offsets, ...Object.fromEntries(list) });
+
+Object.assign(apply, {
+  member_joined: (state, event) => withGroup(state, event, ({ members }) => ({ members: { ...members, [memberName(event.member)]: 'joined' } })),
+  member_replaced: (state, event) => withGroup(state, event, ({ members }) => ({ members: { ...members, [memberName(event.new)]: 'joined again' } })),
+  member_left: (state, event) => withGroup(state, event, ({ members }) => ({ members: { ...members, [memberName(event.member)]: `out, ${event.why}` } })),
+  member_advanced: (state, event) => withGroup(state, event, ({ members }) => ({ members: { ...members, [memberName(event.member)]: `epoch ${event.epoch}` } })),
+  rebalance_began: (state, event) => withGroup(state, event, () => ({ generation: `${event.generation} ends` })),
+  generation_formed: (state, event) => withGroup(state, event, ({ members }) => ({
+    generation: `${event.generation}, not assigned`,
+    members: event.leader ? { ...members, ...Object.fromEntries(event.members.map(id => [memberName(id), `generation ${event.generation}`])) } : members,
+  })),
+  group_assigned: (state, event) => withGroup(state, event, () => ({ generation: event.generation })),
+  group_emptied: (state, event) => withGroup(state, event, () => ({ generation: `${event.generation}, empty` })),
+  partitions_assigned: (state, event) => withGroup(state, event, ({ owners }) => ({ owners: ownersWith(owners, event.partitions, event.node, true) })),
+  partitions_revoked: (state, event) => withGroup(state, event, ({ owners }) => ({ owners: ownersWith(owners, event.partitions, event.node, false) })),
+  partitions_lost: (state, event) => withGroup(state, event, ({ owners }) => ({ owners: ownersWith(owners, event.partitions, event.node, false) })),
+  offsets_committed: (state, event) => withGroup(state, event, ({ committed }) => ({ committed: offsetsBeside(committed, event.offsets) })),
+  offsets_expired: (state, event) => withGroup(state, event, ({ committed }) => ({ committed: offsetsBeside(committed, event.partitions.map(name => [name, null])) })),
+  record_processed: (state, event) => withGroup(state, event, ({ processed }) => ({ processed: { ...processed, [event.partition]: Math.max(processed[event.partition] ?? 0, event.offset + 1) } })),
+  coordinator_loaded: (state, event) => ({ ...state, coordinators: { ...state.coordinators, [event.partition]: `${event.node}, epoch ${event.leader_epoch}` } }),
+  coordinator_unloaded: (state, event) => ({ ...state, coordinators: { ...state.coordinators, [event.partition]: null } }),
+});
+
 const topicOf = partition => partition.slice(0, partition.lastIndexOf('-'));
 
 // Where each node stopped.
@@ -106,7 +151,7 @@ for (const event of events) {
 }
 
 // states[id] is the cluster after event id; states[0] before anything happened.
-const states = [{ nodes: {}, faults: {}, brokers: {}, partitions: {}, clients: {} }];
+const states = [{ nodes: {}, faults: {}, brokers: {}, partitions: {}, clients: {}, groups: {}, coordinators: {} }];
 for (let id = 1; id <= LAST; id++) {
   const state = states[id - 1], event = events[id];
   states.push(apply[event.kind]?.(state, event) ?? state);
@@ -130,7 +175,7 @@ function changes(id) {
     for (const key of new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])) {
       const was = before?.[key], is = after?.[key], inner = [was, is].find(value => value && typeof value === 'object' && !Array.isArray(value));
       if (was === is || key === 'log' || key === 'ghosts') continue;
-      const named = [...path, { nodes: '', faults: 'fault', brokers: 'broker', partitions: '', clients: '', logs: '' }[key] ?? label[key] ?? key].filter(Boolean);
+      const named = [...path, { nodes: '', faults: 'fault', brokers: 'broker', partitions: '', clients: '', logs: '', groups: 'group', members: 'member', owners: 'owner of', committed: 'committed of', processed: 'processed of', coordinators: 'coordinator of' }[key] ?? label[key] ?? key].filter(Boolean);
       if (inner) compare(path.length || key !== 'logs' ? named : path, was, is);
       else if (show(key, was) !== show(key, is)) rows.push([named.join(' '), show(key, was), show(key, is)]);
     }

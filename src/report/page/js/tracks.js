@@ -37,6 +37,13 @@ function drawTracks(view, axis) {
     for (const draw of [drawLeadership, drawIsr, drawOffsets]) tracks.push((frame, top) => draw(frame, top, view.partition));
   }
   tracks.push(drawController);
+  const partition = view.partition ? ` of ${view.partition}` : '';
+  drawInto('tracks', frame, tracks, `Faults, clients, messages, leadership, in-sync replicas and offsets${partition} over the run; the text version follows`);
+  return frame;
+}
+
+// Draws tracks below each other, with the ruler above and the cursor through them.
+function drawInto(id, frame, tracks, label, patterns = '') {
   let top = RULER + 8;
   const labels = [], bodies = [], rules = [];
   for (const draw of tracks) {
@@ -48,16 +55,16 @@ function drawTracks(view, axis) {
     top += 6;
   }
   const shade = drawShade(frame, RULER, top - RULER);
-  const partition = view.partition ? ` of ${view.partition}` : '';
-  element('tracks').innerHTML = `<svg viewBox="0 0 ${width} ${top}" role="img" aria-label="Faults, clients, messages, leadership, in-sync replicas and offsets${escapeText(partition)} over the run; the text version follows">`
-    + `${PATTERNS}<defs><clipPath id="field"><rect x="${frame.left - 4}" y="0" width="${frame.right - frame.left + 10}" height="${top}"/></clipPath></defs>`
-    + `${shade}${rules.join('')}${drawRuler(frame, top)}${labels.join('')}<g clip-path="url(#field)">${bodies.join('')}</g>`
-    + `<rect id="curtain" y="0" width="0" height="${top}" fill="var(--panel)"/><g id="cursor"><path d="M-6 ${RULER - 8}h12l-6 9z" fill="var(--lost)"/><line x1="0" y1="${RULER}" x2="0" y2="${top}" stroke="var(--lost)" stroke-width="1.4"/></g></svg>`;
-  return frame;
+  element(id).innerHTML = `<svg viewBox="0 0 ${frame.width} ${top}" role="img" aria-label="${escapeText(label)}">`
+    + `${PATTERNS}${patterns}<defs><clipPath id="field-${id}"><rect x="${frame.left - 4}" y="0" width="${frame.right - frame.left + 10}" height="${top}"/></clipPath></defs>`
+    + `${shade}${rules.join('')}${drawRuler(frame, top)}${labels.join('')}<g clip-path="url(#field-${id})">${bodies.join('')}</g>`
+    + `<rect class="curtain" y="0" width="0" height="${top}" fill="var(--panel)"/><g class="cursor"><path d="M-6 ${RULER - 8}h12l-6 9z" fill="var(--lost)"/><line x1="0" y1="${RULER}" x2="0" y2="${top}" stroke="var(--lost)" stroke-width="1.4"/></g></svg>`;
 }
 
+const cursors = document.getElementsByClassName('cursor'), curtains = document.getElementsByClassName('curtain');
+
 function moveCursor(frame, id) {
-  element('cursor').setAttribute('transform', `translate(${frame.clamp(id)} 0)`);
+  for (const cursor of cursors) cursor.setAttribute('transform', `translate(${frame.clamp(id)} 0)`);
   moveCurtain(frame, id);
 }
 

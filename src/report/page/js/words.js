@@ -3,6 +3,7 @@
 const offsetRange = list => list.length ? `[${list[0].base}, ${list.at(-1).end})` : 'nothing';
 const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
 const shorten = (text, length) => text.length > length ? `${text.slice(0, length - 1)}\u2026` : text;
+const offsetsWords = offsets => offsets.map(([partition, offset]) => `${partition}@${offset}`).join(', ') || 'nothing';
 const messageName = event => `${event.api} ${(event.request ?? events[event.sent]?.request) ? 'request' : 'response'}`;
 
 const sentences = {
@@ -30,6 +31,12 @@ const sentences = {
   record_acked: event => `record ${event.record} is acknowledged${event.offset < 0 ? ' by nobody: acks=0' : ` at ${event.partition}@${event.offset}`}`,
   record_failed: event => `record ${event.record} failed: ${event.error}${event.definite ? '' : '; nobody knows whether it was appended'}`,
   record_read: event => `reads ${event.partition}@${event.offset}: ${shorten(event.value, 40)}`,
+  commit_sent: event => `group ${event.group}: asks to commit ${offsetsWords(event.offsets)} in ${event.generation < 0 ? 'no generation' : `generation ${event.generation}`}`,
+  commit_answered: event => `group ${event.group}: its commit stands`,
+  offsets_committed: event => `group ${event.group}: ${offsetsWords(event.offsets)} of ${memberName(event.member)} committed`,
+  committed_asked: event => `group ${event.group}: asks what is committed of ${event.partitions.join(', ')}`,
+  committed_fetched: event => `group ${event.group}: ${event.partition} is ${event.offset < 0 ? 'not committed' : `committed up to ${event.offset}`}`,
+  record_processed: event => `group ${event.group}: has processed ${event.partition}@${event.offset}: ${shorten(event.value, 40)}`,
   position_set: event => `${event.partition}: position set to ${event.offset}, ${event.why}`,
 };
 
