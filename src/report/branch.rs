@@ -102,7 +102,8 @@ fn brief(run: &Recorded) -> Recorded {
             let id = EventId(entries.len() as u64 + 1);
             let cause = nearest(run, entry.cause, &kept).map(|cause| numbered(&numbers, cause));
             let mut entry = Entry { id, cause, ..entry.clone() };
-            if let Event::CommitAnswered { sent: asked, .. } | Event::CommittedFetched { asked, .. } = &mut entry.event {
+            if let Event::CommitAnswered { sent: asked, .. } | Event::CommittedFetched { asked, .. } = &mut entry.event
+            {
                 *asked = numbered(&numbers, *asked);
             }
             entries.push(entry);

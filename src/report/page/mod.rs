@@ -114,7 +114,7 @@ pub(super) fn data(run: &Recorded) -> Value {
 }
 
 /// The event at which the page opens: that which decided a loss, else the first violation, else the first time that
-/// leadership was taken away, else the first step.
+/// leadership was taken away, else the first time that a member of a group was out, else the first step.
 fn opening(verdict: &Verdict, entries: &[Entry]) -> EventId {
     let decisive = verdict.lost.iter().find_map(|lost| lost.life.moment(Moment::Decisive));
     let violation = || verdict.findings.iter().find_map(|finding| finding.witnesses.first()?.events.last().copied());
@@ -128,6 +128,7 @@ fn opening(verdict: &Verdict, entries: &[Entry]) -> EventId {
     decisive
         .or_else(violation)
         .or_else(|| first(elects))
+        .or_else(|| first(|event| matches!(event, Event::MemberLeft { .. })))
         .or_else(|| first(|event| matches!(event, Event::StepFired { .. })))
         .unwrap_or(EventId(1))
 }

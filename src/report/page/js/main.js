@@ -2,8 +2,8 @@
 
 const view = { cursor: 1, scale: 'event', quiet: false, api: '', node: '', printing: false, partition: null, from: 0, span: 0, offset: null, speed: 4, timer: null, clicked: null, breaking: false, fault: null };
 let axis, frame;
-// The partition that the page opens with: that of the event, or of the first loss.
-const openingPartition = [events[data.opening].partition, data.lost[0]?.partition, partitionNames[0]].find(name => partitionNames.includes(name)) ?? null;
+// The partition that the page opens with: that of the event, or of the first loss, or the first of a topic with records.
+const openingPartition = [events[data.opening].partition, data.lost[0]?.partition, partitionNames.find(name => topicOf(name) !== OFFSETS_TOPIC), partitionNames[0]].find(name => partitionNames.includes(name)) ?? null;
 // What was drawn last: a part is drawn again when its key changes.
 const drawn = {};
 
