@@ -164,7 +164,7 @@ fn what_was_found(told: &Told, seed: u64) -> Found {
 /// Runs to shrink each counter-example, if nothing else is said. A matrix has hundreds of them.
 const SHRINK_RUNS: u64 = 60;
 
-/// Writes the shortest counter-example of each budget as a scenario of its own, and makes it smaller.
+/// Writes the counter-example of each budget as a scenario of its own, and makes it smaller.
 fn keep_counter_examples(cells: &[Cell], options: &ClaimsOptions, work: &WorkFolder) -> Result<(), Failure> {
     let runs_max = options.shrink.unwrap_or(if options.matrix { 0 } else { SHRINK_RUNS });
     let mut items: Vec<Item> = Vec::new();
@@ -188,7 +188,7 @@ fn keep_counter_examples(cells: &[Cell], options: &ClaimsOptions, work: &WorkFol
     })
 }
 
-/// Makes the counter-example of a budget smaller, as long as it loses records in the same way.
+/// Makes the counter-example of a budget smaller, as long as it loses records, or breaks a claim, in the same way.
 fn shrink_one(cell: &Cell, item: Item, runs_max: u64, out: &Path, work: &WorkFolder) -> Result<(), Failure> {
     let (_, row, seed) = item;
     let found = &cell.rows[row];
@@ -198,7 +198,7 @@ fn shrink_one(cell: &Cell, item: Item, runs_max: u64, out: &Path, work: &WorkFol
         begin.expect.clear();
     }
     let told = work.run(&begin.to_string(), item)?;
-    let way = if is_promised { Way::of(Ok(told))? } else { Way::of_loss(&told) };
+    let way = if found.is_broken() { Way::of(Ok(told))? } else { Way::of_loss(&told) };
     let from = format!("the budget `{}` of claims", found.budget.name);
     let path = cell.counter_example_path(out, row);
     way.map_or(Ok(()), |way| shrink::smallest(begin, &from, None, &way, runs_max, &path, None).map(|_| ()))

@@ -200,8 +200,8 @@ impl Stage {
             .iter()
             .map(|(name, _, reading)| (name.clone(), reading.topic.value.clone()))
             .collect();
-        let _ = self.wait_for(SETTLE, |view| view.unread(&consumers)).await;
         let _ = self.wait_for(NOTICE, |view| view.beyond(&consumers)).await;
+        let _ = self.wait_for(SETTLE, |view| view.unread(&consumers)).await;
         let groups = &self.resolved.plan.groups;
         let busy = |view: &View| view.uncommitted(groups).or_else(|| view.unprocessed());
         let _ = self.wait_for(SETTLE, busy).await;

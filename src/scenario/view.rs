@@ -87,6 +87,8 @@ pub struct View {
     replicas: BTreeMap<(TopicPartition, Arc<str>), Replica>,
     clients: BTreeMap<Arc<str>, Counts>,
     positions: BTreeMap<(Arc<str>, TopicPartition), Offset>,
+    /// Whose position a new leader's log did not reach: what stands there later is not what was read.
+    overtaken: BTreeSet<(Arc<str>, TopicPartition)>,
     running: BTreeSet<Arc<str>>,
     fenced: BTreeSet<String>,
     registered: BTreeSet<String>,
@@ -148,11 +150,9 @@ impl View {
             Event::RecordFailed { .. } => self.clients.entry(node.clone()).or_default().failed += 1,
             Event::RecordRead { partition, offset, .. } => {
                 self.clients.entry(node.clone()).or_default().read += 1;
-                self.positions.insert((node.clone(), partition.clone()), offset.next());
+                self.stand(node, partition, offset.next());
             }
-            Event::PositionSet { partition, offset, .. } => {
-                self.positions.insert((node.clone(), partition.clone()), *offset);
-            }
+            Event::PositionSet { partition, offset, .. } => self.stand(node, partition, *offset),
             Event::CommittedFetched { group, .. } if **node == *AUDIT_NODE => {
                 self.audited_groups.insert(group.clone());
             }
@@ -165,6 +165,12 @@ impl View {
             }
             other => self.take_log(node, other),
         }
+    }
+
+    fn stand(&mut self, consumer: &Arc<str>, partition: &TopicPartition, next: Offset) {
+        let whose = (consumer.clone(), partition.clone());
+        self.overtaken.remove(&whose);
+        self.positions.insert(whose, next);
     }
 
     fn take_log(&mut self, node: &Arc<str>, event: &Event) {
@@ -183,10 +189,14 @@ impl View {
                 replica.flushed = replica.flushed.min(to.0);
             }),
             Event::Flushed { partition, end_offset } => change(partition, &|replica| replica.flushed = end_offset.0),
-            Event::BecameLeader { partition, high_watermark, .. } => change(partition, &|replica| {
-                replica.high_watermark = Some(high_watermark.0);
-                replica.leader = Some(node.to_string());
-            }),
+            Event::BecameLeader { partition, start_offset, high_watermark, .. } => {
+                change(partition, &|replica| {
+                    replica.high_watermark = Some(high_watermark.0);
+                    replica.leader = Some(node.to_string());
+                });
+                let beyond = self.positions.iter().filter(|((_, at), next)| at == partition && *next > start_offset);
+                self.overtaken.extend(beyond.map(|(whose, _)| whose.clone()));
+            }
             Event::BecameFollower { partition, leader, high_watermark, end_offset, .. } => {
                 change(partition, &|replica| {
                     (replica.end, replica.high_watermark) = (Some(end_offset.0), Some(high_watermark.0));
@@ -396,10 +406,11 @@ impl View {
         self.positions_of(consumers).find_map(behind)
     }
 
-    /// A consumer that stands behind the end of a partition: it has not noticed that the log was cut.
+    /// A consumer that stands where the log did not reach when its leader began: it has not noticed that it was cut.
     pub fn beyond(&self, consumers: &[(String, String)]) -> Option<String> {
         let beyond = |(consumer, at, end, partition): (&str, i64, i64, &TopicPartition)| {
-            (at > end).then(|| format!("{consumer} is at {at}, and {partition} ends at {end}"))
+            let is_overtaken = self.overtaken.contains(&(consumer.into(), partition.clone()));
+            (at > end || is_overtaken).then(|| format!("{consumer} is at {at}, and {partition} ended before"))
         };
         self.positions_of(consumers).find_map(beyond)
     }

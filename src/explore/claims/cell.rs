@@ -61,6 +61,19 @@ impl Row {
             (false, false) => Outcome::Spared,
         }
     }
+
+    /// Whether something broke that should hold.
+    pub fn is_broken(&self) -> bool {
+        self.outcome() == Outcome::Broken
+    }
+
+    /// What was promised and did not hold.
+    fn broken_promise(&self) -> &'static str {
+        match self.promise.is_kept() && self.tally.lossy > 0 {
+            true => self.promise.reason(),
+            false => "no setting and no fault permits it",
+        }
+    }
 }
 
 impl Cell {
@@ -113,7 +126,7 @@ impl Cell {
 
     /// Whether something broke that should hold.
     pub fn is_broken(&self) -> bool {
-        self.rows.iter().any(|row| row.outcome() == Outcome::Broken)
+        self.rows.iter().any(Row::is_broken)
     }
 
     /// Whether a budget proved nothing.
@@ -121,9 +134,9 @@ impl Cell {
         self.rows.iter().any(|row| row.outcome() == Outcome::NotExercised)
     }
 
-    /// The shortest counter-example of each row that has one.
+    /// The counter-example of each row that has one.
     pub fn counter_examples(&self) -> impl Iterator<Item = (usize, &Found)> {
-        self.rows.iter().enumerate().filter_map(|(row, found)| Some((row, found.tally.shortest.as_ref()?)))
+        self.rows.iter().enumerate().filter_map(|(row, found)| Some((row, found.tally.counter_example.as_ref()?)))
     }
 
     /// Where the counter-example of a row is written.
@@ -163,30 +176,23 @@ impl Cell {
                     line(format!("{indent}no fault struck a loaded partition, so nothing is proved"))
                 }
                 Outcome::Lost => line(format!("{indent}{}", row.promise.reason())),
-                Outcome::Broken => {
-                    let reason = row.promise.reason();
-                    line(format!("{indent}BROKEN: {reason}"));
-                    for (claim, seed) in &row.tally.broken {
-                        line(format!("{indent}BROKEN: {claim}, first with seed {seed}"));
-                    }
-                }
+                Outcome::Broken => line(format!("{indent}BROKEN: {}", row.broken_promise())),
             }
-            if row.tally.shortest.is_some() {
-                line(format!("{indent}shortest: {}", self.replay(out, index)));
+            if row.tally.counter_example.is_some() {
+                line(format!("{indent}counter-example: {}", self.replay(out, index)));
             }
         }
         let count = |outcome| self.rows.iter().filter(|row| row.outcome() == outcome).count();
         let promised = self.rows.iter().filter(|row| row.promise.is_kept()).count();
-        let (all, broken, lost) = (self.rows.len(), count(Outcome::Broken), count(Outcome::Lost));
-        let broke = match broken {
-            0 => "none of these promises broke".to_owned(),
-            1 => "1 of them BROKE".to_owned(),
-            more => format!("{more} of them BROKE"),
+        let lost = self.rows.iter().filter(|row| !row.promise.is_kept() && row.tally.lossy > 0).count();
+        let broke = match count(Outcome::Broken) {
+            0 => "no promise broke".to_owned(),
+            broken => format!("{broken} BROKE"),
         };
         writeln!(
             text,
-            "survival is promised under {promised} of {all} budgets of faults, and {broke}; of the {} others {lost} lost records",
-            all - promised
+            "survival is promised under {promised} of {} budgets of faults; {lost} of the others lost records; {broke}",
+            self.rows.len()
         )
         .expect("writing to a string does not fail");
         text
@@ -195,7 +201,7 @@ impl Cell {
     /// The result for programs, a line for each budget.
     pub fn json(&self, out: &Path) -> Vec<String> {
         let line = |(index, row): (usize, &Row)| {
-            let counter_example = row.tally.shortest.as_ref().map(|found| {
+            let counter_example = row.tally.counter_example.as_ref().map(|found| {
                 json!({
                     "seed": found.seed,
                     "lost": found.lost,
@@ -227,7 +233,8 @@ impl Cell {
 
     /// All cells in a table, a line each.
     pub fn table(cells: &[Self]) -> String {
-        let mut text = String::from("acks  min ISR  unclean  flush   kept  spared  lost  broken  lost under\n");
+        let mut text =
+            String::from("acks  min ISR  unclean  flush   kept  spared  lost  unproved  broken  lost under\n");
         for cell in cells {
             let count = |outcome| cell.rows.iter().filter(|row| row.outcome() == outcome).count();
             let lossy = cell.rows.iter().filter(|row| row.tally.lossy > 0);
@@ -236,7 +243,7 @@ impl Cell {
             let acks = settings.acks().code();
             writeln!(
                 text,
-                "{:4}  {:7}  {:7}  {:6}  {:4}  {:6}  {:4}  {:6}  {}",
+                "{:4}  {:7}  {:7}  {:6}  {:4}  {:6}  {:4}  {:8}  {:6}  {}",
                 if acks < 0 { "all".to_owned() } else { acks.to_string() },
                 settings.min_isr(),
                 if settings.is_unclean() { "yes" } else { "no" },
@@ -244,7 +251,8 @@ impl Cell {
                 count(Outcome::Kept),
                 count(Outcome::Spared),
                 count(Outcome::Lost),
-                count(Outcome::Broken) + count(Outcome::NotExercised),
+                count(Outcome::NotExercised),
+                count(Outcome::Broken),
                 names.join(" ")
             )
             .expect("writing to a string does not fail");

@@ -82,7 +82,7 @@ fn legend(line: &mut impl FnMut(&str)) {
         (Outcome::Kept, "&#10003;", "promised, and no run lost anything"),
         (Outcome::Spared, "&#183;", "not promised, and no run lost anything all the same"),
         (Outcome::Lost, "12%", "not promised, and lost in so many of a hundred runs"),
-        (Outcome::Broken, "!", "promised, and lost: a bug"),
+        (Outcome::Broken, "!", "promised, and broken: a bug"),
         (Outcome::NotExercised, "?", "no fault struck a loaded partition"),
     ] {
         line(&format!("<div><dt class=\"{}\">{sign}</dt><dd>{meaning}</dd></div>", outcome.name()));

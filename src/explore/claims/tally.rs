@@ -28,8 +28,9 @@ pub struct Tally {
     pub lossy: u64,
     /// Fewest and most records lost in one.
     pub lost: Option<(u64, u64)>,
-    /// The shortest run that lost any: fewest records, then fewest events, then the lowest seed.
-    pub shortest: Option<Found>,
+    /// The run to look at: one that broke another claim before one that lost records, then the one with the fewest
+    /// records lost, the fewest events, the lowest seed.
+    pub counter_example: Option<Found>,
     /// Other claims that broke, with the first seed of each.
     pub broken: BTreeMap<String, u64>,
 }
@@ -42,26 +43,27 @@ impl Tally {
             let seed = self.broken.entry(claim.clone()).or_insert(found.seed);
             *seed = found.seed.min(*seed);
         }
-        if !found.exercised {
+        let is_lossy = found.exercised && found.lost > 0;
+        self.exercised += u64::from(found.exercised);
+        self.lossy += u64::from(is_lossy);
+        if is_lossy {
+            let (least, most) = self.lost.unwrap_or((found.lost, found.lost));
+            self.lost = Some((least.min(found.lost), most.max(found.lost)));
+        }
+        if !is_lossy && found.broken.is_empty() {
             return;
         }
-        self.exercised += 1;
-        if found.lost == 0 {
-            return;
-        }
-        self.lossy += 1;
-        let (least, most) = self.lost.unwrap_or((found.lost, found.lost));
-        self.lost = Some((least.min(found.lost), most.max(found.lost)));
-        let rank = |found: &Found| (found.lost, found.events, found.seed);
-        if self.shortest.as_ref().is_none_or(|shortest| rank(&found) < rank(shortest)) {
-            self.shortest = Some(found);
+        let rank = |found: &Found| (found.broken.is_empty(), found.lost, found.events, found.seed);
+        if self.counter_example.as_ref().is_none_or(|kept| rank(&found) < rank(kept)) {
+            self.counter_example = Some(found);
         }
     }
 
     /// The result in words: `held in 200 of 200, loss in at most 1.5 % of such runs (95 %)`.
     pub fn words(&self) -> String {
         let Self { exercised, lossy, .. } = self;
-        match (exercised, self.lost) {
+        let others = self.broken.iter().map(|(claim, seed)| format!("; {claim} BROKE, first with seed {seed}"));
+        let survival = match (exercised, self.lost) {
             (0, _) => "not exercised".to_owned(),
             (_, None) => {
                 let bound = 100.0 * upper_bound(*exercised);
@@ -71,7 +73,8 @@ impl Tally {
                 format!("lost {least} record{} in {lossy} of {exercised}", if least == 1 { "" } else { "s" })
             }
             (_, Some((least, most))) => format!("lost {least} to {most} records in {lossy} of {exercised}"),
-        }
+        };
+        survival + &others.collect::<String>()
     }
 }
 
@@ -101,7 +104,16 @@ mod tests {
         all.reverse();
         assert_eq!(forwards, tally(&all));
         assert_eq!(forwards.words(), "lost 1 to 3 records in 3 of 4");
-        assert_eq!(forwards.shortest.map(|found| found.seed), Some(4));
+        assert_eq!(forwards.counter_example.map(|found| found.seed), Some(4));
+    }
+
+    #[test]
+    fn a_run_that_broke_another_claim_is_the_one_to_look_at() {
+        let mut tally = Tally::default();
+        tally.add(found(1, 2, 50));
+        tally.add(Found { broken: vec!["order-kept".to_owned()], ..found(7, 0, 90) });
+        assert_eq!(tally.words(), "lost 2 records in 1 of 2; order-kept BROKE, first with seed 7");
+        assert_eq!(tally.counter_example.map(|found| found.seed), Some(7));
     }
 
     #[test]
