@@ -96,7 +96,7 @@ pub(super) fn recovery(case: &Case<'_>) -> Finding {
 
 /// The partitions in which a producer's record was acknowledged or a consumer stands.
 fn touched<'a>(case: &Case<'a>) -> BTreeSet<&'a TopicPartition> {
-    let acked = case.history.acked().map(|acked| acked.partition);
+    let acked = case.acked.iter().map(|acked| acked.partition);
     acked.chain(case.history.positions.keys().map(|(_, partition)| partition)).collect()
 }
 

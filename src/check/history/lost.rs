@@ -14,21 +14,21 @@ use crate::{
 };
 
 /// Judges every acknowledged record: the finding, and what became of them.
-pub(super) fn check(history: &History) -> (Finding, Fate) {
+pub(super) fn check(history: &History, all: &[Acked<'_>]) -> (Finding, Fate) {
     let mut score = Score::new(Claim::AckedRecordsSurvive);
     let mut unread: BTreeMap<&TopicPartition, u64> = BTreeMap::new();
     let mut lost = Vec::new();
     let (mut acked_count, mut late) = (0_u64, 0_u64);
-    for acked in history.acked() {
+    for acked in all {
         acked_count += 1;
         let audit = history.audits.get(acked.partition);
-        if acked.is_in_place(history) || moved_to(history, &acked).is_some() {
+        if acked.is_in_place || moved_to(history, acked).is_some() {
             score.checks += 1;
         } else if history.is_after_audit(acked.partition, acked.offset, acked.event) {
             late += 1;
         } else if audit.is_some_and(|audit| audit.end.is_some()) {
             score.checks += 1;
-            lost.push(gone(&acked));
+            lost.push(gone(acked));
         } else {
             *unread.entry(acked.partition).or_default() += 1;
         }

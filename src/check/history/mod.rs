@@ -214,11 +214,17 @@ impl History {
             .flat_map(|(producer, sends)| sends.iter().map(move |(record, send)| (producer, *record, send)))
     }
 
+    /// What the audit found at an offset.
+    fn found(&self, partition: &TopicPartition, offset: Offset) -> Option<&Content> {
+        self.audits.get(partition)?.records.get(&offset).map(|(content, _)| content)
+    }
+
     /// The sends that were acknowledged with an offset.
     fn acked(&self) -> impl Iterator<Item = Acked<'_>> {
         self.sends().filter_map(|(producer, record, send)| match &send.outcome {
             Outcome::Acked { partition, offset, event } if send.acks != 0 && *offset >= Offset::ZERO => {
-                Some(Acked { producer, record, send, partition, offset: *offset, event: *event })
+                let is_in_place = self.found(partition, *offset).is_some_and(|content| *content == send.content);
+                Some(Acked { producer, record, send, partition, offset: *offset, event: *event, is_in_place })
             }
             _ => None,
         })
@@ -226,6 +232,7 @@ impl History {
 }
 
 /// An acknowledged send.
+#[derive(Clone, Copy)]
 struct Acked<'a> {
     producer: &'a Arc<str>,
     record: u64,
@@ -233,15 +240,8 @@ struct Acked<'a> {
     partition: &'a TopicPartition,
     offset: Offset,
     event: EventId,
-}
-
-impl Acked<'_> {
-    /// Whether the audit found it at the offset that its producer was told.
-    fn is_in_place(&self, history: &History) -> bool {
-        let audit = history.audits.get(self.partition);
-        let found = audit.and_then(|audit| audit.records.get(&self.offset));
-        found.is_some_and(|(content, _)| *content == self.send.content)
-    }
+    /// The audit found it at the offset that its producer was told.
+    is_in_place: bool,
 }
 
 /// What the history shows.
@@ -256,6 +256,8 @@ struct Case<'a> {
     plan: &'a Plan,
     ending: &'a Ending,
     ledger: &'a Ledger,
+    /// The sends that were acknowledged with an offset.
+    acked: &'a [Acked<'a>],
     /// The acknowledged records that are gone.
     lost: &'a [Lost],
     /// Who sent each content, once for every time.
@@ -284,10 +286,11 @@ impl Case<'_> {
 
 /// Judges the whole history.
 pub(super) fn findings(history: &History, plan: &Plan, ending: &Ending, ledger: &Ledger) -> Report {
-    let (survival, fate) = lost::check(history);
+    let acked: Vec<Acked<'_>> = history.acked().collect();
+    let (survival, fate) = lost::check(history, &acked);
     let sends = history.sends().map(|(producer, _, send)| ((&send.content, &*send.topic), producer));
     let senders = ByContent::new(sends);
-    let case = Case { history, plan, ending, ledger, lost: &fate.lost, senders: &senders };
+    let case = Case { history, plan, ending, ledger, acked: &acked, lost: &fate.lost, senders: &senders };
     let findings = vec![
         survival,
         duplicates::check(&case),

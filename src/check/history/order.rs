@@ -20,12 +20,12 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
     let mut permitted = 0;
     let permits = !case.teaches_violation_of(Claim::OrderKept);
     let mut first: BTreeMap<(&Arc<str>, &TopicPartition), Offset> = BTreeMap::new();
-    for acked in case.history.acked().filter(|acked| acked.is_in_place(case.history)) {
+    for acked in case.acked.iter().filter(|acked| acked.is_in_place) {
         let lowest = first.entry((acked.producer, acked.partition)).or_insert(acked.offset);
         *lowest = acked.offset.min(*lowest);
     }
-    let mut last: BTreeMap<(&Arc<str>, &TopicPartition), Acked<'_>> = BTreeMap::new();
-    for acked in case.history.acked().filter(|acked| acked.is_in_place(case.history)) {
+    let mut last: BTreeMap<(&Arc<str>, &TopicPartition), &Acked<'_>> = BTreeMap::new();
+    for acked in case.acked.iter().filter(|acked| acked.is_in_place) {
         let before = last.get(&(acked.producer, acked.partition));
         if let Some(before) = before {
             score.checks += 1;
@@ -36,7 +36,7 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
                 if may_reorder && case.retried() && permits {
                     permitted += 1;
                 } else {
-                    score.violate(sentence(before, &acked), vec![before.event, acked.event]);
+                    score.violate(sentence(before, acked), vec![before.event, acked.event]);
                 }
             }
         }

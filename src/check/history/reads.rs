@@ -86,13 +86,13 @@ pub(super) fn disagreements(case: &Case<'_>) -> Finding {
             );
         }
     }
-    for acked in case.history.acked() {
+    for acked in case.acked {
         let audit = case.history.audits.get(acked.partition);
         if audit.is_none_or(|audit| audit.end.is_none()) {
             continue;
         }
         score.checks += 1;
-        if acked.is_in_place(case.history) {
+        if acked.is_in_place {
             continue;
         }
         // A retry without enable.idempotence may leave two copies, of which a loss anywhere in the partition may have
@@ -100,7 +100,7 @@ pub(super) fn disagreements(case: &Case<'_>) -> Finding {
         let idempotent = case.plan.producers.get(acked.producer).is_none_or(|producer| producer.idempotent);
         let twice = !idempotent && case.retried();
         let changed_from = |offset| if twice { Offset(i64::MAX) } else { acked.offset.min(offset) };
-        if let Some(offset) = lost::moved_to(case.history, &acked)
+        if let Some(offset) = lost::moved_to(case.history, acked)
             && !case.excuses(acked.partition, changed_from(offset))
         {
             let (value, partition) = (&acked.send.content.value, acked.partition);
