@@ -104,5 +104,6 @@ fn the_run_in_which_a_planted_bug_is_seen_becomes_a_short_story() {
             claims.values().any(|status| status == "violated-as-expected"),
             "{file} expects what {name} breaks: {told}"
         );
+        assert!(claims.values().all(|status| status != "violated"), "{file} expects all that {name} breaks: {told}");
     }
 }

@@ -91,13 +91,15 @@ pub fn smallest(
     out: &Path,
     progress: Option<&mut Progress>,
 ) -> Result<Small, Failure> {
-    let shrunk = Shrunk { from, seed: begin.seed, variant, broken: way.broken, how: &way.how };
+    let shrunk = Shrunk { from, seed: begin.seed, variant, broken: way.broken, how: &way.how, beside: &[] };
     let mut runs = Runs { work: WorkFolder::make()?, way, shrunk: &shrunk, out, progress };
     runs.found(&begin, 0)?;
     let (best, count) = search(begin, runs_max.saturating_sub(1), &mut runs)?;
     // It breaks in the same way, but with other words: of other partitions and records.
-    let how = way.told_by(runs.run(&best, false))?;
-    let told = tell(&best, &Shrunk { how: &how, ..shrunk.clone() });
+    let last = runs.run(&best, false);
+    let beside = last.as_ref().map(Way::violated).unwrap_or_default();
+    let how = way.told_by(last)?;
+    let told = tell(&best, &Shrunk { how: &how, beside: &beside, ..shrunk.clone() });
     write(out, &told.to_string())?;
     Ok(Small { told, runs: count + 1 })
 }

@@ -56,9 +56,14 @@ impl Way {
         Some(Self { broken: Broken::Permitted(cause), how, assertion: None })
     }
 
-    fn claim(told: &Told) -> Self {
+    /// The claims that broke against what was expected.
+    pub fn violated(told: &Told) -> Vec<Claim> {
         let status = |claim: &Claim| told.outcome.claims.get(claim.name()).map(String::as_str);
-        let claim = Claim::ALL.iter().copied().find(|claim| status(claim) == Some("violated"));
+        Claim::ALL.iter().copied().filter(|claim| status(claim) == Some("violated")).collect()
+    }
+
+    fn claim(told: &Told) -> Self {
+        let claim = Self::violated(told).first().copied();
         // A loss that another cause would have permitted is told by the verdict alone.
         let claim = claim.unwrap_or(Claim::AckedRecordsSurvive);
         let cause = Self::causes(told).first().copied().filter(|_| claim == Claim::AckedRecordsSurvive);

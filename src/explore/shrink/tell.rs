@@ -34,6 +34,8 @@ pub struct Shrunk<'a> {
     pub broken: Broken,
     /// How it breaks, in a sentence.
     pub how: &'a str,
+    /// What breaks beside it.
+    pub beside: &'a [Claim],
 }
 
 /// The scenario as a file for people. Switches go into a variant that breaks the claim; without them it has to hold. A
@@ -60,7 +62,7 @@ pub fn tell(scenario: &Scenario, shrunk: &Shrunk<'_>) -> Scenario {
         step.note = step.note.take().or_else(|| step.actions.value.iter().find_map(note));
     }
     match shrunk.broken {
-        Broken::Claim(claim, _) => expect_held(&mut told, scenario, claim, shrunk.variant),
+        Broken::Claim(claim, _) => expect_held(&mut told, scenario, claim, shrunk),
         Broken::Permitted(Some(cause)) => {
             let lost = Some(ExpectedLoss { count: None, causes: vec![cause] });
             told.expect = vec![Expectation { claim: Claim::AckedRecordsSurvive, value: Expected::Violated, lost }];
@@ -71,22 +73,23 @@ pub fn tell(scenario: &Scenario, shrunk: &Shrunk<'_>) -> Scenario {
 }
 
 /// Without its switches, which a variant has, the claim holds.
-fn expect_held(told: &mut Scenario, scenario: &Scenario, claim: Claim, variant: Option<&str>) {
-    let expectation = |value| Expectation { claim, value, lost: None };
+fn expect_held(told: &mut Scenario, scenario: &Scenario, claim: Claim, shrunk: &Shrunk<'_>) {
+    let expectation = |claim, value| Expectation { claim, value, lost: None };
     told.expect = excuse::expectations(scenario);
     told.expect.retain(|other| other.claim != claim);
-    told.expect.push(expectation(Expected::Held));
+    told.expect.push(expectation(claim, Expected::Held));
     if told.switches.is_empty() {
         return;
     }
     let switches = std::mem::take(&mut told.switches);
     let set = switches.into_iter().map(|(name, value)| (format!("switch.{name}"), value.map(Given::Text)));
+    let beside = shrunk.beside.iter().copied().filter(|other| *other != claim);
     told.variants = vec![Variant {
-        name: Spot::new(variant.unwrap_or("as it was found").to_owned(), 0),
+        name: Spot::new(shrunk.variant.unwrap_or("as it was found").to_owned(), 0),
         note: None,
         set: set.collect(),
         steps: Default::default(),
-        expect: vec![expectation(Expected::Violated)],
+        expect: std::iter::once(claim).chain(beside).map(|claim| expectation(claim, Expected::Violated)).collect(),
         must_reach: None,
     }];
 }

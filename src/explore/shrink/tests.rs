@@ -119,11 +119,14 @@ fn what_was_found_is_told_with_a_variant_that_breaks() {
         variant: Some("bug_no_truncation"),
         broken: Broken::Claim(Claim::ClusterRecovers, None),
         how: "It does not settle.",
+        beside: &[Claim::ClusterRecovers, Claim::OrderKept],
     };
     let told = tell(&parse(&text).unwrap(), &shrunk);
     let printed = told.to_string();
     assert_eq!(parse(&printed), Ok(told.clone()), "{printed}");
     assert!(told.switches.is_empty() && told.variants.len() == 1, "{printed}");
+    let broken: Vec<Claim> = told.variants[0].expect.iter().map(|expected| expected.claim).collect();
+    assert_eq!(broken, [Claim::ClusterRecovers, Claim::OrderKept], "{printed}");
     assert!(crate::scenario::resolve(&told, Some(&told.variants[0].name)).is_ok(), "{printed}");
     assert!(told.steps.iter().all(|step| step.note.is_some()), "{printed}");
 }
