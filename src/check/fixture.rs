@@ -13,10 +13,11 @@
 //! p1 send 0 orders v-0 acks=1                    p1 acked 0 orders-0 0
 //! p1 refused 0 NOT_ENOUGH_REPLICAS               p1 timeout 0
 //! audit position orders-0 0 start                audit read orders-0 0 v-0
-//! audit end orders-0 3                           b1 up 1; b1 kill; b1 power; b1 stop
+//! audit end orders-0 3                           b1 up 1; b1 kill; b1 power; b1 stop; b1 pause; b1 resume
 //! b1 joins g m1                                  b1 out g m1; b1 forms g gen=2; b1 assigns g gen=2; b1 expires g orders-0
 //! g1 gets g m1 gen=1 orders-0                    g1 gives g m1 orders-0; g1 loses g m1 orders-0; g1 did g orders-0 5 v-5
 //! g1 commits g m1 gen=1 orders-0 5               g1 told g sent=12 NONE (or an error, `open`: nobody knows)
+//! b1 refuses g m1 gen=1 in=2 ILLEGAL_GENERATION  b1 rebalances g gen=1
 //! g1 wonders g orders-0                          g1 finds g orders-0 5 asked=14
 //! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3; scenario heal; scenario settled
 //! ```
@@ -152,12 +153,16 @@ fn event(verb: &str, rest: &[&str]) -> Event {
         "heal" => Event::SettleBegan,
         "settled" => Event::Settled,
         "stop" => Event::NodeStopped { how: StopKind::Clean },
+        "pause" => Event::NodePaused,
+        "resume" => Event::NodeResumed,
         "fence" => Event::BrokerFenced {
             broker: NodeId(words.plain[0].parse().expect("a number")),
             reason: rest[1..].join(" ").into(),
         },
         "send" | "acked" | "refused" | "timeout" | "position" | "read" | "end" => client_event(verb, &words),
-        "joins" | "out" | "forms" | "assigns" | "advances" | "expires" | "loaded" => coordinator_event(verb, &words),
+        "joins" | "out" | "forms" | "assigns" | "advances" | "expires" | "loaded" | "refuses" | "rebalances" => {
+            coordinator_event(verb, &words)
+        }
         "gets" | "gives" | "loses" | "commits" | "told" | "wonders" | "finds" | "did" => member_event(verb, &words),
         "chose" => chosen(&words),
         _ => replica_event(verb, &words),
@@ -209,6 +214,14 @@ fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
     let generation = words.number("gen") as i32;
     match verb {
         "joins" => Event::MemberJoined { group: group(), member: member(), instance: None, client: "".into() },
+        "rebalances" => Event::RebalanceBegan { group: group(), generation, why: "a member joins".into() },
+        "refuses" => Event::CommitRefused {
+            group: group(),
+            member: member(),
+            generation,
+            group_generation: words.number("in") as i32,
+            error: words.plain[2].into(),
+        },
         "out" => Event::MemberLeft { group: group(), member: member(), why: "".into() },
         "forms" => Event::GenerationFormed {
             group: group(),

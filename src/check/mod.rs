@@ -30,7 +30,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use cause::Cause;
 pub use claim::{Claim, Expectation, Expected, ExpectedLoss, Status};
-pub use plan::{Ending, GroupPlan, Plan, ProducerPlan, Unfired};
+pub use plan::{Ending, GroupPlan, Plan, ProducerPlan, Unfired, WorkerPlan};
 pub use verdict::{Finding, Lost, Verdict, WITNESSES_MAX, Witness};
 
 use self::{groups::Groups, history::History, invariants::Invariants, judge::Fate};

@@ -50,9 +50,29 @@ pub struct GroupPlan {
     pub at_least_once: bool,
     /// Its applications mean to process no record twice.
     pub at_most_once: bool,
+    /// How each member works, by node name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub workers: BTreeMap<Arc<str>, WorkerPlan>,
     /// Nobody joins: each takes its partitions itself, and commits in the group's name.
     #[serde(default, skip_serializing_if = "is_false")]
     pub assigned_by_hand: bool,
+}
+
+/// How a member of a group works, as far as reports speak of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerPlan {
+    /// Its application, by the name that scenarios use.
+    pub application: Arc<str>,
+    /// `auto.offset.reset`.
+    pub reset: Arc<str>,
+    /// It speaks the consumer protocol (KIP-848).
+    pub modern: bool,
+    /// It has a `group.instance.id`.
+    pub is_static: bool,
+    /// Its assignors let members keep what they have during a rebalance.
+    pub cooperative: bool,
+    /// `session.timeout.ms`; of the classic protocol.
+    pub session_timeout_ms: u64,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -3,12 +3,20 @@
 //! The applications differ in one thing: when they commit, seen from when they do their work. That decides whether a
 //! crash loses records or repeats them, not the broker.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
     file::quoted,
     source::{self, Keys, Problem, Spot, Table, unknown},
     swarm::{show_times, times},
+    term::Cast,
+};
+use crate::{
+    check::{GroupPlan, WorkerPlan},
+    client::{
+        config::OffsetReset,
+        group::{GroupConfig, GroupProtocol},
+    },
 };
 
 /// Keys of `consume`.
@@ -169,5 +177,47 @@ impl Consuming {
             fields.push(format!("processing = {}", show_times(&self.processing)));
         }
         format!("{{ {} }}", fields.join(", "))
+    }
+}
+
+/// Who is in each group, and what its applications mean to promise: what all of its members do.
+pub(super) fn group_plans(members: &[(String, GroupConfig, Consuming)], cast: &Cast) -> BTreeMap<Arc<str>, GroupPlan> {
+    let mut plans: BTreeMap<Arc<str>, GroupPlan> = BTreeMap::new();
+    for (name, config, consuming) in members {
+        let application = consuming.application;
+        let plan = plans.entry(config.group_id.clone()).or_insert_with(|| GroupPlan {
+            at_least_once: true,
+            at_most_once: true,
+            assigned_by_hand: true,
+            ..GroupPlan::default()
+        });
+        plan.members.push(name.as_str().into());
+        plan.workers.insert(name.as_str().into(), worker_plan(config, application));
+        plan.at_least_once &= application.at_least_once();
+        plan.at_most_once &= application.at_most_once();
+        plan.assigned_by_hand &= application == Application::Assign;
+        let of_topic = cast.partitions.iter().filter(|partition| *partition.topic == *consuming.topic.value);
+        for partition in of_topic {
+            if !plan.partitions.contains(partition) {
+                plan.partitions.push(partition.clone());
+            }
+        }
+    }
+    plans
+}
+
+fn worker_plan(config: &GroupConfig, application: Application) -> WorkerPlan {
+    let reset = match config.consumer.reset {
+        OffsetReset::Earliest => "earliest",
+        OffsetReset::Latest => "latest",
+        OffsetReset::None => "none",
+    };
+    WorkerPlan {
+        application: application.name().into(),
+        reset: reset.into(),
+        modern: config.protocol == GroupProtocol::Consumer,
+        is_static: config.instance_id.is_some(),
+        cooperative: config.assignors.iter().all(|assignor| assignor.is_cooperative()),
+        session_timeout_ms: u64::try_from(config.session_timeout.as_millis()).unwrap_or(u64::MAX),
     }
 }

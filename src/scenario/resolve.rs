@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     action::check_topic_setting,
     file::{Given, Reading, Scenario, Sending, Settings, Work},
-    groups::{Application, Consuming, GIVEN_BY_CONSUME},
+    groups::{Consuming, GIVEN_BY_CONSUME, group_plans},
     source::{Problem, Spot, show_duration, unknown},
     term::{Cast, NAMES},
     variant::{self, Change, overlay, without_steps},
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     base::{NodeId, Switches, TopicPartition, mark, switches},
     broker::config::{self, NodeConfig, Properties},
-    check::{Expected, GroupPlan, Plan, ProducerPlan},
+    check::{Expected, Plan, ProducerPlan},
     client::{ConfigError, ConsumerConfig, ProducerConfig, group::GroupConfig},
     controller::configs::topic::topic_config,
 };
@@ -183,7 +183,7 @@ pub fn resolve_with(
             }
         }
     }
-    let plan = Plan { groups: group_plans(&members, &cast)?, ..plan(&scenario, &switches, &producers, &consumers) };
+    let plan = Plan { groups: group_plans(&members, &cast), ..plan(&scenario, &switches, &producers, &consumers) };
     check_group_claims(&scenario, &plan)?;
     Ok(Resolved {
         variant: variant.map(|name| name.value.clone()),
@@ -433,34 +433,6 @@ fn plan(
         must_reach: scenario.must_reach.iter().map(|mark| mark.value.as_str().into()).collect(),
         leave_broken: scenario.leave_broken,
     }
-}
-
-/// Who is in each group, and what its applications mean to promise: what all of its members do.
-fn group_plans(
-    members: &[(String, GroupConfig, Consuming)],
-    cast: &Cast,
-) -> Result<BTreeMap<Arc<str>, GroupPlan>, Problem> {
-    let mut plans: BTreeMap<Arc<str>, GroupPlan> = BTreeMap::new();
-    for (name, config, consuming) in members {
-        let application = consuming.application;
-        let plan = plans.entry(config.group_id.clone()).or_insert_with(|| GroupPlan {
-            at_least_once: true,
-            at_most_once: true,
-            assigned_by_hand: true,
-            ..GroupPlan::default()
-        });
-        plan.members.push(name.as_str().into());
-        plan.at_least_once &= application.at_least_once();
-        plan.at_most_once &= application.at_most_once();
-        plan.assigned_by_hand &= application == Application::Assign;
-        let of_topic = cast.partitions.iter().filter(|partition| *partition.topic == *consuming.topic.value);
-        for partition in of_topic {
-            if !plan.partitions.contains(partition) {
-                plan.partitions.push(partition.clone());
-            }
-        }
-    }
-    Ok(plans)
 }
 
 /// Without groups nothing can become of claims of groups.

@@ -7,11 +7,13 @@
 //! | [`twice`] | a record that is in the log twice, and records that stand in another order than they were sent |
 //! | [`seen`] | a record that was read and later truncated, and a high watermark that moved back |
 //! | [`refused`] | a producer that was refused, and a partition that nobody led |
+//! | [`group`] | what consumer groups skip, repeat and refuse, and partitions that nobody had |
 //! | [`scene`] | what happens around a story: steps, processes, elections, ISR |
 //! | [`words`] | an event in plain words |
 //! | [`therefore`] | the conclusion about a lost record, from two sets: who was needed, who could be elected |
 //! | [`what_if`] | sentences about other settings, and what running them showed |
 
+mod group;
 mod refused;
 mod scene;
 mod seen;
@@ -56,6 +58,14 @@ pub enum Kind {
     RefusedAfterAppend,
     /// A partition had no leader.
     Offline,
+    /// Records that no member of a group worked on.
+    Unprocessed,
+    /// Records that members of a group worked on twice.
+    ProcessedTwice,
+    /// A commit was refused.
+    CommitRefused,
+    /// A partition had no owner in a group.
+    Rebalance,
 }
 
 impl Kind {
@@ -70,6 +80,10 @@ impl Kind {
             Self::Refused => "REFUSED",
             Self::RefusedAfterAppend => "REFUSED AFTER APPEND",
             Self::Offline => "OFFLINE",
+            Self::Unprocessed => "UNPROCESSED",
+            Self::ProcessedTwice => "PROCESSED TWICE",
+            Self::CommitRefused => "COMMIT REFUSED",
+            Self::Rebalance => "REBALANCE",
         }
     }
 }
@@ -117,6 +131,7 @@ pub fn every(entries: &[Entry], plan: &Plan, verdict: &Verdict) -> Vec<Story> {
     all.extend(seen::moved_back(entries, plan));
     all.extend(refused::refusals(entries, plan));
     all.extend(refused::offline(entries, plan));
+    all.extend(group::stories(entries, plan));
     all.sort_by_key(|story| story.kind);
     all
 }
@@ -232,6 +247,16 @@ pub enum Moment {
     Refused,
     /// Nobody leads.
     Offline,
+    /// A commit covers what is not done.
+    Committed,
+    /// The group goes on behind it.
+    Skipped,
+    /// The work is done for the second time.
+    ProcessedAgain,
+    /// Nobody in the group has the partition.
+    Unowned,
+    /// Somebody has it again.
+    OwnedAgain,
 }
 
 impl Moment {
@@ -247,6 +272,11 @@ impl Moment {
             Self::MovedBack => "MOVED BACK",
             Self::Refused => "REFUSED",
             Self::Offline => "OFFLINE",
+            Self::Committed => "COMMITTED",
+            Self::Skipped => "SKIPPED",
+            Self::ProcessedAgain => "PROCESSED AGAIN",
+            Self::Unowned => "NOBODY HAS IT",
+            Self::OwnedAgain => "OWNED AGAIN",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Record, Story};
+use super::{Kind, Moment, Record, Story};
 use crate::{
     base::TopicPartition,
     check::{Ending, Lost, Verdict},
@@ -109,6 +109,14 @@ pub struct Aftermath {
     pub fates: BTreeMap<Arc<str>, Vec<Fate>>,
     /// The stories it has: kind, partition, and whose records they are about.
     pub stories: Vec<(Kind, TopicPartition, Option<Arc<str>>)>,
+    /// The longest time, in ms, that nobody in a group had each partition.
+    #[serde(default)]
+    pub unowned_ms: BTreeMap<TopicPartition, u64>,
+    /// How many records groups have passed over, and how many they have worked on twice.
+    #[serde(default)]
+    pub unprocessed: usize,
+    #[serde(default)]
+    pub repeated: usize,
     /// Acknowledged records that are gone.
     pub lost: usize,
     /// Acknowledged records.
@@ -135,8 +143,18 @@ impl Aftermath {
             }
         }
         verdict.lost.iter().for_each(|lost| put(&lost.producer, lost.record, Fate::Lost));
+        let of_kind = |kind| stories.iter().filter(move |story: &&Story| story.kind == kind);
+        let count = |kind| of_kind(kind).map(|story| story.records.len()).sum();
+        let mut unowned_ms: BTreeMap<TopicPartition, u64> = BTreeMap::new();
+        for story in of_kind(Kind::Rebalance) {
+            let longest = unowned_ms.entry(story.partition.clone()).or_default();
+            *longest = story.unowned_ms().max(*longest);
+        }
         Self {
             fates,
+            unowned_ms,
+            unprocessed: count(Kind::Unprocessed),
+            repeated: count(Kind::ProcessedTwice),
             stories: stories.iter().map(Story::key).collect(),
             lost: verdict.lost.len(),
             acked: verdict.acked,
@@ -166,6 +184,16 @@ impl Aftermath {
             };
             return Some((lost > 0, what));
         }
+        if story.kind == Kind::Rebalance {
+            let (then, now) = (story.unowned_ms(), self.unowned_ms.get(&story.partition).copied().unwrap_or_default());
+            let what = match now {
+                0 => format!("{} was never without an owner", story.partition),
+                u64::MAX => format!("nobody had {} to the end", story.partition),
+                ms => format!("nobody had {} for {:.3} s", story.partition, ms as f64 / 1000.0),
+            };
+            // Half as long is another story.
+            return Some((now > then / 2, what));
+        }
         let again = self.stories.contains(&story.key());
         let what = match story.kind {
             Kind::Lost => unreachable!("lost records were told by their fates"),
@@ -179,6 +207,13 @@ impl Aftermath {
             Kind::HighWatermarkMovedBack => "the high watermark did not move back".to_owned(),
             Kind::Refused | Kind::RefusedAfterAppend if again => "the producer was refused again".to_owned(),
             Kind::Refused | Kind::RefusedAfterAppend => format!("the producer was not refused, {}", records()),
+            Kind::Rebalance => unreachable!("what nobody had was told by its time"),
+            Kind::Unprocessed | Kind::ProcessedTwice => {
+                let count = |records| if records == 1 { "1 record".to_owned() } else { format!("{records} records") };
+                format!("{} skipped, {} done twice", count(self.unprocessed), count(self.repeated))
+            }
+            Kind::CommitRefused if again => "a commit was refused again".to_owned(),
+            Kind::CommitRefused => "no such commit was refused".to_owned(),
             Kind::Offline if again => "nobody led for a while again".to_owned(),
             Kind::Offline => format!("somebody led all the time, {}", records()),
         };
@@ -192,6 +227,15 @@ impl Story {
         let of_producer = matches!(self.kind, Kind::Duplicate | Kind::Reordered);
         let producer = self.records.first().filter(|_| of_producer).map(|record| record.producer.clone());
         (self.kind, self.partition.clone(), producer)
+    }
+
+    /// Of a rebalance: how long nobody had the partition, in ms; the largest number: to the end.
+    fn unowned_ms(&self) -> u64 {
+        let time = |moment| self.lines.iter().find(|line| line.moment == Some(moment)).map(|line| line.time);
+        match (time(Moment::Unowned), time(Moment::OwnedAgain)) {
+            (Some(from), Some(to)) => u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX),
+            _ => u64::MAX,
+        }
     }
 
     /// The settings that its sentences speak of.

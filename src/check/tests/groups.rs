@@ -51,7 +51,7 @@ fn judged(parts: &[&str], at_least_once: bool, at_most_once: bool) -> Verdict {
         partitions: vec!["t-0".parse().unwrap()],
         at_least_once,
         at_most_once,
-        assigned_by_hand: false,
+        ..GroupPlan::default()
     };
     let plan = Plan { groups: [("g".into(), group)].into(), ..Plan::default() };
     judge(&parts.concat(), plan, &Ending::default())

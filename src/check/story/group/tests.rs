@@ -1,0 +1,177 @@
+//! Journals by hand, and the stories that they have.
+
+use crate::check::{
+    GroupPlan, Plan, WorkerPlan,
+    fixture::journal,
+    story::{Kind, Moment, Story},
+};
+
+/// Four records, and g1 that has their only partition. Events 1 to 11.
+const BEGIN: &str = "
+    p1 send 0 t v-0 acks=-1
+    p1 send 1 t v-1 acks=-1
+    p1 acked 0 t-0 0
+    p1 acked 1 t-0 1
+    b1 joins g m1
+    b1 forms g gen=1
+    b1 assigns g gen=1
+    g1 gets g m1 gen=1 t-0
+    g1 position t-0 0 start
+    g1 read t-0 0 v-0
+    g1 read t-0 1 v-1
+";
+
+const AUDIT: &str = "
+    scenario heal
+    audit position t-0 0 start
+    audit read t-0 0 v-0
+    audit read t-0 1 v-1
+    audit end t-0 2
+";
+
+/// The stories of a journal whose members work as `application` says.
+fn stories(application: &str, parts: &[&str]) -> Vec<Story> {
+    let worker = WorkerPlan {
+        application: application.into(),
+        reset: "latest".into(),
+        session_timeout_ms: 45_000,
+        ..WorkerPlan::default()
+    };
+    let group = GroupPlan {
+        members: vec!["g1".into(), "g2".into()],
+        partitions: vec!["t-0".parse().unwrap()],
+        workers: [("g1".into(), worker.clone()), ("g2".into(), worker)].into(),
+        ..GroupPlan::default()
+    };
+    super::stories(&journal(&parts.concat()), &Plan { groups: [("g".into(), group)].into(), ..Plan::default() })
+}
+
+/// The journal has one story of `kind`, with this subject, a moment in this line, and these words in its conclusion.
+#[track_caller]
+fn check(application: &str, parts: &[&str], kind: Kind, subject: &str, moment: (Moment, &str), therefore: &[&str]) {
+    let all = stories(application, parts);
+    let of_kind: Vec<&Story> = all.iter().filter(|story| story.kind == kind).collect();
+    let [story] = of_kind.as_slice() else { panic!("{} stories of {kind:?}: {all:#?}", of_kind.len()) };
+    assert_eq!(story.subject, subject);
+    let line = story.lines.iter().find(|line| line.moment == Some(moment.0));
+    let line = line.unwrap_or_else(|| panic!("no {:?} in {:#?}", moment.0, story.lines));
+    assert!(line.text.contains(moment.1), "`{}` is not in `{}`", moment.1, line.text);
+    let said: String = story.therefore.iter().map(|sentence| format!("{sentence}\n")).collect();
+    therefore.iter().for_each(|words| assert!(said.contains(words), "`{words}` is not in `{said}`"));
+}
+
+#[test]
+fn a_group_that_works_through_everything_once_has_no_story() {
+    let work = "g1 did g t-0 0 v-0\n g1 did g t-0 1 v-1\n g1 commits g m1 gen=1 t-0 2";
+    assert_eq!(stories("at-least-once", &[BEGIN, work, AUDIT]), []);
+}
+
+#[test]
+fn records_that_were_committed_and_not_processed_are_told_from_their_commit_to_whoever_goes_on_behind_them() {
+    let dies = "
+        g1 commits g m1 gen=1 t-0 2
+        g1 did g t-0 0 v-0
+        g1 kill
+        g2 gets g m2 gen=2 t-0
+        g2 position t-0 2 committed
+    ";
+    let moment = (Moment::Committed, "commits 2, with 0 records worked through");
+    let therefore = ["g1 had committed 2 before its work for 1 record", "g2 went on at 2", "application at-least-once"];
+    check("at-most-once", &[BEGIN, dies, AUDIT], Kind::Unprocessed, "t-0@1  value=v-1  group g", moment, &therefore);
+    let hand_off = ["application auto-commit", "auto.commit.interval.ms=100) would NOT have helped"];
+    check("hand-off", &[BEGIN, dies, AUDIT], Kind::Unprocessed, "t-0@1  value=v-1  group g", moment, &hand_off);
+}
+
+#[test]
+fn records_behind_a_begin_at_the_end_are_told_with_what_became_of_the_committed_offset() {
+    let away = "
+        g1 stop
+        b1 expires g t-0
+        g2 gets g m2 gen=2 t-0
+        g2 position t-0 2 start
+    ";
+    let therefore = ["auto.offset.reset of g2 decided, and that was latest", "offsets.retention.minutes=10080"];
+    let moment = (Moment::Skipped, "begins at 2");
+    check(
+        "at-least-once",
+        &[BEGIN, away, AUDIT],
+        Kind::Unprocessed,
+        "t-0@0..1  value=v-0  group g",
+        moment,
+        &therefore,
+    );
+}
+
+#[test]
+fn work_that_is_done_twice_is_told_with_what_came_between_it_and_its_commit() {
+    let again = "
+        g2 gets g m2 gen=2 t-0
+        g2 position t-0 0 committed
+        g2 did g t-0 0 v-0
+        g2 did g t-0 1 v-1
+    ";
+    let moment = (Moment::ProcessedAgain, "works through 0 again");
+    let subject = "t-0@0  value=v-0  group g";
+    for (between, words) in [
+        ("g1 kill", "g1 died between its work and the commit of it"),
+        ("g1 gives g m1 t-0", "g1 gave the partition up without a commit"),
+        ("g1 pause", "one of them stood still"),
+        ("b1 expires g t-0", "the committed offset was deleted"),
+    ] {
+        let work = format!("g1 did g t-0 0 v-0\n {between}");
+        check("at-least-once", &[BEGIN, &work, again, AUDIT], Kind::ProcessedTwice, subject, moment, &[words]);
+    }
+}
+
+#[test]
+fn a_refused_commit_is_told_with_the_generation_of_it_and_of_the_group() {
+    let refused = "
+        g1 pause
+        b1 out g m1
+        b1 forms g gen=2
+        g2 gets g m2 gen=2 t-0
+        g1 resume
+        g1 commits g m1 gen=1 t-0 2
+        b1 refuses g m1 gen=1 in=2 ILLEGAL_GENERATION
+        g1 told g sent=17 ILLEGAL_GENERATION
+    ";
+    let moment = (Moment::Refused, "the group is in generation 2");
+    let therefore =
+        ["the commit is of generation 1", "and g2 has the partition", "group.instance.id would NOT have helped"];
+    let subject = "t-0  g1  ILLEGAL_GENERATION  group g";
+    check("at-least-once", &[BEGIN, refused, AUDIT], Kind::CommitRefused, subject, moment, &therefore);
+}
+
+#[test]
+fn a_partition_that_nobody_had_is_told_with_who_left_and_for_how_long() {
+    let dies = "
+        1000 g1 kill
+        7000 b1 out g m1
+        7100 g2 gets g m2 gen=2 t-0
+    ";
+    let moment = (Moment::Unowned, "died");
+    let therefore = ["nobody worked on t-0 for 6.100 s: g1 died without a word", "6.000 s later", "then g2 got it"];
+    let subject = "t-0  without an owner for 6.100 s  group g";
+    check("at-least-once", &[BEGIN, dies, AUDIT], Kind::Rebalance, subject, moment, &therefore);
+
+    let eager = "
+        1000 b1 rebalances g gen=1
+        1100 g1 gives g m1 t-0
+        1400 g1 gets g m1 gen=2 t-0
+    ";
+    let therefore = ["g1 was asked to give it up", "nobody left the group; g1 got it again", "With cooperative-sticky"];
+    let subject = "t-0  without an owner for 0.300 s  group g";
+    check(
+        "at-least-once",
+        &[BEGIN, eager, AUDIT],
+        Kind::Rebalance,
+        subject,
+        (Moment::OwnedAgain, "gets t-0"),
+        &therefore,
+    );
+}
+
+#[test]
+fn a_member_that_is_back_before_it_is_missed_has_left_nobody_waiting() {
+    assert_eq!(stories("at-least-once", &[BEGIN, "g1 pause\n g1 resume"]).len(), 0);
+}

@@ -1,0 +1,268 @@
+//! Records that nobody worked on: the group goes on behind them, because it has committed beyond, or has begun at the end.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Place, Scene, all_set, application, audited, count, senders, stretch};
+use crate::{
+    base::{Offset, TopicPartition},
+    check::{
+        GroupPlan,
+        story::{Effect, Kind, Moment, Sentence, Story},
+    },
+    trace::{Event, EventId, StopKind, journal::Entry},
+};
+
+/// A story for each stretch of neighbours that were passed over, from where the group began.
+pub(super) fn stories(entries: &[Entry], group: &Arc<str>, plan: &GroupPlan) -> Vec<Story> {
+    let mut stories = Vec::new();
+    for partition in &plan.partitions {
+        for missed in missed(entries, group, plan, partition) {
+            stories.push(story(entries, group, plan, partition, &missed));
+        }
+    }
+    stories
+}
+
+/// The stretches of records that no member worked on.
+fn missed<'a>(
+    entries: &'a [Entry],
+    group: &Arc<str>,
+    plan: &GroupPlan,
+    partition: &TopicPartition,
+) -> Vec<Vec<Place<'a>>> {
+    let begin = entries.iter().find_map(|entry| match &entry.event {
+        Event::PositionSet { partition: p, offset, .. } if p == partition && plan.members.contains(&entry.node) => {
+            Some(*offset)
+        }
+        _ => None,
+    });
+    let Some(begin) = begin else { return Vec::new() };
+    let done: BTreeSet<Place<'_>> = entries
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            Event::RecordProcessed { group: g, partition: p, offset, value } if g == group && p == partition => {
+                Some(Place { offset: *offset, value })
+            }
+            _ => None,
+        })
+        .collect();
+    let mut stretches: Vec<Vec<Place<'a>>> = Vec::new();
+    for place in audited(entries, partition) {
+        if place.offset < begin || done.contains(&place) {
+            continue;
+        }
+        match stretches.last_mut() {
+            Some(stretch) if stretch.last().is_some_and(|last| last.offset.next() == place.offset) => {
+                stretch.push(place);
+            }
+            _ => stretches.push(vec![place]),
+        }
+    }
+    stretches
+}
+
+/// How the group came to pass the first of the records.
+#[derive(Default)]
+struct Passed<'a> {
+    /// Who had it in its hands last, and since when.
+    held: Option<(&'a Arc<str>, EventId)>,
+    /// The first commit that covers it: its event, and up to where.
+    commit: Option<(EventId, Offset)>,
+    /// Somebody went on behind it, from where, and whether by a committed offset.
+    skip: Option<(EventId, &'a Arc<str>, Offset, bool)>,
+    /// The last thing that happened to a member before that.
+    before: Option<EventId>,
+    expired: bool,
+}
+
+fn passed<'a>(
+    entries: &'a [Entry],
+    group: &Arc<str>,
+    plan: &GroupPlan,
+    partition: &TopicPartition,
+    first: Place<'_>,
+) -> Passed<'a> {
+    let mut passed = Passed::default();
+    for entry in entries {
+        let is_member = plan.members.contains(&entry.node);
+        match &entry.event {
+            Event::RecordRead { partition: p, offset, .. }
+                if is_member && p == partition && *offset == first.offset =>
+            {
+                passed.held = Some((&entry.node, entry.id));
+                passed.skip = None;
+            }
+            Event::CommitSent { group: g, offsets, .. } if g == group && passed.commit.is_none() => {
+                let covers = offsets.iter().find(|(p, offset)| p == partition && *offset > first.offset);
+                passed.commit = covers.map(|(_, offset)| (entry.id, *offset));
+            }
+            Event::OffsetsExpired { group: g, partitions } if g == group && partitions.contains(partition) => {
+                (passed.expired, passed.before) = (true, Some(entry.id));
+            }
+            Event::NodeStopped { .. } if is_member && passed.skip.is_none() => passed.before = Some(entry.id),
+            Event::PositionSet { partition: p, offset, why }
+                if is_member && p == partition && *offset > first.offset && passed.skip.is_none() =>
+            {
+                passed.skip = Some((entry.id, &entry.node, *offset, **why == *"committed"));
+            }
+            _ => {}
+        }
+    }
+    passed
+}
+
+fn story(
+    entries: &[Entry],
+    group: &Arc<str>,
+    plan: &GroupPlan,
+    partition: &TopicPartition,
+    missed: &[Place<'_>],
+) -> Story {
+    let (first, last) = (missed[0], missed[missed.len() - 1]);
+    let passed = passed(entries, group, plan, partition, first);
+    let records = count(missed.len());
+    let mut scene = Scene::new(group, partition, plan);
+    let mut worked = 0_usize;
+    for entry in entries {
+        scene.observe(entry);
+        match &entry.event {
+            Event::RecordRead { .. } if passed.held.is_some_and(|(_, event)| event == entry.id) => {
+                scene.say(entry, format!("gets {}", first.offset));
+            }
+            Event::RecordProcessed { group: g, partition: p, .. }
+                if g == group && p == partition && passed.commit.is_none_or(|(commit, _)| entry.id < commit) =>
+            {
+                worked += 1;
+            }
+            Event::CommitSent { .. } => {
+                if let Some((_, up_to)) = passed.commit.filter(|(commit, _)| *commit == entry.id) {
+                    let text = format!("commits {up_to}, with {} worked through", count(worked));
+                    scene.say_moment(entry, text, Moment::Committed);
+                }
+            }
+            _ => {}
+        }
+        if let Some(line) = scene.lines.last_mut()
+            && passed.skip.is_some_and(|(skip, ..)| skip == line.event)
+        {
+            line.moment = Some(Moment::Skipped);
+        }
+    }
+    let held = passed.held.map(|(_, event)| event);
+    let commit = passed.commit.map(|(event, _)| event);
+    let skip = passed.skip.map(|(event, ..)| event);
+    let begin = [held, commit].into_iter().flatten().min().or(passed.before).or(skip).unwrap_or(EventId(0));
+    let end = skip.or(entries.last().map(|entry| entry.id)).unwrap_or(begin);
+    Story {
+        kind: Kind::Unprocessed,
+        partition: partition.clone(),
+        subject: format!("{}  value={}  group {group}", stretch(partition, first.offset, last.offset), first.value),
+        records: records_of(entries, partition, missed),
+        lines: scene.between(begin, end),
+        therefore: therefore(entries, plan, &passed, &records),
+        untold: 0,
+    }
+}
+
+fn records_of(entries: &[Entry], partition: &TopicPartition, places: &[Place<'_>]) -> Vec<crate::check::story::Record> {
+    let senders = senders(entries);
+    places.iter().filter_map(|place| senders.get(&(partition, place.offset)).cloned()).collect()
+}
+
+fn therefore(entries: &[Entry], plan: &GroupPlan, passed: &Passed<'_>, records: &str) -> Vec<Sentence> {
+    match (&passed.skip, passed.commit) {
+        (Some((_, node, from, true)), Some((_, up_to))) => {
+            let holder = passed.held.map_or(*node, |(holder, _)| holder);
+            let mut therefore = vec![Sentence::plain(format!(
+                "{holder} had committed {up_to} before its work for {records} below was done. A commit says where to go \
+                 on, not what is done: {node} went on at {from}, and nobody goes back."
+            ))];
+            therefore.extend(other_applications(plan, holder));
+            therefore
+        }
+        (Some((_, node, from, _)), _) => {
+            let mut therefore = vec![Sentence::plain(format!(
+                "the group had no committed offset any more, so auto.offset.reset of {node} decided, and that was \
+                 {}: it began at {from}, behind {records}.",
+                plan.workers.get(*node).map_or("latest", |worker| &*worker.reset)
+            ))];
+            therefore.extend(other_begins(entries, plan, passed));
+            therefore
+        }
+        (None, Some((_, up_to))) => vec![Sentence::plain(format!(
+            "{up_to} was committed before the work for {records} below was done, and who had them in its hands did not \
+             come to it."
+        ))],
+        (None, None) => {
+            vec![Sentence::plain(format!(
+                "to the end of the run no member came to {records}: nobody had the partition."
+            ))]
+        }
+    }
+}
+
+/// When else one may commit.
+fn other_applications(plan: &GroupPlan, holder: &Arc<str>) -> Vec<Sentence> {
+    let mut sentences = vec![Sentence::about(
+        &application(plan, "at-least-once"),
+        Effect::Helps,
+        "With a commit after the work (application at-least-once) somebody would have worked on them, and after a crash \
+         perhaps twice.",
+    )];
+    match plan.workers.get(holder).map(|worker| &*worker.application) {
+        Some("hand-off") => {
+            sentences.push(Sentence::about(
+                &application(plan, "auto-commit"),
+                Effect::Helps,
+                "With the work between two polls (application auto-commit) the consumer would have committed by itself \
+                 what is done: at a poll it commits what the poll before has returned.",
+            ));
+            sentences.push(Sentence::about(
+                &all_set(&plan.members, "auto.commit.interval.ms", "100"),
+                Effect::DoesNotHelp,
+                "Committing more often (auto.commit.interval.ms=100) would NOT have helped: it is the order that counts.",
+            ));
+        }
+        Some("at-most-once") => sentences.push(Sentence::about(
+            &all_set(&plan.members, "max.poll.records", "1"),
+            Effect::DoesNotHelp,
+            "Smaller polls (max.poll.records=1) would NOT have helped: they make it fewer, not none.",
+        )),
+        _ => {}
+    }
+    sentences
+}
+
+/// Where else one may begin, and how the committed offset would have been kept.
+fn other_begins(entries: &[Entry], plan: &GroupPlan, passed: &Passed<'_>) -> Vec<Sentence> {
+    let mut sentences = Vec::new();
+    if plan.workers.values().any(|worker| &*worker.reset == "latest") {
+        sentences.push(Sentence::about(
+            &all_set(&plan.members, "auto.offset.reset", "earliest"),
+            Effect::Helps,
+            "With auto.offset.reset=earliest it would have begun at the first record, and worked once more on what was \
+             done before.",
+        ));
+    }
+    if passed.expired {
+        sentences.push(Sentence::about(
+            &["cluster.offsets.retention.minutes=10080".to_owned()],
+            Effect::Helps,
+            "With offsets.retention.minutes=10080, the default, the offset would still have been there.",
+        ));
+        return sentences;
+    }
+    let one_copy = entries.iter().any(|entry| {
+        matches!(&entry.event, Event::PartitionChanged { partition, replicas, .. }
+            if &*partition.topic == "__consumer_offsets" && replicas.len() == 1)
+    });
+    let power_lost = entries.iter().any(|entry| matches!(&entry.event, Event::NodeStopped { how: StopKind::Power }));
+    if one_copy && power_lost {
+        sentences.push(Sentence::about(
+            &["cluster.offsets.topic.replication.factor=3".to_owned()],
+            Effect::Helps,
+            "With offsets.topic.replication.factor=3 another broker would have had the offset, and would have coordinated.",
+        ));
+    }
+    sentences
+}
