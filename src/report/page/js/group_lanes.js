@@ -59,9 +59,9 @@ class GroupDrawing {
       }[kind];
       out.push(svg.rect(x1, y, round(x2 - x1 - 1), BAR - 2, looks[0], `${looks[1]} rx="2" ${data}`), barWords(x1, x2, y, words, kind === 'empty' ? 'lost' : '', data));
       if (kind === 'joining' && frame.x(from) >= frame.left - 1) {
-        const width = textWidth(why), left = Math.min(x1, frame.right - width);
+        const width = textWidth(why), left = Math.min(x1 + 7, frame.right - width);
         out.push(svg.path(`M${x1} ${y + BAR}v8h4`, `stroke="var(--lost)" fill="none" ${data}`));
-        if (places.take(left + 6, y + BAR, width + 4)) out.push(svg.text(round(left + 7), y + BAR + 11, why, 'f', data));
+        if (places.take(left, y + BAR, width + 4)) out.push(svg.text(round(left), y + BAR + 11, why, 'f', data));
       }
     }
     return { height: 38, body: out.join(''), name: `${this.word}s`, note: 'why they end' };
@@ -116,11 +116,13 @@ class GroupDrawing {
     for (let index = lowerBound(commits, frame.from - 1, ({ id }) => frame.axis.at[id]); index < commits.length && frame.axis.at[commits[index].id] <= frame.from + frame.span; index++) {
       const { id, kind, offset, error } = commits[index], x = frame.x(id), level = below + 5, data = `data-e="${id}"`;
       out.push(commitMark(kind, x, level, data));
-      const words = kind === 'refused' ? `${offset} ${error}` : `${offset}`, width = textWidth(words), next = commits[index + 1];
-      const ahead = x + 9 + width < Math.min(frame.right, next ? frame.x(next.id) : Infinity), left = ahead ? x + 7 : x - 7 - width;
-      if (kind !== 'sent' && (ahead || kind === 'refused') && places.take(left, level - 6, width + 2)) out.push(svg.text(round(left), level + 4, words, kind === 'refused' ? 'f lost' : 'f', data));
+      const next = commits[index + 1], room = Math.min(frame.right, next ? frame.x(next.id) - 4 : Infinity) - x - 7;
+      if (kind === 'accepted' && textWidth(offset) < room) out.push(svg.text(round(x + 7), level + 4, offset, 'f', data));
+      if (!error) continue;
+      const words = `${offset}: ${error}`, width = textWidth(words), left = Math.min(x - 4, frame.right - width);
+      if (places.take(left, level + 6, width + 6)) out.push(svg.text(round(left), level + 17, words, 'f lost', data));
     }
-    return { height: rows * BAR + 22, body: out.join(''), name: fitting(name), note: 'owner, commits', more: needed > rows ? [`showing ${rows} of ${needed}`] : [] };
+    return { height: rows * BAR + (commits.some(({ error }) => error) ? 34 : 22), body: out.join(''), name: fitting(name), note: 'owner, commits', more: needed > rows ? [`showing ${rows} of ${needed}`] : [] };
   }
 
   tracks() {
@@ -132,6 +134,7 @@ class GroupDrawing {
 
 function commitMark(kind, x, y, data) {
   if (kind === 'sent') return svg.circle(x, y, 2.6, 'var(--panel)', `stroke="var(--link)" stroke-width="1.3" ${data}`);
+  if (kind === 'unknown') return svg.circle(x, y, 3.6, 'var(--panel)', `stroke="var(--unknown)" stroke-width="1.3" stroke-dasharray="2 1.4" ${data}`);
   return kind === 'refused' ? svg.cross(x, y, 4, data) : svg.path(`M${x} ${y - 5}l5 5l-5 5l-5 -5z`, `fill="var(--link)" ${data}`);
 }
 
@@ -174,7 +177,7 @@ function groupLegend() {
   const icon = (width, body) => `<svg viewBox="0 0 ${width} 18" aria-hidden="true">${body}</svg>`;
   const entries = [
     [icon(14, svg.path('M4 6h6l-3 6z', 'fill="var(--link)"')), 'record processed, partition@offset'], [icon(14, svg.path('M4 6h6l-3 6z', 'fill="var(--panel)" stroke="var(--lost)" stroke-width="1.5"')), 'processed again'],
-    [icon(14, commitMark('sent', 7, 9, '')), 'commit asked for'], [icon(14, commitMark('accepted', 7, 9, '')), 'committed'], [icon(14, commitMark('refused', 7, 9, '')), 'commit refused, member out'],
+    [icon(14, commitMark('sent', 7, 9, '')), 'commit asked for'], [icon(14, commitMark('accepted', 7, 9, '')), 'committed'], [icon(14, commitMark('unknown', 7, 9, '')), 'nobody knows whether it stands'], [icon(14, commitMark('refused', 7, 9, '')), 'commit refused, member out'],
     [icon(20, svg.rect(1, 3, 18, 12, 'url(#hatch)', 'stroke="var(--lost)"')), 'rebalance, loading, paused or stopped'], [icon(20, svg.rect(1, 3, 18, 12, 'none', 'stroke="var(--lost)" stroke-dasharray="3 2"')), 'nobody, or out and unaware'],
   ];
   return entries.map(([drawing, words]) => `<span>${drawing}${words}</span>`).join('');

@@ -44,7 +44,7 @@ function writeGroupText({ group }) {
   for (const { name, tenures, commits } of group.owned) {
     for (const { from, to, until, node, generation } of tenures) row(from, to, name, `${node} owns it since ${word} ${generation}${until === null ? '' : ', out before it knows'}`);
     for (const gap of gapsOf(tenures)) row(gap.from, gap.to, name, `nobody owns it, ${lasts(gap)}`);
-    for (const { id, kind, offset, error } of commits) if (kind === 'refused') row(id, id, name, `the commit of ${offset} is refused: ${error}`);
+    for (const { id, kind, offset, error } of commits) if (error) row(id, id, name, `the commit of ${offset} ${kind === 'refused' ? 'is refused' : 'fails, and nobody knows whether it stands'}: ${error}`);
   }
   rows.sort(([a], [b]) => a - b);
   return `<table><thead><tr><th>from</th><th>to</th><th>of</th><th>what</th></tr></thead><tbody>${rows.map(([, text]) => text).join('')}</tbody></table>`;

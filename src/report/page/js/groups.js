@@ -162,8 +162,11 @@ class Group {
 const takesGroup = {
   member_joined: (group, event) => group.joins(event, event.member, event.instance, 'joins'),
   member_replaced(group, event) {
+    const { epoch } = group.stay(event.old)?.epochs.open ?? {};
     group.out(event, event.old, `replaced by another process as ${event.instance}`);
     group.joins(event, event.new, event.instance, 'comes back');
+    // It takes the place of the old one, and the others notice nothing.
+    if (epoch !== undefined) group.reaches(event, event.new, epoch);
   },
   member_left: (group, event) => group.out(event, event.member, event.why),
   rebalance_began: (group, event) => group.eras.begin(event.id, { kind: 'joining', generation: event.generation, why: event.why, began: event.id }),
@@ -185,7 +188,7 @@ const takesGroup = {
   partitions_lost: (group, event) => group.givesUp(event.node, event.id, name => event.partitions.includes(name)),
   commit_sent: (group, event) => group.commit(event, 'sent', event.offsets),
   commit_answered(group, event) {
-    if (event.error !== 'NONE') group.commit(event, 'refused', events[event.sent]?.offsets ?? [], event.error);
+    if (event.error !== 'NONE') group.commit(event, event.definite ? 'refused' : 'unknown', events[event.sent]?.offsets ?? [], event.error);
   },
   offsets_committed(group, event) {
     group.commit(event, 'accepted', event.offsets);
