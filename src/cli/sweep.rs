@@ -37,7 +37,7 @@ pub fn sweep(options: &SweepOptions) -> Outcome {
     }
     let (plan, paths) = plan(options)?;
     let runs = plan.runs();
-    let what = told(&plan, &runs);
+    let what = told(&plan, &runs, options);
     if runs.is_empty() {
         return Err(Failure::usage("there is nothing to run: no seed of this share; try `--seeds 1..100`"));
     }
@@ -50,7 +50,11 @@ pub fn sweep(options: &SweepOptions) -> Outcome {
     let (done, runs): (Vec<_>, Vec<_>) = runs.into_iter().partition(|(_, run)| known(run));
     let jobs = pool::jobs(options.jobs, runs.len());
     let before = if done.is_empty() { String::new() } else { format!(", {} done before", done.len()) };
-    eprintln!("{} runs, {what}, {jobs} at a time{before}", runs.len());
+    let amount = match options.time_limit_seconds {
+        Some(limit) => format!("runs for {limit} s, at most {} of them", runs.len()),
+        None => format!("{} runs", runs.len()),
+    };
+    eprintln!("{amount}, {what}, {jobs} at a time{before}");
     let (begun, already) = (Instant::now(), summary.runs());
     let failed = run_all(runs, jobs, options, begun, &mut summary, results)?;
     let wall = (begun.elapsed().as_secs_f64(), summary.runs() - already);
@@ -67,9 +71,11 @@ fn show(summary: &Summary, wall: Option<(f64, u64)>, format: Format) -> Outcome 
 }
 
 /// Which seeds are run: those that failed once and are remembered, and a range, or of each scenario as many as it asks for.
-fn told(plan: &Plan, runs: &[(usize, Run)]) -> String {
+fn told(plan: &Plan, runs: &[(usize, Run)], options: &SweepOptions) -> String {
     let remembered = runs.iter().filter(|(_, run)| plan.corpus.contains(run)).count();
     let seeds = match plan.seeds {
+        // The time ends it, not the last seed.
+        Some(SeedRange { first, .. }) if options.seeds.is_none() => format!("seeds from {first} on"),
         Some(SeedRange { first, last }) => format!("seeds {first}..{last}"),
         None => {
             let most = plan.scenarios.iter().map(|(_, _, sweep)| *sweep).max().unwrap_or(0);
