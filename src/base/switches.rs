@@ -206,6 +206,8 @@ switches! {
             "the high watermark stays while the ISR is below min.insync.replicas (KAFKA-15583)";
         static_member_persisted = Release(2, 6, 1),
             "the new id of a static member that comes back is written, for the coordinator after this one (KAFKA-10284)";
+        older_claims_count = Release(3, 4, 1),
+            "cooperative-sticky believes a member that missed a generation and claims what nobody else does (KAFKA-14639)";
         commit_by_assignment_epoch = Release(4, 3, 0),
             "a member may commit with an older epoch what it has had since then (KIP-1251)";
     }

@@ -179,6 +179,7 @@ pub fn resolve_with(
                 given.insert("enable.auto.commit".to_owned(), consuming.application.auto_commits().to_string());
                 let mut config = GroupConfig::from_properties(&given).map_err(faulty)?;
                 config.consumer.truncation_check = switches.consumer_truncation_check;
+                config.older_claims_count = switches.older_claims_count;
                 members.push((name, config, consuming.clone()));
             }
         }

@@ -59,6 +59,9 @@ pub struct GroupConfig {
     pub api_timeout: Duration,
     /// `exclude.internal.topics`.
     pub exclude_internal: bool,
+    /// No setting of Kafka's: `cooperative-sticky` believes a member that claims partitions of a generation before the
+    /// newest, as since Kafka 3.4.1.
+    pub older_claims_count: bool,
 }
 
 /// Every setting that a group's consumer takes.
@@ -103,6 +106,7 @@ impl GroupConfig {
             auto_commit_interval: values.ms("auto.commit.interval.ms")?,
             api_timeout: values.ms("default.api.timeout.ms")?,
             exclude_internal: flag("exclude.internal.topics")?,
+            older_claims_count: true,
         };
         if config.group_id.is_empty() && config.auto_commit && given.contains_key("enable.auto.commit") {
             return Err(values.refuse("enable.auto.commit", "needs group.id"));

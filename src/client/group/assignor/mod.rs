@@ -121,6 +121,17 @@ fn cooperative_memory(member: &Subscription) -> Memory {
     Memory { owned: member.owned.clone(), generation: member.generation.or_else(told) }
 }
 
+/// What a member has from a generation beyond which others have come counts for nothing, as before Kafka 3.4.1: who
+/// joined one and never heard what it was given loses all it has, and does not know it (KAFKA-14639).
+pub fn forget_older_claims(members: &mut Members) {
+    let heard = |member: &Subscription| {
+        let told = member.user_data.as_ref();
+        told.and_then(|data| subscription::decode_generation(data).ok()).unwrap_or(NO_GENERATION)
+    };
+    let newest = members.values().map(heard).max().unwrap_or(NO_GENERATION);
+    members.values_mut().filter(|member| heard(member) < newest).for_each(|member| member.owned.clear());
+}
+
 /// As `sticky`, without what another member still has: it gets that in the next round, once it was given up.
 fn cooperative(partitions: &PartitionCounts, members: &Members) -> Assignment {
     let (mut assignment, moving) = sticky::assign(partitions, members, cooperative_memory);

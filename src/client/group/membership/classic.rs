@@ -25,7 +25,7 @@ use crate::{
     client::{
         ClientError,
         group::{
-            assignor::{Assignor, Members},
+            assignor::{self, Assignor, Members},
             subscription::{NO_GENERATION, Subscription, decode_assignment, encode_assignment},
         },
     },
@@ -350,7 +350,10 @@ impl ClassicMember {
     pub(super) fn topics(&mut self, now: Time, counts: PartitionCounts) {
         self.topics_due = now + self.config.consumer.cluster.metadata_age_max;
         if let State::Assigning(members, assignor) = &mut self.state {
-            let (members, assignor) = (mem::take(members), *assignor);
+            let (mut members, assignor) = (mem::take(members), *assignor);
+            if assignor.is_cooperative() && !self.config.older_claims_count {
+                assignor::forget_older_claims(&mut members);
+            }
             let encoded = |(id, partitions): (Arc<str>, Vec<TopicPartition>)| {
                 let bytes: Bytes = encode_assignment(&partitions);
                 SyncGroupRequestAssignment::default().with_member_id(text(&id)).with_assignment(bytes)
