@@ -1,7 +1,8 @@
 //! `trace.perfetto.json`: the run in Chrome's trace format, which the Perfetto viewer opens.
 //!
 //! A process for each node with threads for what it does; an arrow (a flow) for each message; counters for the high
-//! watermark and the log end of each replica. Times are microseconds with nanoseconds behind the point.
+//! watermark and the log end of each replica, and for what groups have committed. Times are microseconds with
+//! nanoseconds behind the point.
 
 use std::{
     collections::BTreeMap,
@@ -106,6 +107,10 @@ impl Trace {
             }
             Event::Appended { partition, end_offset, .. } | Event::Truncated { partition, to: end_offset, .. } => {
                 self.counter(pid, ts, partition, "LEO", *end_offset);
+            }
+            Event::OffsetsCommitted { group, offsets, .. } => {
+                let what = format!("committed by {group}");
+                offsets.iter().for_each(|(partition, offset)| self.counter(pid, ts, partition, &what, *offset));
             }
             _ => {}
         }

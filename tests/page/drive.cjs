@@ -101,7 +101,7 @@ const uses = {
     const here = await cursor(page), to = Number((await links.first().getAttribute('href')).slice(3));
     await links.first().click();
     await arrives(page, to);
-    check(await page.locator(`#inspector a[href="#e=${here}"]`).count() === 1, 'the way back is not among its causes and effects');
+    check(await page.locator(`#inspector a[href="#e=${here}"]`).count() > 0, 'the way back is not among its causes and effects');
     await page.goBack();
     await arrives(page, here);
   },
@@ -170,6 +170,7 @@ const uses = {
   async 'a group has its lanes, its state at the cursor, and is scrubbed'(page, run) {
     check(await page.locator('#groups:visible').count() === (run.groups ? 1 : 0), `${run.groups} groups, and the panels do not fit them`);
     if (!run.groups) return;
+    if (await page.locator('body.asking').count()) await page.click('#blind');
     await page.evaluate(() => document.activeElement.blur());
     const said = async () => (await page.locator('#group-0 svg text').allTextContents()).join(' | '), state = () => page.textContent('#group-state-0');
     await presses(page, 'Home', 'r');

@@ -9,6 +9,12 @@ function logEnd(name, id) {
   return logs[leader]?.hw ?? null;
 }
 
+// How far what is committed lies behind the end of the log; null where nothing is, as Kafka's own tools say nothing then.
+function lagOf({ name, progress }, id) {
+  const { committed } = progress.at(id), end = logEnd(name, id);
+  return end === null || committed === null ? null : end - committed;
+}
+
 function writeGroupState({ group, members, owned }, id) {
   const inside = ({ from, to }) => from <= id && id < to, word = generationWord(group), state = states[id];
   const held = name => owned.filter(({ tenures }) => tenures.some(tenure => inside(tenure) && tenure.node === name)).map(partition => partition.name);
@@ -18,12 +24,13 @@ function writeGroupState({ group, members, owned }, id) {
     return `<tr><td><b>${escapeText(name)}</b></td><td>${escapeText(is)}${node === 'runs' ? '' : `, <span class="lost">${escapeText(node)}</span>`}</td><td class="num">${orDash(epoch)}</td>`
       + `<td>${escapeText(held(name).join(', ') || 'nothing')}</td><td class="num">${lowerBound(processed, id + 1, ({ event }) => event.id)}</td></tr>`;
   });
-  const partitionRows = owned.map(({ name, tenures, progress }) => {
+  const partitionRows = owned.map(partition => {
+    const { name, tenures, progress } = partition;
     const { committed, by, generation, next, again, skips, repeats } = progress.at(id), end = logEnd(name, id);
-    const owners = tenures.filter(inside).map(({ node, until }) => `${node}${until !== null && until <= id ? ' (out)' : ''}`), lag = end === null || committed === null ? null : end - committed;
+    const owners = tenures.filter(inside).map(({ node, until }) => `${node}${until !== null && until <= id ? ' (out)' : ''}`);
     const grave = count => count ? `<span class="lost">${count}</span>` : '0';
     return `<tr><td><b>${escapeText(name)}</b></td><td>${escapeText(owners.join(', ') || 'nobody')}</td><td class="num">${orDash(end)}</td><td class="num">${orDash(committed)}${committed === null || !by ? '' : ` <span class="soft">${escapeText(by)}${generation < 0 ? '' : `, ${word} ${generation}`}</span>`}</td>`
-      + `<td class="num">${orDash(lag)}</td><td class="num">${orDash(next)}</td><td class="num">${grave(skips)}</td><td class="num">${repeats}</td><td class="num">${grave(again)}</td></tr>`;
+      + `<td class="num">${orDash(lagOf(partition, id))}</td><td class="num">${orDash(next)}</td><td class="num">${grave(skips)}</td><td class="num">${repeats}</td><td class="num">${grave(again)}</td></tr>`;
   });
   const head = names => `<thead><tr>${names.map(name => `<th scope="col">${name}</th>`).join('')}</tr></thead>`;
   return `<table class="metrics">${head(['member', 'at the cursor', word, 'owns', 'processed'])}<tbody>${memberRows.join('')}</tbody></table>`

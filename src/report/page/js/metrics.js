@@ -5,11 +5,12 @@ const minIsrOf = partition => Number(data.topics[topicOf(partition)]?.['min.insy
 const beforeStory = Math.max(1, (events.find(event => event?.kind === 'step_fired')?.id ?? 1) - 1);
 
 // Numbers of the events that a metric counts.
-const counted = { shrinks: [], expands: [], elections: [], unclean: [], refused: [] };
+const counted = { shrinks: [], expands: [], elections: [], unclean: [], refused: [], uncommitted: [] };
 {
   const members = {};
   for (const event of events) {
     if (event?.kind === 'record_failed') counted.refused.push(event.id);
+    if (event?.kind === 'commit_answered' && event.error !== 'NONE') counted.uncommitted.push(event.id);
     if (event?.kind !== 'partition_changed') continue;
     const change = event.isr.length - (members[event.partition] ?? event.isr.length);
     members[event.partition] = event.isr.length;
@@ -46,6 +47,11 @@ const METRICS = [
   ['unclean elections so far', id => countTo(counted.unclean, id)],
   ['records waiting for an answer', clientsAt],
   ['records refused or given up so far', id => countTo(counted.refused, id)],
+  ...groups.length ? [
+    ['consumer lag, where something is committed', id => groups.flatMap(group => group.owned).reduce((sum, partition) => sum + (lagOf(partition, id) ?? 0), 0)],
+    ['rebalances so far', id => countTo(rebalances, id)],
+    ['commits refused or unknown so far', id => countTo(counted.uncommitted, id)],
+  ] : [],
   [`produce latency, median of ${LATENCIES}`, latencyAt, duration],
 ];
 
