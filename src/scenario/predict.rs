@@ -14,6 +14,7 @@ use super::{
     words::Words,
 };
 use crate::{
+    base::TopicPartition,
     check::{Claim, Verdict},
     trace::{Event, EventId, journal::Entry},
 };
@@ -86,7 +87,7 @@ pub const OUTCOMES: &[(&str, &str, &str)] = &[
     ("stored", "records that a new consumer reads from the partition at the end", "value = \"stored(orders-0)\""),
     (
         "missed",
-        "records that are there at the end and that no member of the group has processed",
+        "records that no member of the group has processed, from where the group began to the end",
         "value = \"missed(billing)\"",
     ),
     ("repeated", "records that members of the group have processed more than once", "value = \"repeated(billing)\""),
@@ -339,16 +340,16 @@ fn count(outcome: &str, partition: &Term, entries: &[Entry], verdict: &Verdict) 
     }
 }
 
-/// How many records of its topics a group has not processed, or more than once. Those from before it began, as
-/// `auto.offset.reset` has it, are missed, too.
+/// How many records of its topics a group has not processed, from where it began; or more than once.
 fn count_processed(outcome: &str, group: &str, resolved: &Resolved, entries: &[Entry]) -> usize {
     let Some(plan) = resolved.plan.groups.get(group) else { return 0 };
-    let mut times = BTreeMap::new();
+    let (mut times, mut begins) = (BTreeMap::new(), BTreeMap::new());
     for entry in entries {
         match &entry.event {
-            Event::RecordRead { partition, offset, value, .. }
-                if &*entry.node == crate::check::AUDIT_NODE && plan.partitions.contains(partition) =>
-            {
+            Event::PositionSet { partition, offset, .. } if plan.members.contains(&entry.node) => {
+                begins.entry(partition).or_insert(*offset);
+            }
+            Event::RecordRead { partition, offset, value, .. } if &*entry.node == crate::check::AUDIT_NODE => {
                 times.entry((partition, *offset, value)).or_insert(0);
             }
             Event::RecordProcessed { group: of, partition, offset, value } if **of == *group => {
@@ -357,6 +358,10 @@ fn count_processed(outcome: &str, group: &str, resolved: &Resolved, entries: &[E
             _ => {}
         }
     }
-    let counts = |times: &&u32| if outcome == "missed" { **times == 0 } else { **times > 1 };
-    times.values().filter(counts).count()
+    let is_its_own = |partition: &TopicPartition, offset| begins.get(partition).is_some_and(|begin| offset >= begin);
+    let counted = times.iter().filter(|((partition, offset, _), times)| match outcome {
+        "missed" => **times == 0 && is_its_own(partition, offset),
+        _ => **times > 1,
+    });
+    counted.count()
 }

@@ -123,6 +123,19 @@ fn a_cooperative_member_gets_nothing_that_another_still_has() {
 }
 
 #[test]
+fn before_3_4_1_a_member_that_missed_a_generation_claims_nothing() {
+    let owned = vec!["t-0".parse().expect("topic-number")];
+    let said = |generation| Subscription {
+        user_data: Assignor::CooperativeSticky.user_data(None, generation),
+        owned: owned.clone(),
+        ..Subscription::default()
+    };
+    let mut members: Members = [("old".into(), said(4)), ("new".into(), said(5))].into();
+    forget_older_claims(&mut members);
+    assert_eq!((members["old"].owned.len(), &members["new"].owned), (0, &owned));
+}
+
+#[test]
 fn members_that_say_nonsense_or_nothing_at_all_are_served_too() {
     let odd =
         Subscription { topics: vec!["t".into()], user_data: Some(Bytes::from_static(&[9])), ..Subscription::default() };
