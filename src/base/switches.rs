@@ -69,9 +69,6 @@ pub struct Switch {
     pub since: &'static [Release],
     /// What it changes and which KIP or JIRA fixed it.
     pub meaning: &'static str,
-    /// Of a planted bug: whether the swarm can meet what it breaks, so that a sweep has to find it. Of those that it
-    /// cannot meet yet, unit tests see what they break.
-    pub in_swarm: bool,
     set: fn(&mut Switches, usize),
 }
 
@@ -91,7 +88,6 @@ macro_rules! switches {
         choices { $($choice:ident: $type:ty = [$($text:literal $value:expr, $since:expr;)+] $choice_meaning:literal;)* }
         fixes { $($fix:ident = $release:expr, $fix_meaning:literal;)* }
         bugs { $($bug:ident, $bug_meaning:literal;)* }
-        group_bugs { $($group_bug:ident, $group_bug_meaning:literal;)* }
     ) => {
         /// Resolved switches of one run. Cheap to copy; passed to every core that has a switch.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +95,6 @@ macro_rules! switches {
             $(#[doc = $choice_meaning] pub $choice: $type,)*
             $(#[doc = $fix_meaning] pub $fix: bool,)*
             $(#[doc = concat!("Planted bug: ", $bug_meaning)] pub $bug: bool,)*
-            $(#[doc = concat!("Planted bug: ", $group_bug_meaning)] pub $group_bug: bool,)*
         }
 
         impl Switches {
@@ -108,7 +103,6 @@ macro_rules! switches {
                 $($choice: last([$($value),+]),)*
                 $($fix: true,)*
                 $($bug: false,)*
-                $($group_bug: false,)*
             };
         }
 
@@ -119,7 +113,6 @@ macro_rules! switches {
                 values: &[$($text),+],
                 since: &[$($since),+],
                 meaning: $choice_meaning,
-                in_swarm: true,
                 set: |switches, value| switches.$choice = [$($value),+][value],
             },)*
             $(Switch {
@@ -127,7 +120,6 @@ macro_rules! switches {
                 values: &["false", "true"],
                 since: &[FIRST, $release],
                 meaning: $fix_meaning,
-                in_swarm: true,
                 set: |switches, value| switches.$fix = value == 1,
             },)*
             $(Switch {
@@ -135,16 +127,7 @@ macro_rules! switches {
                 values: &["true", "false"],
                 since: &[],
                 meaning: $bug_meaning,
-                in_swarm: true,
                 set: |switches, value| switches.$bug = value == 0,
-            },)*
-            $(Switch {
-                name: stringify!($group_bug),
-                values: &["true", "false"],
-                since: &[],
-                meaning: $group_bug_meaning,
-                in_swarm: false,
-                set: |switches, value| switches.$group_bug = value == 0,
             },)*
         ];
     };
@@ -231,13 +214,14 @@ switches! {
         bug_retry_gets_new_offset, "a retry that is recognised is answered with the end of the log";
         bug_duplicates_taken, "a retry of an idempotent producer is appended again";
         bug_batches_overtake, "a producer's batch may overtake the one before it";
-    }
-    group_bugs {
         bug_commit_from_old_generation, "a coordinator takes commits of members of an old generation";
         bug_static_rejoin_not_persisted, "a static member's new id is known to its coordinator alone";
         bug_live_offsets_expire, "offsets expire though the group lives and subscribes to the topic";
         bug_load_stops_at_tombstone, "a coordinator reads its records up to the first tombstone";
         bug_coordinator_answers_early, "a coordinator answers before its records are committed";
+        bug_assigns_before_revoked, "a partition is handed out though the member that has it has not given it up";
+        bug_fenced_heartbeat_accepted, "a coordinator takes heartbeats of members that it has put out";
+        bug_old_load_wins, "a coordinator has what its broker had loaded in an older epoch, and nothing that came since";
     }
 }
 

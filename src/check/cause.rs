@@ -15,6 +15,15 @@
 //! | never had one | clean election, acks=all, it was in the ISR at the promise | `acknowledged-too-early` |
 //! | never had one | clean election, acks=all, it came into the ISR later | `joined-isr-too-early` |
 //! | anything else, or no decisive event in the journal | | `unknown` |
+//!
+//! The last three say why a record that is in the log was never processed by a group, whose applications mean to process
+//! each at least once:
+//!
+//! | what became of it | cause |
+//! |---|---|
+//! | a process died that had it in its hands and had committed beyond it | `left-in-dead-hands` |
+//! | a member without a commit began behind it: `auto.offset.reset` | `skipped-by-reset` |
+//! | it came to stand where committed records had been lost, below where the group was | `skipped-by-truncation` |
 
 use std::{fmt, str::FromStr};
 
@@ -43,6 +52,12 @@ pub enum Cause {
     AcknowledgedTooEarly,
     /// A follower was taken into the ISR before it had caught up, and elected: a bug.
     JoinedIsrTooEarly,
+    /// Of a record that was never processed: a process had committed it, and died before its work was done.
+    LeftInDeadHands,
+    /// Of a record that was never processed: there was no commit, and the group began behind it.
+    SkippedByReset,
+    /// Of a record that was never processed: it stands where records were lost that the group had read.
+    SkippedByTruncation,
     /// The journal does not tell.
     Unknown,
 }
@@ -59,6 +74,9 @@ impl Cause {
         Self::LeaderMovedBeforeReplication,
         Self::AcknowledgedTooEarly,
         Self::JoinedIsrTooEarly,
+        Self::LeftInDeadHands,
+        Self::SkippedByReset,
+        Self::SkippedByTruncation,
         Self::Unknown,
     ];
 
@@ -74,6 +92,9 @@ impl Cause {
             Self::LeaderMovedBeforeReplication => "leader-moved-before-replication",
             Self::AcknowledgedTooEarly => "acknowledged-too-early",
             Self::JoinedIsrTooEarly => "joined-isr-too-early",
+            Self::LeftInDeadHands => "left-in-dead-hands",
+            Self::SkippedByReset => "skipped-by-reset",
+            Self::SkippedByTruncation => "skipped-by-truncation",
             Self::Unknown => "unknown",
         }
     }
@@ -98,6 +119,9 @@ impl Cause {
             }
             Self::AcknowledgedTooEarly => "acks=all was answered although an in-sync replica did not have them",
             Self::JoinedIsrTooEarly => "a follower was counted as in-sync before it had them, and was elected leader",
+            Self::LeftInDeadHands => "a process had committed them and died before their work was done",
+            Self::SkippedByReset => "the group had no commit and began behind them",
+            Self::SkippedByTruncation => "they stand where records were lost that the group had read",
             Self::Unknown => "the journal does not tell why",
         }
     }

@@ -65,6 +65,9 @@ claims! {
     /// S36, as a member sees it while the run goes.
     CommitsNeverGoBack = "commits-never-go-back",
         "who asks for a committed offset is told the newest that was acknowledged before, or one committed after it";
+    /// S38 `StaticIdUnique`.
+    StaticIdsUnique = "static-ids-unique",
+        "of those who claim to be the same static member of a group, one at most gets on";
     /// L-group `EventuallyConverges`.
     GroupConverges = "group-converges",
         "after everything healed, each partition that a group reads belongs to one running member";

@@ -160,9 +160,8 @@ fn event(verb: &str, rest: &[&str]) -> Event {
             reason: rest[1..].join(" ").into(),
         },
         "send" | "acked" | "refused" | "timeout" | "position" | "read" | "end" => client_event(verb, &words),
-        "joins" | "out" | "forms" | "assigns" | "advances" | "expires" | "loaded" | "refuses" | "rebalances" => {
-            coordinator_event(verb, &words)
-        }
+        "joins" | "replaces" | "out" | "forms" | "assigns" | "advances" | "expires" | "loaded" | "refuses"
+        | "rebalances" => coordinator_event(verb, &words),
         "gets" | "gives" | "loses" | "commits" | "told" | "wonders" | "finds" | "did" => member_event(verb, &words),
         "chose" => chosen(&words),
         _ => replica_event(verb, &words),
@@ -213,7 +212,18 @@ fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
     let member = || Arc::from(words.plain[1]);
     let generation = words.number("gen") as i32;
     match verb {
-        "joins" => Event::MemberJoined { group: group(), member: member(), instance: None, client: "".into() },
+        "joins" => Event::MemberJoined {
+            group: group(),
+            member: member(),
+            instance: words.plain.get(2).map(|instance| Arc::from(*instance)),
+            client: "".into(),
+        },
+        "replaces" => Event::MemberReplaced {
+            group: group(),
+            instance: words.plain[3].into(),
+            old: member(),
+            new: words.plain[2].into(),
+        },
         "rebalances" => Event::RebalanceBegan { group: group(), generation, why: "a member joins".into() },
         "refuses" => Event::CommitRefused {
             group: group(),
@@ -240,7 +250,10 @@ fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
                 .map(|partition| (partition, words.number("since") as i32))
                 .collect(),
         },
-        "assigns" => Event::GroupAssigned { group: group(), generation, owners: Vec::new() },
+        "assigns" => {
+            let owner = words.plain.get(1).map(|member| (Arc::from(*member), words.partitions(2)));
+            Event::GroupAssigned { group: group(), generation, owners: owner.into_iter().collect() }
+        }
         "expires" => Event::OffsetsExpired { group: group(), partitions: words.partitions(1) },
         _ => Event::CoordinatorLoaded {
             partition: words.partition(),
@@ -249,6 +262,11 @@ fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
             records: 0,
             groups: 0,
             offsets: 0,
+            members: words.plain[1..]
+                .iter()
+                .filter(|word| word.starts_with('m'))
+                .map(|member| ("g".into(), (*member).into()))
+                .collect(),
         },
     }
 }

@@ -57,6 +57,10 @@ fn compare(finding: &mut Finding, expectation: Option<&Expectation>, lost: &[Los
     let expected = expectation.map(|expectation| expectation.value);
     let loss = expectation.and_then(|expectation| expectation.lost.as_ref());
     match (finding.status, expected) {
+        // What the causes permit is not counted as a violation.
+        (Status::Violated, Some(Expected::Any)) if claim == Claim::ProcessedAtLeastOnce && loss.is_some() => {
+            found.broken.push(format!("{claim} broke: {}", first_witness(finding)));
+        }
         (Status::Violated, Some(Expected::Violated | Expected::Any)) => {
             finding.status = Status::ViolatedAsExpected;
             if claim == Claim::AckedRecordsSurvive {

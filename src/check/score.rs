@@ -6,7 +6,7 @@ use crate::trace::EventId;
 /// Counts what one checker finds.
 #[derive(Clone)]
 pub(super) struct Score {
-    claim: Claim,
+    pub(super) claim: Claim,
     pub(super) checks: u64,
     pub(super) violations: u64,
     pub(super) witnesses: Vec<Witness>,

@@ -372,9 +372,9 @@ pub struct LessonOptions {
 
 #[derive(Debug, Options)]
 pub struct BugsOptions {
-    /// A scenario with a variant for each planted bug
-    #[arg(default_value = "scenarios/swarm/everything.toml")]
-    pub scenario: PathBuf,
+    /// Scenarios with a variant for each planted bug
+    #[arg(default_values = ["scenarios/swarm/everything.toml", "scenarios/swarm/groups.toml"])]
+    pub scenarios: Vec<PathBuf>,
     /// Only this bug, as bug_no_truncation; all if not given
     #[arg(long = "bug", value_name = "NAME")]
     pub bugs: Vec<String>,

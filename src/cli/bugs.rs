@@ -23,18 +23,19 @@ use crate::{
 
 /// Counts the seeds that find each planted bug.
 pub fn bugs(options: &BugsOptions) -> Outcome {
-    let file = ScenarioFile::read(&options.scenario)?;
-    let planted = planted(&options.bugs)?;
-    for bug in &planted {
+    let files: Vec<ScenarioFile> =
+        options.scenarios.iter().map(|path| ScenarioFile::read(path)).collect::<Result<_, _>>()?;
+    let planted = planted(&files, &options.bugs)?;
+    for (file, bug) in &planted {
         file.resolve(Some(bug))?;
     }
-    let searches = planted.iter().flat_map(|bug| starts(options.starts).map(|start| ((*bug).to_owned(), start)));
-    let searches: Vec<(String, u64)> = searches.collect();
+    let searches = planted.iter().flat_map(|(file, bug)| starts(options.starts).map(move |start| (*file, *bug, start)));
+    let searches: Vec<(&ScenarioFile, &str, u64)> = searches.collect();
     eprintln!("{} bugs, {} starts each, at most {} seeds a start", planted.len(), options.starts, options.seeds);
     let mut progress = Progress::new(searches.len(), Instant::now(), None);
     let (mut board, mut missed) = (Scoreboard::default(), 0);
     let jobs = pool::jobs(options.jobs, searches.len());
-    let work = |(bug, start)| search(&file, bug, start, options);
+    let work = |(file, bug, start): (&ScenarioFile, &str, u64)| search(file, bug.to_owned(), start, options);
     pool::each(searches, jobs, &mut progress, work, |search, progress| {
         let search = search?;
         missed += u64::from(search.found.is_none());
@@ -49,13 +50,17 @@ pub fn bugs(options: &BugsOptions) -> Outcome {
     Ok(if board.is_good() { exit::OK } else { exit::VIOLATED })
 }
 
-/// The bugs that were asked for, or all.
-fn planted(names: &[String]) -> Result<Vec<&'static str>, Failure> {
-    let all: Vec<&'static str> =
-        TABLE.iter().filter(|switch| switch.is_planted_bug() && switch.in_swarm).map(|switch| switch.name).collect();
+/// The bugs that were asked for, or all that the scenarios plant by variants of their names.
+fn planted<'f>(files: &'f [ScenarioFile], names: &[String]) -> Result<Vec<(&'f ScenarioFile, &'static str)>, Failure> {
+    let bugs = || TABLE.iter().filter(|switch| switch.is_planted_bug()).map(|switch| switch.name);
+    let of_file = |file: &'f ScenarioFile| {
+        let has = |bug: &&str| file.scenario.variants.iter().any(|variant| variant.name.value == **bug);
+        bugs().filter(has).map(move |bug| (file, bug)).collect::<Vec<_>>()
+    };
+    let all: Vec<(&ScenarioFile, &str)> = files.iter().flat_map(of_file).collect();
     let find = |name: &String| {
-        all.iter().copied().find(|known| known == name).ok_or_else(|| {
-            let hint = nearest(name, all.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+        all.iter().copied().find(|(_, known)| known == name).ok_or_else(|| {
+            let hint = nearest(name, all.iter().map(|(_, bug)| *bug)).map(|near| format!("; did you mean `{near}`?"));
             Failure::usage(format!("--bug: there is no planted bug `{name}`{}", hint.unwrap_or_default()))
         })
     };

@@ -11,13 +11,14 @@ use tokio::sync::mpsc;
 use crate::{
     base::{TopicPartition, random::Random},
     client::{
-        Cluster, ConsumerRecord,
+        ClientError, Cluster, ConsumerRecord,
         group::{
             GroupConfig, GroupConsumer, RebalanceListener,
             consumer::Reaction,
             offsets::{Committed, Offsets},
         },
     },
+    protocol::ErrorCode,
     runtime::{clock, process, random, sim::World, task},
     scenario::groups::{Application, COMMIT_AFTER, Consuming},
     trace::{Event, Tracer},
@@ -27,9 +28,12 @@ use crate::{
 const POLL: Duration = Duration::from_secs(1);
 /// Longest time that a clean end may take.
 const CLOSE: Duration = Duration::from_secs(30);
+/// Time until an application that ended with an error begins anew.
+const AGAIN: Duration = Duration::from_secs(1);
 
-/// Reads as a member of a group until the process is asked to stop; then leaves the group. `partitions` are those of its
-/// topic.
+/// Reads as a member of a group until the process is asked to stop; then leaves the group. After an error it begins
+/// anew, as one that is supervised; one whose `group.instance.id` another has taken stays away. `partitions` are those of
+/// its topic.
 pub async fn consume_in_group(
     name: String,
     bootstrap: Vec<String>,
@@ -38,6 +42,28 @@ pub async fn consume_in_group(
     partitions: Vec<TopicPartition>,
 ) {
     let tracer = World::current().tracer(&name);
+    loop {
+        match be_a_member(&tracer, bootstrap.clone(), config.clone(), &consuming, &partitions).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracer.milestone(Event::ClientError { error: error.to_string().into() });
+                if error.name() == ErrorCode::FencedInstanceId.name() {
+                    return std::future::pending().await;
+                }
+            }
+        }
+        clock::sleep(AGAIN).await;
+    }
+}
+
+/// Polls and works until the process is asked to stop.
+async fn be_a_member(
+    tracer: &Tracer,
+    bootstrap: Vec<String>,
+    config: GroupConfig,
+    consuming: &Consuming,
+    partitions: &[TopicPartition],
+) -> Result<(), ClientError> {
     let cluster = Cluster::new(config.consumer.cluster.clone(), bootstrap);
     let mut worker = Worker {
         group: config.group_id.clone(),
@@ -50,14 +76,10 @@ pub async fn consume_in_group(
         consumer.set_listener(Box::new(CommitBeforeRevocation));
     }
     let hand_off = (consuming.application == Application::HandOff).then(|| worker.clone().in_a_task());
-    let failed = |error: crate::client::ClientError| {
-        tracer.milestone(Event::ClientError { error: error.to_string().into() });
-    };
     if consuming.application == Application::Assign {
-        consumer.assign(&partitions);
-    } else if let Err(error) = consumer.subscribe(&[consuming.topic.value.as_str()]) {
-        failed(error);
-        return std::future::pending().await;
+        consumer.assign(partitions);
+    } else {
+        consumer.subscribe(&[consuming.topic.value.as_str()])?;
     }
     let mut uncommitted = 0;
     let asked_to_stop = process::shutdown_requested();
@@ -71,10 +93,8 @@ pub async fn consume_in_group(
         let records = match polled {
             Ok(records) => records,
             Err(error) => {
-                // As applications do with an exception of poll: close the consumer, and let somebody look.
-                failed(error);
                 let _ = consumer.close(CLOSE).await;
-                return std::future::pending().await;
+                return Err(error);
             }
         };
         match (consuming.application, &hand_off) {
@@ -82,9 +102,10 @@ pub async fn consume_in_group(
                 let _ = tasks.send(record);
             }),
             (Application::AtMostOnce, _) => {
-                // A commit that fails does not keep it from its work: the records are in its hands.
-                let _ = consumer.commit_sync(None).await;
-                worker.work(&records).await;
+                // Without the commit somebody else may do the work.
+                if consumer.commit_sync(None).await.is_ok() {
+                    worker.work(&records).await;
+                }
             }
             (Application::CommitPerRecord, _) => {
                 for record in &records {
@@ -112,6 +133,7 @@ pub async fn consume_in_group(
         }
     }
     let _ = consumer.close(CLOSE).await;
+    Ok(())
 }
 
 /// The offset to commit when `record` is done.

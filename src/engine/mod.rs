@@ -53,6 +53,8 @@ const PRODUCERS_FINISH: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(60);
 /// How long a consumer may take to notice that what it has read was cut off.
 const NOTICE: Duration = Duration::from_secs(5);
+/// How long groups that have come to rest are watched.
+const REST: Duration = Duration::from_secs(1);
 /// How long the audit may take.
 const AUDIT: Duration = Duration::from_secs(30);
 
@@ -170,25 +172,38 @@ impl Stage {
     async fn heal(&self) -> Missing {
         self.recorder.report(Event::SettleBegan);
         self.recorder.heal_network();
-        for name in self.resolved.nodes.keys() {
-            self.world.resume(name);
-        }
+        let members = self.resolved.members.iter().map(|(name, ..)| name);
+        self.resolved.nodes.keys().chain(members).for_each(|name| self.world.resume(name));
         self.restart_stopped();
         // A clean stop takes its time: who is leaving still has to leave before it can be started again.
-        let leaving = |_: &View| self.resolved.nodes.keys().find(|name| self.world.is_stopping(name)).cloned();
+        let members = self.resolved.members.iter().map(|(name, ..)| name);
+        let nodes = self.resolved.nodes.keys().chain(members);
+        let leaving = |_: &View| nodes.clone().find(|name| self.world.is_stopping(name)).cloned();
         let _ = self.wait_for(SETTLE, leaving).await;
         self.restart_stopped();
         let unfinished = self.wait_for(SETTLE, View::unfinished_producer).await;
-        let groups = &self.resolved.plan.groups;
-        let unsettled = match self.wait_for(SETTLE, View::unsettled).await {
-            None => self.wait_for(SETTLE, |view| view.unowned(groups)).await,
-            missing => missing,
-        };
+        let unsettled = self.wait_for(SETTLE, View::unsettled).await;
         if unsettled.is_none() {
+            self.groups_come_to_rest().await;
             self.recorder.report(Event::Settled);
         }
         self.consumers_read_on().await;
         Missing { unfinished, unsettled }
+    }
+
+    /// Waits until each partition of a group belongs to one member between two rebalances, and for a while goes on to. Whether they came to that
+    /// is a claim, judged from the history.
+    async fn groups_come_to_rest(&self) {
+        let groups = &self.resolved.plan.groups;
+        let until = clock::now() + SETTLE;
+        while !groups.is_empty() {
+            let unrest = |view: &View| view.rebalancing().or_else(|| view.misowned(groups));
+            let calm = |view: &View| unrest(view).is_none().then(|| "it stays so".to_owned());
+            let restless = self.wait_for(until.since(clock::now()), unrest).await;
+            if restless.is_some() || self.wait_for(REST, calm).await.is_some() {
+                break;
+            }
+        }
     }
 
     /// Waits until every consumer has read what there is. Whether they reached the end is a claim, judged from the
@@ -205,8 +220,8 @@ impl Stage {
         let groups = &self.resolved.plan.groups;
         let busy = |view: &View| view.uncommitted(groups).or_else(|| view.unprocessed());
         let _ = self.wait_for(SETTLE, busy).await;
-        // Who was restarted joins meanwhile: what a group is at last, it is between two rebalances.
-        let _ = self.wait_for(SETTLE, |view| view.rebalancing().or_else(|| view.unowned(groups))).await;
+        // Who was restarted joins meanwhile.
+        self.groups_come_to_rest().await;
     }
 
     fn restart_stopped(&self) {

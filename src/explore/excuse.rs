@@ -6,7 +6,17 @@
 //! | loss by an unclean election, or of what a leader promised that does not know of one | unclean election is allowed or ordered |
 //! | loss with the power of a broker | power is lost, and a topic does not flush every record before it is counted; or acks=1 |
 //!
-//! acks=0 promises nothing, so nothing of it counts as lost. Everything else - what was committed, what logs hold below
+//! acks=0 promises nothing, so nothing of it counts as lost.
+//!
+//! Of a group whose applications process each record at least once, these are never processed:
+//!
+//! | permitted | because |
+//! |---|---|
+//! | what a process had in its hands when it died | the application is `hand-off`, which commits what is not done |
+//! | what a member without a commit skipped | `auto.offset.reset` is `latest` |
+//! | what stands where records were lost | such a loss is permitted, see above |
+//!
+//! Everything else - what was committed, what logs hold below
 //! the high watermark, epochs, order, duplicates, recovery - is judged by checkers that keep their own accounts of what
 //! was injected.
 
@@ -19,6 +29,8 @@ use crate::{
         Scenario,
         action::{Action, Crash},
         file::Work,
+        groups::Application,
+        term::{OFFSETS_TOPIC, Term},
     },
 };
 
@@ -27,12 +39,42 @@ const FLUSH: &str = "flush.messages";
 
 /// What is expected of the claims that this scenario may break; every other has to hold.
 pub fn expectations(scenario: &Scenario) -> Vec<Expectation> {
-    let causes: Vec<Cause> = causes(scenario).into_iter().collect();
-    if causes.is_empty() {
-        return Vec::new();
+    let lost = causes(scenario);
+    let unprocessed = causes_of_groups(scenario, lost.iter().any(|cause| takes_committed_records(*cause)));
+    let permitted = [(Claim::AckedRecordsSurvive, lost), (Claim::ProcessedAtLeastOnce, unprocessed)];
+    let expected = permitted.into_iter().filter(|(_, causes)| !causes.is_empty()).map(|(claim, causes)| {
+        let lost = Some(ExpectedLoss { count: None, causes: causes.into_iter().collect() });
+        Expectation { claim, value: Expected::Any, lost }
+    });
+    expected.collect()
+}
+
+fn takes_committed_records(cause: Cause) -> bool {
+    matches!(cause, Cause::LeaderElectedWithoutThem | Cause::PowerLossOfAllCopies | Cause::ElectedAfterPowerLoss)
+}
+
+fn causes_of_groups(scenario: &Scenario, records_may_be_lost: bool) -> BTreeSet<Cause> {
+    let mut causes = BTreeSet::new();
+    let actions = || scenario.steps.iter().flat_map(|step| &step.actions.value);
+    let ends = |name: &str| {
+        actions().any(|action| match action {
+            Action::Crash(target, _) | Action::Stop(target) => target.to_string() == name,
+            _ => false,
+        })
+    };
+    for client in &scenario.clients {
+        let Work::Consume(consuming) = &client.work else { continue };
+        if consuming.application == Application::HandOff && ends(&client.name.value) {
+            causes.insert(Cause::LeftInDeadHands);
+        }
+        if client.config.get("auto.offset.reset").is_none_or(|reset| reset.value == "latest") {
+            causes.insert(Cause::SkippedByReset);
+        }
+        if records_may_be_lost {
+            causes.insert(Cause::SkippedByTruncation);
+        }
     }
-    let lost = Some(ExpectedLoss { count: None, causes });
-    vec![Expectation { claim: Claim::AckedRecordsSurvive, value: Expected::Any, lost }]
+    causes
 }
 
 fn causes(scenario: &Scenario) -> BTreeSet<Cause> {
@@ -54,7 +96,7 @@ fn causes(scenario: &Scenario) -> BTreeSet<Cause> {
     };
     let unclean_cluster = scenario.cluster.config.get(UNCLEAN).is_some_and(|value| is_on(&value.value));
     let ordered = actions().any(|action| match action {
-        Action::Elect(kind, _) => *kind == ElectionType::Unclean,
+        Action::Elect(kind, partition) => *kind == ElectionType::Unclean && !is_of_offsets(partition),
         Action::Set(_, name, value) => name == UNCLEAN && is_on(value),
         _ => false,
     });
@@ -70,4 +112,9 @@ fn causes(scenario: &Scenario) -> BTreeSet<Cause> {
         causes.extend([Cause::PowerLossOfAllCopies, Cause::ElectedAfterPowerLoss]);
     }
     causes
+}
+
+/// What is lost there are commits, of which the checkers keep account themselves.
+fn is_of_offsets(partition: &Term) -> bool {
+    *partition.partition().topic == *OFFSETS_TOPIC
 }

@@ -164,6 +164,13 @@ impl Shard {
         self.consumers.values()
     }
 
+    /// The members of all groups: group, member id.
+    pub fn members(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+        let classic = self.groups.values().map(|group| (&group.id, group.member_ids().cloned().collect::<Vec<_>>()));
+        let consumer = self.consumers.values().map(|group| (&group.id, group.member_ids().cloned().collect()));
+        classic.chain(consumer).flat_map(|(id, members)| members.into_iter().map(|member| (id.clone(), member)))
+    }
+
     /// Applies a value of a group of the consumer protocol, which is there as long as it has any. Gives what was before.
     fn change_consumers(&mut self, id: &Arc<str>, change: &Change) -> Change {
         let group = self.consumers.entry(id.clone()).or_insert_with(|| ConsumerGroup::new(id.clone()));

@@ -14,8 +14,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct GroupView {
     members: BTreeSet<Arc<str>>,
-    /// The member that was given each partition last and still has it.
-    owners: BTreeMap<(Arc<str>, TopicPartition), Arc<str>>,
+    /// The members that were given each partition and still believe to have it, the last one last.
+    owners: BTreeMap<(Arc<str>, TopicPartition), Vec<Arc<str>>>,
     generations: BTreeMap<Arc<str>, i64>,
     /// Groups whose members have to join again.
     rebalancing: BTreeSet<Arc<str>>,
@@ -33,15 +33,20 @@ impl GroupView {
         match &entry.event {
             Event::PartitionsAssigned { group, partitions, .. } => {
                 self.members.insert(node.clone());
-                let keys = partitions.iter().map(|partition| (group.clone(), partition.clone()));
-                self.owners.extend(keys.map(|key| (key, node.clone())));
+                for partition in partitions {
+                    let owners = self.owners.entry((group.clone(), partition.clone())).or_default();
+                    owners.retain(|owner| owner != node);
+                    owners.push(node.clone());
+                }
             }
             Event::PartitionsRevoked { group, partitions, .. } | Event::PartitionsLost { group, partitions, .. } => {
-                self.owners
-                    .retain(|(of, partition), owner| of != group || owner != node || !partitions.contains(partition));
+                for partition in partitions {
+                    let owners = self.owners.get_mut(&(group.clone(), partition.clone()));
+                    owners.into_iter().for_each(|owners| owners.retain(|owner| owner != node));
+                }
             }
             Event::NodeStopped { .. } => {
-                self.owners.retain(|_, owner| owner != node);
+                self.owners.values_mut().for_each(|owners| owners.retain(|owner| owner != node));
                 self.at_work.remove(node);
             }
             Event::RecordRead { .. } if self.members.contains(node) => {
@@ -70,7 +75,11 @@ impl GroupView {
     }
 
     pub(super) fn owner(&self, group: &str, partition: &TopicPartition) -> Option<String> {
-        self.owners.get(&(group.into(), partition.clone())).map(|owner| owner.to_string())
+        self.owners(group, partition).last().map(|owner| owner.to_string())
+    }
+
+    fn owners(&self, group: &str, partition: &TopicPartition) -> &[Arc<str>] {
+        self.owners.get(&(group.into(), partition.clone())).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn generation(&self, group: &str) -> Option<i64> {
@@ -94,9 +103,12 @@ impl GroupView {
         self.rebalancing.first().map(|group| format!("group {group} is in a rebalance"))
     }
 
-    /// A partition of a group that nobody has.
-    pub(super) fn unowned(&self, group: &str, partitions: &[TopicPartition]) -> Option<String> {
-        let nobody = |partition: &&TopicPartition| self.owner(group, partition).is_none();
-        partitions.iter().find(nobody).map(|partition| format!("nobody in group {group} has {partition}"))
+    /// A partition of a group that not exactly one member has.
+    pub(super) fn misowned(&self, group: &str, partitions: &[TopicPartition]) -> Option<String> {
+        partitions.iter().find_map(|partition| match self.owners(group, partition) {
+            [_] => None,
+            [] => Some(format!("nobody in group {group} has {partition}")),
+            many => Some(format!("{} of group {group} all have {partition}", many.join(", "))),
+        })
     }
 }

@@ -356,14 +356,23 @@ fn cause(name: &Spot<String>) -> Result<Cause, Problem> {
 fn expectation_of(claim: Claim, table: &mut Table<'_>) -> Result<Expectation, Problem> {
     let value = expected_value(&table.need("value").and_then(source::text)?)?;
     let lost = match table.take("lost") {
-        Some(lost) if claim != Claim::AckedRecordsSurvive || value == Expected::Held => {
-            let message = "`lost` goes with the claim `acked-records-survive` and another value than `held`";
+        Some(lost) if !goes_with_losses(claim, value) => {
+            let message = "`lost` goes with the claim `acked-records-survive` and another value than `held`, and with \
+                           `processed-at-least-once` and the value `any`";
             return Err(Problem::at(lost.span().start, message));
         }
         Some(lost) => Some(expected_loss(Table::from_value(&LOST, lost)?)?),
         None => None,
     };
     Ok(Expectation { claim, value, lost })
+}
+
+fn goes_with_losses(claim: Claim, value: Expected) -> bool {
+    match claim {
+        Claim::AckedRecordsSurvive => value != Expected::Held,
+        Claim::ProcessedAtLeastOnce => value == Expected::Any,
+        _ => false,
+    }
 }
 
 fn expected_value(text: &Spot<String>) -> Result<Expected, Problem> {

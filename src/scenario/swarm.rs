@@ -28,10 +28,16 @@ pub(super) const SWARM: Keys = Keys {
         "steps",
         "pause",
         "faults",
+        "groups",
+        "members",
+        "processing",
         "cluster",
         "topic",
         "producer",
         "consumer",
+        "coordinator",
+        "group",
+        "member",
     ],
 };
 
@@ -83,6 +89,12 @@ pub struct Swarm {
     pub pause: RangeInclusive<Duration>,
     /// Names of faults ([`FAULTS`]); a run draws some of them.
     pub faults: Vec<Spot<String>>,
+    /// Number of consumer groups.
+    pub groups: RangeInclusive<u64>,
+    /// Members of a group.
+    pub members: RangeInclusive<u64>,
+    /// Work that a member's application has with a record; of each member a part of this range.
+    pub processing: RangeInclusive<Duration>,
     /// Properties of brokers and controller.
     pub cluster: Choices,
     /// Settings of topics.
@@ -91,6 +103,12 @@ pub struct Swarm {
     pub producer: Choices,
     /// Settings of consumers.
     pub consumer: Choices,
+    /// Properties of brokers that are of interest where there are groups.
+    pub coordinator: Choices,
+    /// Settings that all members of a group have.
+    pub group: Choices,
+    /// Settings of single members.
+    pub member: Choices,
 }
 
 const fn ms(ms: u64) -> Duration {
@@ -115,10 +133,16 @@ pub(super) fn swarm(value: Value<'_>) -> Result<Swarm, Problem> {
         steps: numbers(table, "steps", 1..=8, 0..=100)?,
         pause: times(table, "pause", ms(10)..=ms(1000))?,
         faults: faults(table)?,
+        groups: numbers(table, "groups", 0..=0, 0..=2)?,
+        members: numbers(table, "members", 1..=3, 1..=9)?,
+        processing: times(table, "processing", ms(0)..=ms(0))?,
         cluster: choices(table.take("cluster"))?,
         topic: choices(table.take("topic"))?,
         producer: choices(table.take("producer"))?,
         consumer: choices(table.take("consumer"))?,
+        coordinator: choices(table.take("coordinator"))?,
+        group: choices(table.take("group"))?,
+        member: choices(table.take("member"))?,
     })
 }
 
@@ -232,11 +256,17 @@ impl Swarm {
         line(out, "steps", show(&self.steps));
         line(out, "pause", show_times(&self.pause));
         line(out, "faults", texts(self.faults.iter().map(|fault| fault.value.as_str())));
+        line(out, "groups", show(&self.groups));
+        line(out, "members", show(&self.members));
+        line(out, "processing", show_times(&self.processing));
         let choices = [
             ("cluster", &self.cluster),
             ("topic", &self.topic),
             ("producer", &self.producer),
             ("consumer", &self.consumer),
+            ("coordinator", &self.coordinator),
+            ("group", &self.group),
+            ("member", &self.member),
         ];
         for (name, choices) in choices.into_iter().filter(|(_, choices)| !choices.is_empty()) {
             out.push_str(&format!("[swarm.{name}]\n"));

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::base::TopicPartition;
 
+/// Topic of committed offsets; there once a group is.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
 /// Type of a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -392,7 +395,10 @@ impl Cast {
         };
         match argument {
             Argument::Partition => {
-                one_of("a partition", self.partitions.iter().map(TopicPartition::to_string).collect())
+                let of_groups = if self.groups.is_empty() { 0 } else { self.offsets_partitions };
+                let of_groups = (0..of_groups).map(|number| TopicPartition::new(OFFSETS_TOPIC, number));
+                let known = self.partitions.iter().cloned().chain(of_groups);
+                one_of("a partition", known.map(|partition| partition.to_string()).collect())
             }
             Argument::Node | Argument::NodeOrLeader => term.expect(Kind::Node, self),
             Argument::Nodes => term.expect(Kind::Nodes, self),

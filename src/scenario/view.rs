@@ -9,7 +9,7 @@ use std::{
 use super::{
     condition::{Comparison, Condition, EventTrigger},
     group_view::GroupView,
-    term::{Cast, Term},
+    term::{Cast, OFFSETS_TOPIC, Term},
 };
 use crate::{
     base::{NodeId, Offset, TopicPartition, java},
@@ -41,9 +41,6 @@ impl fmt::Display for Value {
         }
     }
 }
-
-/// Topic of committed offsets.
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// The node that is none.
 const NOBODY: &str = "none";
@@ -431,10 +428,10 @@ impl View {
         })
     }
 
-    /// A partition of a group that none of its members has.
-    pub fn unowned(&self, groups: &BTreeMap<Arc<str>, GroupPlan>) -> Option<String> {
+    /// A partition of a group that not exactly one of its members has.
+    pub fn misowned(&self, groups: &BTreeMap<Arc<str>, GroupPlan>) -> Option<String> {
         let mut joined = groups.iter().filter(|(_, plan)| !plan.assigned_by_hand);
-        joined.find_map(|(group, plan)| self.groups.unowned(group, &plan.partitions))
+        joined.find_map(|(group, plan)| self.groups.misowned(group, &plan.partitions))
     }
 
     /// A group with records that are committed and not worked through by a member: its committed offset is behind.

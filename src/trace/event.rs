@@ -221,6 +221,9 @@ pub enum Event {
         records: u64,
         groups: u64,
         offsets: u64,
+        /// Group and id of each member that it counts from now on.
+        #[serde(default)]
+        members: Vec<(Arc<str>, Arc<str>)>,
     },
     /// It does no longer.
     CoordinatorUnloaded { partition: TopicPartition, leader_epoch: LeaderEpoch },

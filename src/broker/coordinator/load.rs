@@ -21,7 +21,8 @@ pub struct Loaded {
     pub records: u64,
 }
 
-/// Replays the log of `partition`, which this broker leads in `leader_epoch`, into `machine`.
+/// Replays the log of `partition`, which this broker leads in `leader_epoch`, into `machine`; with `until` (a planted bug)
+/// no further than that.
 ///
 /// # Errors
 /// NOT_LEADER_OR_FOLLOWER when the leadership is over, KAFKA_STORAGE_ERROR when the disk failed.
@@ -31,6 +32,7 @@ pub async fn load(
     machine: &mut Machine,
     buffer_bytes: usize,
     switches: Switches,
+    until: Option<Offset>,
 ) -> Result<Loaded, ErrorCode> {
     let mut loaded = Loaded { end_offset: Offset::ZERO, records: 0 };
     let mut reader = LogReader::new(switches);
@@ -59,6 +61,9 @@ pub async fn load(
             let Ok((header, batch)) = found else { break };
             if header.end_offset() <= from {
                 continue;
+            }
+            if until.is_some_and(|until| header.end_offset() > until) {
+                return Ok(loaded);
             }
             let mut damage = Vec::new();
             let records = reader.read(&header, &batch, &mut damage);

@@ -15,7 +15,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -71,6 +71,8 @@ struct Asked {
 struct Handle {
     leader_epoch: LeaderEpoch,
     loaded: Arc<AtomicBool>,
+    /// The end of what it has read and written.
+    end: Arc<AtomicI64>,
     orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -82,13 +84,24 @@ pub struct GroupCoordinators {
     tracer: Tracer,
     replicas: Arc<Replicas>,
     active: Mutex<BTreeMap<i32, Handle>>,
+    /// How far coordinators had come that are none any more; kept for a planted bug.
+    ended: Mutex<BTreeMap<i32, Offset>>,
     topics: Mutex<Arc<Topics>>,
 }
 
 impl GroupCoordinators {
     /// None yet.
     pub fn new(node: NodeId, config: GroupConfig, switches: Switches, tracer: Tracer, replicas: Arc<Replicas>) -> Self {
-        Self { node, config, switches, tracer, replicas, active: Mutex::default(), topics: Mutex::default() }
+        Self {
+            node,
+            config,
+            switches,
+            tracer,
+            replicas,
+            active: Mutex::default(),
+            ended: Mutex::default(),
+            topics: Mutex::default(),
+        }
     }
 
     /// Takes what the controller committed up to `end`, after the partitions have their roles.
@@ -109,7 +122,7 @@ impl GroupCoordinators {
             let Some(registration) = image.partition(id) else { continue };
             match registration.leader == self.node {
                 true => self.elect(id, registration.leader_epoch),
-                false => drop(self.lock().remove(&id.partition)),
+                false => self.resign(id.partition),
             }
         }
         if let Some(topics) = topics {
@@ -129,6 +142,14 @@ impl GroupCoordinators {
         })
     }
 
+    fn resign(&self, partition: i32) {
+        let Some(handle) = self.lock().remove(&partition) else { return };
+        if self.switches.bug_old_load_wins {
+            let end = Offset(handle.end.load(Ordering::SeqCst));
+            self.ended.lock().expect("no panic while the ends are held").insert(partition, end);
+        }
+    }
+
     fn elect(&self, id: &TopicPartition, leader_epoch: LeaderEpoch) {
         let mut active = self.lock();
         // What an older epoch asked for never wins.
@@ -137,7 +158,7 @@ impl GroupCoordinators {
         }
         let Some(partition) = self.replicas.find(id) else { return };
         let (orders, receiver) = mpsc::unbounded_channel();
-        let loaded = Arc::new(AtomicBool::new(false));
+        let (loaded, end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
         let shard = shard::Shard {
             partition,
             leader_epoch,
@@ -145,10 +166,12 @@ impl GroupCoordinators {
             switches: self.switches,
             tracer: self.tracer.clone(),
             loaded: loaded.clone(),
+            end: end.clone(),
+            until: self.ended.lock().expect("no panic while the ends are held").get(&id.partition).copied(),
             topics: self.topics.lock().expect("no panic while the topics are held").clone(),
         };
         task::spawn(shard.run(receiver));
-        active.insert(id.partition, Handle { leader_epoch, loaded, orders });
+        active.insert(id.partition, Handle { leader_epoch, loaded, end, orders });
     }
 
     /// Ends all coordinators: the broker stops.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -41,6 +41,10 @@ pub struct Shard {
     pub tracer: Tracer,
     /// Set once requests may come.
     pub loaded: Arc<AtomicBool>,
+    /// The end of what it has read and written.
+    pub end: Arc<AtomicI64>,
+    /// Up to where it reads: a planted bug.
+    pub until: Option<Offset>,
     /// The topics when it is started.
     pub topics: Arc<Topics>,
 }
@@ -93,7 +97,7 @@ impl Shard {
         let mut machine = Machine::new(self.config.settings.clone(), self.switches);
         machine.set_topics(topics);
         let buffer = self.config.load_buffer_bytes;
-        let loading = load::load(&self.partition, self.leader_epoch, &mut machine, buffer, self.switches);
+        let loading = load::load(&self.partition, self.leader_epoch, &mut machine, buffer, self.switches, self.until);
         let loaded = match loading.await {
             Ok(loaded) => loaded,
             Err(code) => {
@@ -104,6 +108,7 @@ impl Shard {
         if orders.is_closed() {
             return None;
         }
+        self.end.store(loaded.end_offset.0, Ordering::SeqCst);
         if machine.shard().groups().next().is_some() {
             mark::reach("coordinator_moved");
         }
@@ -114,6 +119,7 @@ impl Shard {
             records: loaded.records,
             groups: (machine.shard().groups().count() + machine.shard().consumers().count()) as u64,
             offsets: machine.shard().offsets().count() as u64,
+            members: machine.shard().members().collect(),
         });
         // Ids of members must not come again.
         let name = format!("group-coordinator-{}-{}-{attempt}", self.partition.id, self.leader_epoch);
@@ -287,6 +293,7 @@ impl Working<'_> {
         }
         if let Some(end) = end {
             self.machine.written(end);
+            self.shard.end.store(end.0, Ordering::SeqCst);
         }
         Ok(())
     }

@@ -7,32 +7,32 @@
 //! `commits-survive` and `commits-never-go-back`: S36 `OffsetDurability`. Who asks for a committed offset is told the newest
 //! commit that was acknowledged before the question, or another that is not certain to be older: one sent after it, or
 //! one whose sender was never told what became of it. The audit asks at the very end, members ask when they get a
-//! partition. Nothing is demanded where offsets have expired, or where a loss of records of `__consumer_offsets` was
-//! permitted.
+//! partition. Nothing is demanded where offsets have expired - which those of a partition that
+//! a member has never do - or where a loss of records of `__consumer_offsets` was permitted.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Case, Coordinated, Score};
+use super::{Case, Coordinated, OFFSETS_TOPIC, Score, Suspicions};
 use crate::{
     base::{Offset, TopicPartition},
     check::{AUDIT_NODE, Claim, Finding},
     trace::{Event, EventId, journal::Entry},
 };
 
-/// Topic of committed offsets.
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
-
 /// A partition of a group.
 type Key = (Arc<str>, TopicPartition);
 
 /// Commits and questions for them.
+#[derive(Default)]
 pub(super) struct Commits {
     sent: BTreeMap<EventId, Commit>,
     /// The commits of each partition of each group, in the order in which they were sent.
     of: BTreeMap<Key, Vec<(EventId, Offset)>>,
     questions: Vec<Question>,
     expired: BTreeMap<Key, EventId>,
-    fencing: Score,
+    fencing: Suspicions,
+    /// Offsets that expired though a member had the partition.
+    expiries: Suspicions,
 }
 
 struct Commit {
@@ -42,7 +42,8 @@ struct Commit {
     group_generation: i32,
     /// Whether that is the epoch of a member.
     is_epoch: bool,
-    has_members: bool,
+    /// How often the group had become empty; `None`: it was.
+    emptied: Option<u64>,
     answer: Answer,
 }
 
@@ -63,18 +64,6 @@ struct Question {
     offset: Offset,
 }
 
-impl Default for Commits {
-    fn default() -> Self {
-        Self {
-            sent: BTreeMap::new(),
-            of: BTreeMap::new(),
-            questions: Vec::new(),
-            expired: BTreeMap::new(),
-            fencing: Score::new(Claim::OnlyMembersCommit),
-        }
-    }
-}
-
 impl Commits {
     pub(super) fn observe(&mut self, entry: &Entry, coordinated: &Coordinated) {
         match &entry.event {
@@ -86,7 +75,7 @@ impl Commits {
                     generation: *generation,
                     group_generation: epoch.unwrap_or_else(|| coordinated.generation(group)),
                     is_epoch: epoch.is_some(),
-                    has_members: coordinated.has_members(group),
+                    emptied: coordinated.emptied(group),
                     answer: Answer::Open,
                 };
                 self.sent.insert(entry.id, commit);
@@ -104,11 +93,11 @@ impl Commits {
                     (false, false) => Answer::Open,
                 };
                 if stands {
-                    let still_has_members = commit.has_members && coordinated.has_members(group);
+                    let still_has_members = commit.emptied.is_some() && commit.emptied == coordinated.emptied(group);
                     self.fencing.checks += 1;
                     if let Some(why) = commit.should_be_refused(still_has_members) {
                         let text = format!("a commit of {} was taken by group {group}, {why}", commit.node);
-                        self.fencing.violate(text, vec![*sent, entry.id]);
+                        self.fencing.suspect(text, vec![*sent, entry.id]);
                     }
                 }
             }
@@ -118,6 +107,10 @@ impl Commits {
                 self.questions.push(Question { node, key, asked, told: entry.id, offset });
             }
             Event::OffsetsExpired { group, partitions } => {
+                for partition in partitions.iter().filter(|partition| coordinated.is_assigned(group, partition)) {
+                    let text = format!("the offset of {partition} expired in group {group}, of which a member has it");
+                    self.expiries.suspect(text, vec![entry.id]);
+                }
                 let keys = partitions.iter().map(|partition| (group.clone(), partition.clone()));
                 self.expired.extend(keys.map(|key| (key, entry.id)));
             }
@@ -125,22 +118,22 @@ impl Commits {
         }
     }
 
-    pub(super) fn fenced(&self) -> Finding {
-        self.fencing.clone().into_finding()
+    pub(super) fn fenced(&self, case: &Case<'_>) -> Finding {
+        self.fencing.judge(Claim::OnlyMembersCommit, case).into_finding()
     }
 
     pub(super) fn survive(&self, case: &Case<'_>) -> Finding {
-        self.durable(case, Claim::CommitsSurvive, |question| *question.node == *AUDIT_NODE)
+        let score = self.expiries.judge(Claim::CommitsSurvive, case);
+        self.durable(case, score, |question| *question.node == *AUDIT_NODE)
     }
 
     pub(super) fn never_go_back(&self, case: &Case<'_>) -> Finding {
-        self.durable(case, Claim::CommitsNeverGoBack, |question| *question.node != *AUDIT_NODE)
+        let score = Score::new(Claim::CommitsNeverGoBack);
+        self.durable(case, score, |question| *question.node != *AUDIT_NODE)
     }
 
-    fn durable(&self, case: &Case<'_>, claim: Claim, concerns: impl Fn(&Question) -> bool) -> Finding {
-        let mut score = Score::new(claim);
-        let permits = case.ledger.permits().iter().any(|loss| *loss.partition.topic == *OFFSETS_TOPIC);
-        let permits = permits && !case.teaches_violation_of(claim);
+    fn durable(&self, case: &Case<'_>, mut score: Score, concerns: impl Fn(&Question) -> bool) -> Finding {
+        let is_taught = case.teaches_violation_of(score.claim);
         let mut permitted = 0;
         for question in self.questions.iter().filter(|question| concerns(question)) {
             let Some(newest) = self.newest_before(question) else { continue };
@@ -148,7 +141,7 @@ impl Commits {
             if self.is_admissible(question, newest) {
                 continue;
             }
-            if permits {
+            if !is_taught && case.groups_may_be_lost(question.told) {
                 permitted += 1;
                 continue;
             }
@@ -162,9 +155,11 @@ impl Commits {
                 format!("group {group} had committed {offset} in {partition}, and {} found {found}", question.node);
             score.violate(text, vec![sent, question.told]);
         }
-        score.note = (permitted > 0).then(|| {
-            format!("{permitted} times a commit was gone with records of {OFFSETS_TOPIC}, which is permitted")
-        });
+        if permitted > 0 {
+            score.note = Some(format!(
+                "{permitted} times a commit was gone with records of {OFFSETS_TOPIC}, which is permitted"
+            ));
+        }
         score.into_finding()
     }
 

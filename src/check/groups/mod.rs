@@ -7,22 +7,32 @@
 //! | [`owners`] | `one-owner-per-partition`, `group-converges` |
 //! | [`commits`] | `only-members-commit`, `commits-survive`, `commits-never-go-back` |
 //! | [`processing`] | `processed-at-least-once`, `processed-at-most-once` |
+//! | [`statics`] | `static-ids-unique` |
+//!
+//! Where faults and settings have permitted that a coordinator lost its records, it may have forgotten members and commits:
+//! what follows from that is noted and is no violation, unless the scenario is written to show it.
 
 mod commits;
 mod owners;
 mod processing;
+mod statics;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use self::{commits::Commits, owners::Owners, processing::Processing};
-use super::{Claim, Ending, Expectation, Expected, Finding, Plan, history::History, invariants::Ledger, score::Score};
-use crate::{
-    base::TopicPartition,
-    trace::{Event, journal::Entry},
+use self::{commits::Commits, owners::Owners, processing::Processing, statics::Statics};
+use super::{
+    Cause, Claim, Ending, Expectation, Expected, Finding, Plan, history::History, invariants::Ledger, score::Score,
 };
+use crate::{
+    base::{LeaderEpoch, TopicPartition, java},
+    trace::{Event, EventId, journal::Entry},
+};
+
+/// Topic of committed offsets.
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// The claims checked here.
 pub(super) const CLAIMS: &[Claim] = &[
@@ -32,6 +42,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     Claim::OnlyMembersCommit,
     Claim::CommitsSurvive,
     Claim::CommitsNeverGoBack,
+    Claim::StaticIdsUnique,
     Claim::GroupConverges,
 ];
 
@@ -42,6 +53,7 @@ pub(super) struct Groups {
     owners: Owners,
     commits: Commits,
     processing: Processing,
+    statics: Statics,
 }
 
 /// What a checker of groups judges by at the end.
@@ -58,25 +70,72 @@ impl Case<'_> {
         let taught = |expected: &Expectation| expected.claim == claim && expected.value == Expected::Violated;
         self.plan.expectations.iter().any(taught)
     }
+
+    /// The causes by which `claim` may break, as the scenario says.
+    fn permitted_causes(&self, claim: Claim) -> &[Cause] {
+        let of_claim = |expected: &&Expectation| expected.claim == claim && expected.value == Expected::Any;
+        let expected = self.plan.expectations.iter().find(of_claim);
+        expected.and_then(|expected| expected.lost.as_ref()).map_or(&[], |lost| &lost.causes)
+    }
+
+    /// Whether faults and settings have permitted a loss of what coordinators had written, before `event`.
+    fn groups_may_be_lost(&self, event: EventId) -> bool {
+        self.ledger.permits().iter().any(|loss| *loss.partition.topic == *OFFSETS_TOPIC && loss.event < event)
+    }
+}
+
+/// What would be violations, unless something permitted them: judged at the end.
+#[derive(Default)]
+struct Suspicions {
+    checks: u64,
+    found: Vec<(String, Vec<EventId>)>,
+}
+
+impl Suspicions {
+    fn suspect(&mut self, text: String, events: Vec<EventId>) {
+        self.found.push((text, events));
+    }
+
+    fn judge(&self, claim: Claim, case: &Case<'_>) -> Score {
+        let mut score = Score::new(claim);
+        score.checks = self.checks;
+        let mut permitted = 0;
+        for (text, events) in &self.found {
+            let seen = *events.last().expect("a suspicion has its events");
+            match case.groups_may_be_lost(seen) && !case.teaches_violation_of(claim) {
+                true => permitted += 1,
+                false => score.violate(text.clone(), events.clone()),
+            }
+        }
+        score.note = (permitted > 0).then(|| {
+            format!("{permitted} times a coordinator had lost records of {OFFSETS_TOPIC}, which was permitted")
+        });
+        score
+    }
 }
 
 impl Groups {
     /// Takes the next event.
     pub(super) fn observe(&mut self, entry: &Entry) {
-        self.coordinated.observe(&entry.event);
+        if self.coordinated.is_stale(entry) {
+            return;
+        }
+        self.coordinated.observe(entry);
         self.owners.observe(entry, &self.coordinated);
         self.commits.observe(entry, &self.coordinated);
         self.processing.observe(entry);
+        self.statics.observe(entry);
     }
 
     /// Judges all of it.
     pub(super) fn findings(&self, case: &Case<'_>) -> Vec<Finding> {
         vec![
-            self.processing.at_least_once(case),
+            self.processing.at_least_once(case, &self.owners),
             self.processing.at_most_once(case),
-            self.owners.one_owner(),
+            self.owners.one_owner(case),
             self.owners.converge(case),
-            self.commits.fenced(),
+            self.statics.unique(case),
+            self.commits.fenced(case),
             self.commits.survive(case),
             self.commits.never_go_back(case),
         ]
@@ -93,9 +152,16 @@ pub(super) fn unknown(why: &str) -> Vec<Finding> {
     CLAIMS.iter().map(finding).collect()
 }
 
-/// Groups as their coordinators have them.
+/// Groups as their coordinators have them. What a broker decides that has been replaced as coordinator, and does not know
+/// it yet, is never committed and counts for nothing.
 #[derive(Default)]
-struct Coordinated(BTreeMap<Arc<str>, Coordination>);
+struct Coordinated {
+    groups: BTreeMap<Arc<str>, Coordination>,
+    /// Number of partitions of the offsets topic.
+    partitions: i32,
+    /// Who coordinates the groups of each since which epoch.
+    coordinators: BTreeMap<i32, (LeaderEpoch, Arc<str>)>,
+}
 
 #[derive(Default)]
 struct Coordination {
@@ -104,6 +170,10 @@ struct Coordination {
     /// The newest whose assignment is a committed record: what another coordinator goes on from.
     assigned: i32,
     members: BTreeSet<Arc<str>>,
+    /// How often the last member went.
+    emptied: u64,
+    /// What each member was given by the newest assignment.
+    owners: BTreeMap<Arc<str>, Vec<TopicPartition>>,
     /// Of a group of the consumer protocol: the epoch of each member, and what it has.
     epochs: BTreeMap<Arc<str>, MemberEpoch>,
 }
@@ -116,43 +186,91 @@ struct MemberEpoch {
 }
 
 impl Coordinated {
-    fn observe(&mut self, event: &Event) {
-        match event {
+    fn observe(&mut self, entry: &Entry) {
+        match &entry.event {
             Event::MemberJoined { group, member, .. } => {
                 self.group(group).members.insert(member.clone());
             }
             Event::MemberReplaced { group, old, new, .. } => {
-                self.group(group).members.remove(old);
-                self.group(group).epochs.remove(old);
-                self.group(group).members.insert(new.clone());
+                let group = self.group(group);
+                group.members.remove(old);
+                group.epochs.remove(old);
+                group.members.insert(new.clone());
+                if let Some(owned) = group.owners.remove(old) {
+                    group.owners.insert(new.clone(), owned);
+                }
             }
             Event::MemberLeft { group, member, .. } => {
-                self.group(group).members.remove(member);
-                self.group(group).epochs.remove(member);
+                let group = self.group(group);
+                group.members.remove(member);
+                group.epochs.remove(member);
+                group.emptied += u64::from(group.members.is_empty());
             }
             Event::MemberAdvanced { group, member, epoch, partitions } => {
                 let since = partitions.iter().cloned().collect();
                 self.group(group).epochs.insert(member.clone(), MemberEpoch { epoch: *epoch, since });
             }
             Event::GenerationFormed { group, generation, .. } => self.group(group).formed = *generation,
-            Event::GroupAssigned { group, generation, .. } => {
+            Event::GroupAssigned { group, generation, owners } => {
                 let group = self.group(group);
+                group.owners = owners.iter().cloned().collect();
                 group.assigned = *generation;
                 group.formed = group.formed.max(*generation);
             }
-            // A generation that was formed and not assigned yet is forgotten with the coordinator that formed it.
-            Event::CoordinatorLoaded { .. } => self.0.values_mut().for_each(|group| group.formed = group.assigned),
+            Event::PartitionChanged { partition, .. } if *partition.topic == *OFFSETS_TOPIC => {
+                self.partitions = self.partitions.max(partition.partition + 1);
+            }
+            Event::CoordinatorLoaded { partition, leader_epoch, members, .. } => {
+                self.loaded(&entry.node, partition.partition, *leader_epoch, members);
+            }
             _ => {}
         }
     }
 
+    /// A coordinator goes on from the records. What the one before it had decided and not written is forgotten.
+    fn loaded(&mut self, node: &Arc<str>, number: i32, epoch: LeaderEpoch, members: &[(Arc<str>, Arc<str>)]) {
+        if self.coordinators.get(&number).is_some_and(|(newest, _)| *newest > epoch) {
+            return;
+        }
+        self.partitions = self.partitions.max(number + 1);
+        self.coordinators.insert(number, (epoch, node.clone()));
+        let partitions = self.partitions;
+        for (_, group) in
+            self.groups.iter_mut().filter(|(name, _)| java::coordinating_partition(name, partitions) == number)
+        {
+            group.formed = group.assigned;
+            group.emptied += 1;
+            group.members.clear();
+        }
+        for (group, member) in members {
+            self.group(group).members.insert(member.clone());
+        }
+        self.groups.values_mut().for_each(|group| group.epochs.retain(|member, _| group.members.contains(member)));
+    }
+
+    /// Whether this is told by a broker that has been replaced as coordinator.
+    fn is_stale(&self, entry: &Entry) -> bool {
+        let (Event::MemberJoined { group, .. }
+        | Event::MemberReplaced { group, .. }
+        | Event::MemberLeft { group, .. }
+        | Event::MemberAdvanced { group, .. }
+        | Event::GenerationFormed { group, .. }
+        | Event::GroupAssigned { group, .. }
+        | Event::OffsetsExpired { group, .. }) = &entry.event
+        else {
+            return false;
+        };
+        let coordinator = self.coordinators.get(&java::coordinating_partition(group, self.partitions));
+        coordinator.is_some_and(|(_, node)| *node != entry.node)
+    }
+
     fn group(&mut self, name: &Arc<str>) -> &mut Coordination {
-        self.0.entry(name.clone()).or_default()
+        self.groups.entry(name.clone()).or_default()
     }
 
     /// The generation that `group` is in.
     fn generation(&self, group: &Arc<str>) -> i32 {
-        self.0.get(group).map_or(0, |group| group.formed)
+        self.groups.get(group).map_or(0, |group| group.formed)
     }
 
     /// The oldest epoch in whose name `member` may commit the offsets of `partitions`: its own, or for partitions that it
@@ -163,19 +281,29 @@ impl Coordinated {
         member: &Arc<str>,
         partitions: impl Iterator<Item = &'p TopicPartition>,
     ) -> Option<i32> {
-        let group = self.0.get(group).filter(|group| !group.epochs.is_empty())?;
-        // One that is no member may commit in no epoch.
-        let Some(known) = group.epochs.get(member) else { return Some(i32::MAX) };
+        let group = self.groups.get(group).filter(|group| !group.epochs.is_empty())?;
+        let Some(known) = group.epochs.get(member) else {
+            // One that is no member may commit in no epoch. What a coordinator told a member that the next one found in
+            // its records, nobody knows.
+            return Some(if group.members.contains(member) { 0 } else { i32::MAX });
+        };
         let since = |partition| known.since.get(partition).copied().unwrap_or(known.epoch);
         Some(partitions.map(since).max().unwrap_or(known.epoch))
     }
 
     /// Whether the coordinator counts `member` as one.
     fn counts(&self, group: &Arc<str>, member: &Arc<str>) -> bool {
-        self.0.get(group).is_some_and(|group| group.members.contains(member))
+        self.groups.get(group).is_some_and(|group| group.members.contains(member))
     }
 
-    fn has_members(&self, group: &Arc<str>) -> bool {
-        self.0.get(group).is_some_and(|group| !group.members.is_empty())
+    /// Whether a member was given `partition`.
+    fn is_assigned(&self, group: &Arc<str>, partition: &TopicPartition) -> bool {
+        let Some(group) = self.groups.get(group) else { return false };
+        group.owners.iter().any(|(member, owned)| group.members.contains(member) && owned.contains(partition))
+    }
+
+    /// How often the group has become empty; `None`: it has no members.
+    fn emptied(&self, group: &Arc<str>) -> Option<u64> {
+        self.groups.get(group).filter(|group| !group.members.is_empty()).map(|group| group.emptied)
     }
 }

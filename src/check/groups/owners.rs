@@ -1,36 +1,37 @@
 //! `one-owner-per-partition`: S34 `NoDoubleClientAssignment` of KIP-848's specification.
 //!
-//! When a member takes a partition, no other member believes to have it, except one that the coordinator has thrown out
-//! already: that one is fenced when it speaks to the coordinator next, and nobody can call it back before. What a process
-//! believed ends with the process.
+//! When a member takes a partition, no other member believes to have it. Whoever the coordinator has thrown out already
+//! does not count, neither who has a partition nor who hears late that it got one: it is fenced when it speaks to the
+//! coordinator next, and nobody can call it back before. What a process believed ends with the process.
 //!
 //! `group-converges`: L-group. After everything healed, each partition that a group subscribes to belongs to exactly one
-//! running member. Not asked of a run that ends broken.
+//! running member. Not asked of a run that ends broken, nor where a static member was sent away by a coordinator that was
+//! permitted to lose its records.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Case, Coordinated, Score};
+use super::{Case, Coordinated, Score, Suspicions};
 use crate::{
     base::TopicPartition,
-    check::{Claim, Finding},
+    check::{Claim, Finding, GroupPlan},
     trace::{Event, EventId, journal::Entry},
 };
 
+/// What a static member is told whose place another has.
+const FENCED: &str = "FENCED_INSTANCE_ID";
+
 /// Who believes to own what, in the order of assignments.
+#[derive(Default)]
 pub(super) struct Owners {
     beliefs: BTreeMap<(Arc<str>, TopicPartition), BTreeMap<Arc<str>, Belief>>,
-    taken: Score,
+    taken: Suspicions,
+    /// Who stays away because another has its `group.instance.id`, as a coordinator said.
+    away: BTreeMap<Arc<str>, EventId>,
 }
 
 struct Belief {
     member: Arc<str>,
     event: EventId,
-}
-
-impl Default for Owners {
-    fn default() -> Self {
-        Self { beliefs: BTreeMap::new(), taken: Score::new(Claim::OneOwnerPerPartition) }
-    }
 }
 
 impl Owners {
@@ -47,9 +48,13 @@ impl Owners {
                     believers.map(|believers| believers.remove(&entry.node));
                 }
             }
-            Event::NodeStopped { .. } => self.beliefs.values_mut().for_each(|believers| {
-                believers.remove(&entry.node);
-            }),
+            Event::NodeStopped { .. } => {
+                self.beliefs.values_mut().for_each(|believers| drop(believers.remove(&entry.node)));
+                self.away.remove(&entry.node);
+            }
+            Event::ClientError { error } if error.starts_with(FENCED) => {
+                self.away.insert(entry.node.clone(), entry.id);
+            }
             _ => {}
         }
     }
@@ -64,16 +69,26 @@ impl Owners {
     ) {
         let believers = self.beliefs.entry((group.clone(), partition.clone())).or_default();
         self.taken.checks += 1;
-        let other = believers.iter().find(|(node, had)| **node != entry.node && coordinated.counts(group, &had.member));
+        let is_counted = |member| coordinated.counts(group, member);
+        let other = believers.iter().find(|(node, had)| **node != entry.node && is_counted(&had.member));
+        // Who is no member any more, and hears only now what it was given, is fenced when it speaks next.
+        let other = other.filter(|_| is_counted(member));
         if let Some((node, had)) = other {
             let text = format!("{} took {partition} in group {group} while {node} had it", entry.node);
-            self.taken.violate(text, vec![had.event, entry.id]);
+            self.taken.suspect(text, vec![had.event, entry.id]);
         }
         believers.insert(entry.node.clone(), Belief { member: member.clone(), event: entry.id });
     }
 
-    pub(super) fn one_owner(&self) -> Finding {
-        self.taken.clone().into_finding()
+    pub(super) fn one_owner(&self, case: &Case<'_>) -> Finding {
+        self.taken.judge(Claim::OneOwnerPerPartition, case).into_finding()
+    }
+
+    /// Whether a member stays away because a coordinator that has lost its records, as it was permitted to, takes it for
+    /// one that it has replaced.
+    pub(super) fn is_wronged(&self, case: &Case<'_>, plan: &GroupPlan) -> bool {
+        let is_wronged = |member| self.away.get(member).is_some_and(|event| case.groups_may_be_lost(*event));
+        plan.members.iter().any(is_wronged)
     }
 
     pub(super) fn converge(&self, case: &Case<'_>) -> Finding {
@@ -86,7 +101,9 @@ impl Owners {
             score.unknown = case.ending.unfinished.clone().or(Some("the cluster did not settle".into()));
             return score.into_finding();
         }
+        let mut permitted = 0;
         for (group, plan) in case.plan.groups.iter().filter(|(_, plan)| !plan.assigned_by_hand) {
+            let wronged = self.is_wronged(case, plan) && !case.teaches_violation_of(Claim::GroupConverges);
             for partition in &plan.partitions {
                 score.checks += 1;
                 let believers = self.beliefs.get(&(group.clone(), partition.clone()));
@@ -95,12 +112,19 @@ impl Owners {
                 let names: Vec<&str> = believers.iter().map(|(node, _)| *node).collect();
                 let text = match names.as_slice() {
                     [_] => continue,
+                    [] if wronged => {
+                        permitted += 1;
+                        continue;
+                    }
                     [] => format!("nobody in group {group} has {partition}"),
                     many => format!("{} of group {group} all have {partition}", many.join(", ")),
                 };
                 score.violate(text, believers.iter().map(|(_, event)| *event).collect());
             }
         }
+        score.note = (permitted > 0).then(|| {
+            format!("{permitted} partitions have no owner: a coordinator had lost its records, which was permitted")
+        });
         score.into_finding()
     }
 }

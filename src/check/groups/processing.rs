@@ -3,14 +3,18 @@
 //! `processed-at-least-once`: S37 `ConsumeCoverage`. Every record that the audit finds from where the group first stood to
 //! the end was processed by a member. `processed-at-most-once`: none was processed twice. Which of the two an application
 //! promises is in the plan; what it does not promise is noted and is no violation, unless the scenario is written to show
-//! it.
+//! it. Nor is what the causes permit that the scenario names (`any` with `lost`), and for `processed-at-most-once` what
+//! follows from a permitted loss of commits or records, or from offsets that expired.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Case, Score};
+use super::{Case, Score, owners::Owners};
 use crate::{
     base::{Offset, TopicPartition},
-    check::{Claim, Finding},
+    check::{Cause, Claim, Finding},
     trace::{Event, EventId, journal::Entry},
 };
 
@@ -20,6 +24,20 @@ pub(super) struct Processing {
     done: BTreeMap<(Arc<str>, TopicPartition), BTreeMap<Offset, Vec<Deed>>>,
     /// Every position that a node was given, in order; whose group it is in is known at the end.
     begins: BTreeMap<(Arc<str>, TopicPartition), (Offset, EventId)>,
+    /// Where each node began without a commit.
+    resets: BTreeMap<(Arc<str>, TopicPartition), Vec<Offset>>,
+    /// What each running process has got and not worked through, and up to where it has asked for a commit.
+    hands: BTreeMap<(Arc<str>, TopicPartition), Hands>,
+    /// What was in the hands of a process that died, and committed by it.
+    dead: BTreeMap<TopicPartition, BTreeSet<(Offset, Arc<str>)>>,
+    /// When offsets of a group expired.
+    expired: BTreeMap<(Arc<str>, TopicPartition), Vec<EventId>>,
+}
+
+#[derive(Default)]
+struct Hands {
+    records: BTreeMap<Offset, Arc<str>>,
+    committed: Offset,
 }
 
 struct Deed {
@@ -35,20 +53,79 @@ impl Processing {
                 let deed = Deed { node: entry.node.clone(), value: value.clone(), event: entry.id };
                 let done = self.done.entry((group.clone(), partition.clone())).or_default();
                 done.entry(*offset).or_default().push(deed);
+                self.hands(entry, partition).records.remove(offset);
             }
-            Event::PositionSet { partition, offset, .. } => {
+            Event::RecordRead { partition, offset, value, .. } => {
+                self.hands(entry, partition).records.insert(*offset, value.clone());
+            }
+            Event::CommitSent { offsets, .. } => {
+                for (partition, offset) in offsets {
+                    let hands = self.hands(entry, partition);
+                    hands.committed = hands.committed.max(*offset);
+                }
+            }
+            Event::NodeStopped { .. } => self.died(&entry.node),
+            Event::PositionSet { partition, offset, why } => {
                 let key = (entry.node.clone(), partition.clone());
+                if matches!(&**why, "start" | "out-of-range") {
+                    self.resets.entry(key.clone()).or_default().push(*offset);
+                }
                 self.begins.entry(key).or_insert((*offset, entry.id));
+            }
+            Event::OffsetsExpired { group, partitions } => {
+                for partition in partitions {
+                    self.expired.entry((group.clone(), partition.clone())).or_default().push(entry.id);
+                }
             }
             _ => {}
         }
     }
 
-    pub(super) fn at_least_once(&self, case: &Case<'_>) -> Finding {
+    fn hands(&mut self, entry: &Entry, partition: &TopicPartition) -> &mut Hands {
+        self.hands.entry((entry.node.clone(), partition.clone())).or_default()
+    }
+
+    fn died(&mut self, node: &Arc<str>) {
+        for ((holder, partition), hands) in &mut self.hands {
+            if holder == node {
+                let Hands { records, committed } = std::mem::take(hands);
+                let left = records.into_iter().filter(|(offset, _)| *offset < committed);
+                self.dead.entry(partition.clone()).or_default().extend(left);
+            }
+        }
+    }
+
+    /// Why a record that is in the log was never processed by the members of a group.
+    fn cause(
+        &self,
+        case: &Case<'_>,
+        members: &[Arc<str>],
+        partition: &TopicPartition,
+        record: (Offset, &str),
+    ) -> Cause {
+        let (offset, value) = record;
+        let skipped = |member: &Arc<str>| {
+            let resets = self.resets.get(&(member.clone(), partition.clone()));
+            resets.into_iter().flatten().any(|begin| *begin > offset)
+        };
+        match () {
+            () if self.dead.get(partition).is_some_and(|dead| dead.contains(&(offset, value.into()))) => {
+                Cause::LeftInDeadHands
+            }
+            () if case.ledger.permits_loss(partition, offset) => Cause::SkippedByTruncation,
+            () if members.iter().any(skipped) => Cause::SkippedByReset,
+            () => Cause::Unknown,
+        }
+    }
+
+    pub(super) fn at_least_once(&self, case: &Case<'_>, owners: &Owners) -> Finding {
         let mut score = Score::new(Claim::ProcessedAtLeastOnce);
         let teaches = case.teaches_violation_of(Claim::ProcessedAtLeastOnce);
+        let permits = case.permitted_causes(Claim::ProcessedAtLeastOnce);
         let mut permitted = 0;
         for (group, plan) in &case.plan.groups {
+            // Nobody is there to do the work.
+            let promises = teaches || plan.at_least_once && !owners.is_wronged(case, plan);
             for partition in &plan.partitions {
                 let members = plan.members.iter();
                 let begins = members.filter_map(|member| self.begins.get(&(member.clone(), partition.clone())));
@@ -64,18 +141,22 @@ impl Processing {
                     if deeds.is_some_and(|deeds| deeds.iter().any(|deed| deed.value == *value)) {
                         continue;
                     }
-                    match plan.at_least_once || teaches {
-                        true => {
-                            let text = format!("{partition}@{offset} ({value}) was never processed in group {group}");
-                            score.violate(text, vec![*began]);
-                        }
-                        false => permitted += 1,
+                    let cause = || self.cause(case, &plan.members, partition, (offset, value));
+                    if promises && (permits.is_empty() || !permits.contains(&cause())) {
+                        let text = format!("{partition}@{offset} ({value}) was never processed in group {group}");
+                        score.violate(text, vec![*began]);
+                    } else {
+                        permitted += 1;
                     }
                 }
             }
         }
         score.note = (permitted > 0).then(|| {
-            format!("{permitted} records were never processed: the application commits before it has done its work")
+            let why = match permits {
+                [] => "the application commits before it has done its work",
+                _ => "what the application and its settings do not promise",
+            };
+            format!("{permitted} records were never processed: {why}")
         });
         score.into_finding()
     }
@@ -94,7 +175,9 @@ impl Processing {
                     Some((before, deed))
                 });
                 let Some((first, second)) = twice else { continue };
-                match promised || teaches {
+                match teaches
+                    || promised && !self.may_repeat(case, group, partition, *offset, [first.event, second.event])
+                {
                     true => {
                         let (value, one, other) = (&first.value, &first.node, &second.node);
                         let text = format!(
@@ -110,5 +193,20 @@ impl Processing {
             format!("{permitted} records were processed twice: the application does its work before it commits")
         });
         score.into_finding()
+    }
+
+    /// Whether a group that had committed a record between two `deeds` was allowed to lose that commit.
+    fn may_repeat(
+        &self,
+        case: &Case<'_>,
+        group: &Arc<str>,
+        partition: &TopicPartition,
+        offset: Offset,
+        [first, second]: [EventId; 2],
+    ) -> bool {
+        let expired = self.expired.get(&(group.clone(), partition.clone()));
+        case.groups_may_be_lost(second)
+            || case.ledger.permits_loss(partition, offset)
+            || expired.into_iter().flatten().any(|event| first < *event && *event < second)
     }
 }

@@ -86,7 +86,9 @@ impl CommittedPrefixKept {
             (None, true) => Some((Permit::PowerLoss, event)),
             (None, false) => None,
         };
-        let from = gap.as_ref().map_or(log.end(), |(offset, _)| *offset);
+        // A leader that was replaced uncleanly and does not know it may yet commit what it has and the new one has not.
+        let known = if unclean.is_some() { log.end().min(end) } else { log.end() };
+        let from = gap.as_ref().map_or(known, |(offset, _)| *offset);
         if gap.is_some() {
             account.cut(from);
         }

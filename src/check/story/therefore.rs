@@ -163,7 +163,8 @@ fn remedies(facts: &Facts<'_>) -> Vec<Sentence> {
         Cause::AcknowledgedTooEarly | Cause::JoinedIsrTooEarly => {
             vec![Sentence::plain(behaviour(facts.plan))]
         }
-        Cause::Unknown => Vec::new(),
+        // Records that are in the log and were never processed have no such story.
+        Cause::LeftInDeadHands | Cause::SkippedByReset | Cause::SkippedByTruncation | Cause::Unknown => Vec::new(),
     }
 }
 

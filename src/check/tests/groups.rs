@@ -1,6 +1,8 @@
 //! The checkers of consumer groups: each holds on a good journal and fails on a doctored one.
 
-use crate::check::{Claim, Ending, GroupPlan, Plan, Status, Verdict, fixture::judge};
+use crate::check::{
+    Cause, Claim, Ending, Expectation, Expected, ExpectedLoss, GroupPlan, Plan, Status, Verdict, fixture::judge,
+};
 
 /// Two records, and a group of two members, of whom g1 has the only partition. Events 1 to 9.
 const BEGIN: &str = "
@@ -139,7 +141,7 @@ fn a_commit_of_an_older_generation_that_is_taken_is_a_violation() {
 
 #[test]
 fn a_generation_that_was_never_assigned_is_forgotten_with_its_coordinator() {
-    let failover = "b1 forms g gen=2\nb2 loaded __consumer_offsets-0 e1\n";
+    let failover = "b1 forms g gen=2\nb2 loaded __consumer_offsets-0 m1 m2 e1\n";
     let commit = "g1 commits g m1 gen=1 t-0 2\ng1 told g sent=19 NONE\n";
     check(&[BEGIN, WORK, failover, commit, END], Claim::OnlyMembersCommit, Status::Held, "");
 }
@@ -220,4 +222,76 @@ fn a_member_answers_for_what_it_passed_while_a_partition_was_its_own() {
     let later = "g2 position t-0 2 committed\n";
     check(&[BEGIN, WORK, MOVE, later, END], Claim::ConsumersMissNothing, Status::Held, "");
     check(&[BEGIN, WORK, MOVE, later, END], Claim::ConsumersReachTheEnd, Status::Held, "");
+}
+
+/// What becomes of `processed-at-least-once` where these causes are permitted.
+fn permitting(parts: &[&str], causes: &[Cause]) -> Status {
+    let lost = Some(ExpectedLoss { count: None, causes: causes.to_vec() });
+    let expected = Expectation { claim: Claim::ProcessedAtLeastOnce, value: Expected::Any, lost };
+    let group = GroupPlan {
+        members: vec!["g1".into(), "g2".into()],
+        partitions: vec!["t-0".parse().unwrap()],
+        at_least_once: true,
+        ..GroupPlan::default()
+    };
+    let plan = Plan { groups: [("g".into(), group)].into(), expectations: vec![expected], ..Plan::default() };
+    let verdict = judge(&parts.concat(), plan, &Ending::default());
+    let finding = verdict.finding(Claim::ProcessedAtLeastOnce);
+    assert_eq!(verdict.complaints.iter().any(|text| text.contains("at-least-once")), finding.violations > 0);
+    finding.status
+}
+
+#[test]
+fn a_record_may_stay_unprocessed_by_the_causes_that_are_permitted_and_no_other() {
+    use Cause::{LeftInDeadHands, SkippedByReset};
+    let undone = WORK.replace("g1 did g t-0 1 v-1", "g1 up 1");
+    let died = [BEGIN, &undone, "g1 kill\n", MOVE, END];
+    assert_eq!(permitting(&died, &[LeftInDeadHands]), Status::Held);
+    assert_eq!(permitting(&died, &[SkippedByReset]), Status::Violated);
+    // It had not committed what was in its hands: another should have got it.
+    let uncommitted = undone.replace("t-0 2", "t-0 1");
+    assert_eq!(permitting(&[BEGIN, &uncommitted, "g1 kill\n", MOVE, END], &[LeftInDeadHands]), Status::Violated);
+    let skips = "g2 position t-0 2 start\n";
+    assert_eq!(permitting(&[BEGIN, &undone, MOVE, skips, END], &[SkippedByReset]), Status::Held);
+    let committed = "g2 position t-0 2 committed\n";
+    assert_eq!(permitting(&[BEGIN, &undone, MOVE, committed, END], &[SkippedByReset]), Status::Violated);
+}
+
+#[test]
+fn who_hears_late_of_an_assignment_and_is_no_member_any_more_breaks_nothing() {
+    let late = MOVE.replace("b1 forms g gen=2", "b1 out g m2");
+    let late = late.replace("b1 out g m1", "b1 up 1");
+    check(&[BEGIN, WORK, &late, END], Claim::OneOwnerPerPartition, Status::Held, "");
+}
+
+#[test]
+fn a_broker_that_coordinates_no_more_says_nothing_that_counts() {
+    let loaded = "b2 loaded __consumer_offsets-0 m1 m2 e1\n";
+    let outside = "g3 commits g - gen=-1 t-0 1\ng3 told g sent=19 NONE\n";
+    let stale = [loaded, "b1 out g m1\n", outside].concat();
+    check(&[BEGIN, WORK, &stale, END], Claim::OnlyMembersCommit, Status::Violated, "");
+    let emptied = [loaded, "b2 out g m1\nb2 out g m2\n", &outside.replace("19", "20")].concat();
+    check(&[BEGIN, WORK, &emptied, END], Claim::OnlyMembersCommit, Status::Held, "");
+}
+
+#[test]
+fn an_offset_that_expires_while_a_member_has_the_partition_is_a_violation() {
+    let begin = BEGIN.replace("b1 assigns g gen=1", "b1 assigns g m1 t-0 gen=1");
+    let witness = "the offset of t-0 expired in group g, of which a member has it";
+    check(&[&begin, WORK, "b1 expires g t-0\n", END], Claim::CommitsSurvive, Status::Violated, witness);
+    check(&[&begin, WORK, "b1 out g m1\nb1 expires g t-0\n", END], Claim::CommitsSurvive, Status::NotExercised, "");
+}
+
+#[test]
+fn of_two_with_one_instance_id_only_one_gets_on() {
+    let replaced = "b1 replaces g m1 m3 one\ng2 gets g m3 t-0 gen=1\n";
+    let late = "g1 commits g m1 gen=1 t-0 2\ng1 told g sent=19 NONE\n";
+    let witness = "a commit of m1, which had been replaced, was taken by group g";
+    check(&[BEGIN, WORK, replaced, late, END], Claim::StaticIdsUnique, Status::Violated, witness);
+    let refused = late.replace("NONE", "FENCED_INSTANCE_ID");
+    check(&[BEGIN, WORK, replaced, &refused, END], Claim::StaticIdsUnique, Status::Held, "");
+    let named = BEGIN.replace("b1 joins g m1", "b1 joins g m1 one");
+    let both = END.replace("g1 loses g m1 t-0", "g1 up 1");
+    let witness = "g1 and g2 both go on as one in group g";
+    check(&[&named, WORK, replaced, &both], Claim::StaticIdsUnique, Status::Violated, witness);
 }

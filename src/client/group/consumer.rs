@@ -422,7 +422,10 @@ impl GroupConsumer {
         match self.has_group() {
             Err(error) => drop(outcome.send(Err(error))),
             Ok(()) if offsets.is_empty() => drop(outcome.send(Ok(()))),
-            Ok(()) => drop(self.commits.send(Commit { offsets, until, outcome })),
+            Ok(()) => {
+                let commit = Commit { offsets, until, subscribed: self.subscribed, outcome };
+                drop(self.commits.send(commit));
+            }
         }
         receiver
     }

@@ -52,6 +52,8 @@ pub(super) struct Commit {
     pub(super) offsets: Offsets,
     /// Until when it is tried again; `None`: it is tried once.
     pub(super) until: Option<Time>,
+    /// Whether whoever commits means to be a member: then it does not commit as one from outside.
+    pub(super) subscribed: bool,
     pub(super) outcome: oneshot::Sender<Result<(), ClientError>>,
 }
 
@@ -70,6 +72,7 @@ pub(super) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut commits: mps
         let outcome = loop {
             let identity = shared.look(|membership| membership.identity());
             let (outcome, again) = match coordinator(&shared, until).await {
+                _ if commit.subscribed && identity.epoch < 0 => (Err(no_member()), false),
                 Ok(address) => told_attempt(&shared, &owner, &address, &identity, &commit.offsets).await,
                 Err(error) => (Err(error), false),
             };
@@ -80,6 +83,12 @@ pub(super) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut commits: mps
         };
         let _ = commit.outcome.send(outcome);
     }
+}
+
+/// Others may have the partitions by now, and have committed them: Kafka's `CommitFailedException`.
+fn no_member() -> ClientError {
+    let message = Some("the consumer is not part of an active group".to_owned());
+    ClientError::Kafka { code: ErrorCode::UnknownMemberId, message }
 }
 
 /// Where the coordinator is, once somebody knows.

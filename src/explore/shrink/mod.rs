@@ -61,6 +61,7 @@ pub fn shrink<J: Judge>(scenario: Scenario, runs_max: u64, judge: &mut J) -> Res
     loop {
         let before = search.best.clone();
         search.all_but(moves::steps)?;
+        search.each(moves::groups)?;
         search.each(moves::clients)?;
         search.each(moves::partitions)?;
         search.each(moves::brokers)?;

@@ -7,7 +7,8 @@ use crate::scenario::{
     Scenario, Spot, action,
     action::Action,
     condition::Condition,
-    file::{DEADLINE, Settings, WITHIN, Work},
+    file::{Client, DEADLINE, Settings, WITHIN, Work},
+    groups::{Application, Consuming},
     parse,
 };
 
@@ -29,6 +30,38 @@ pub fn clients(of: &Scenario) -> Vec<Scenario> {
         drop_faulty_steps(scenario)
     };
     (0..of.clients.len()).rev().map(drop).collect()
+}
+
+/// Without one consumer group; with an application that does less.
+pub fn groups(of: &Scenario) -> Vec<Scenario> {
+    let consuming = |client: &Client| match &client.work {
+        Work::Consume(consuming) => Some(consuming.clone()),
+        Work::Send(_) | Work::Read(_) => None,
+    };
+    let mut names: Vec<String> = of.clients.iter().filter_map(consuming).map(|found| found.group.value).collect();
+    names.dedup();
+    let mut candidates: Vec<Scenario> = Vec::new();
+    for name in &names {
+        let mut scenario = of.clone();
+        scenario.clients.retain(|client| consuming(client).is_none_or(|found| found.group.value != *name));
+        let used: BTreeSet<String> = scenario.clients.iter().map(|client| client.work.topic().value.clone()).collect();
+        scenario.topics.retain(|topic| used.contains(&topic.name.value));
+        candidates.push(drop_faulty_steps(scenario));
+    }
+    for (index, found) in of.clients.iter().enumerate().filter_map(|(index, client)| Some((index, consuming(client)?)))
+    {
+        let plain = [
+            Consuming { processing: Duration::ZERO..=Duration::ZERO, ..found.clone() },
+            Consuming { processing: *found.processing.end()..=*found.processing.end(), ..found.clone() },
+            Consuming { application: Application::AtLeastOnce, ..found.clone() },
+        ];
+        for plainer in plain.into_iter().filter(|plainer| *plainer != found) {
+            let mut scenario = of.clone();
+            scenario.clients[index].work = Work::Consume(plainer);
+            candidates.push(scenario);
+        }
+    }
+    candidates
 }
 
 /// Without the steps that speak of what is gone.

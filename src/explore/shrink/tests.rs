@@ -65,6 +65,15 @@ send = { topic = "bills", count = 80 }
 [[client]]
 name = "r1"
 read = { topic = "orders" }
+[[client]]
+name = "g1"
+consume = { topic = "orders", group = "billing", application = "hand-off", processing = "5ms..10ms" }
+[[client]]
+name = "g2"
+consume = { topic = "bills", group = "billing" }
+[[step]]
+on = "processed(g1)"
+do = "crash coordinator(billing) kill"
 [[step]]
 on = "appended(bills-0)"
 optional = true
@@ -129,4 +138,20 @@ fn what_was_found_is_told_with_a_variant_that_breaks() {
     assert_eq!(broken, [Claim::ClusterRecovers, Claim::OrderKept], "{printed}");
     assert!(crate::scenario::resolve(&told, Some(&told.variants[0].name)).is_ok(), "{printed}");
     assert!(told.steps.iter().all(|step| step.note.is_some()), "{printed}");
+}
+
+#[test]
+fn a_group_goes_as_a_whole_or_does_plainer_work() {
+    let long = parse(LONG).unwrap();
+    let candidates = moves::groups(&long);
+    let without = &candidates[0];
+    assert_eq!((without.clients.len(), without.steps.len()), (3, long.steps.len() - 1), "{without}");
+    let texts: Vec<String> = candidates[1..].iter().map(ToString::to_string).collect();
+    for plain in [
+        r#"group = "billing", application = "hand-off" }"#,
+        r#"application = "hand-off", processing = "10ms..10ms""#,
+        r#"application = "at-least-once", processing = "5ms..10ms""#,
+    ] {
+        assert!(texts.iter().any(|text| text.contains(plain)), "{plain} is not tried: {texts:?}");
+    }
 }

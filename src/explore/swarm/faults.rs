@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a drawn step waits for an event or a condition.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// APIs between a broker and the controller; the one that changes ISRs more often.
 const TO_CONTROLLER: &[&str] = &["AlterPartition", "AlterPartition", "BrokerHeartbeat", "Fetch"];
 /// APIs between brokers.
@@ -364,7 +364,7 @@ impl Plan<'_> {
 }
 
 /// A step that the story can do without, without a trigger.
-fn step(actions: &str) -> Step {
+pub(super) fn step(actions: &str) -> Step {
     Step {
         place: spot(()),
         at: None,

@@ -4,9 +4,12 @@
 //!
 //! Topology, settings, workload and faults have random streams of their own: another range of the one leaves the others
 //! as they are. Of the kinds of faults each run takes a part, so that some runs have nothing but crashes and others
-//! nothing but links.
+//! nothing but links. Consumer groups ([`groups`]) and what happens to them ([`turmoil`]) have streams of their own too,
+//! and are drawn last: with and without them the rest of a seed is the same.
 
 mod faults;
+mod groups;
+mod turmoil;
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -38,6 +41,10 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Scenario {
     settings(swarm, &mut random, &mut drawn);
     let random = stream(seed, "swarm faults");
     drawn.steps = faults::steps(swarm, &drawn, random);
+    let mut random = stream(seed, "swarm groups");
+    groups::draw(swarm, &mut random, &mut drawn);
+    let random = stream(seed, "swarm turmoil");
+    turmoil::add(swarm, &mut drawn, random);
     let permitted = excuse::expectations(&drawn);
     let unsaid = |one: &crate::check::Expectation| !scenario.expect.iter().any(|given| given.claim == one.claim);
     drawn.expect.extend(permitted.into_iter().filter(unsaid));
@@ -140,9 +147,8 @@ fn settings(swarm: &Swarm, random: &mut Random, drawn: &mut Scenario) {
     for client in &mut drawn.clients {
         client.config = match client.work {
             Work::Send(_) => agreeing(choose(&swarm.producer, random, |name| default_of(producer_settings(), name))),
-            Work::Read(_) | Work::Consume(_) => {
-                choose(&swarm.consumer, random, |name| default_of(consumer_settings(), name))
-            }
+            Work::Read(_) => choose(&swarm.consumer, random, |name| default_of(consumer_settings(), name)),
+            Work::Consume(_) => unreachable!("groups are drawn later"),
         };
     }
 }

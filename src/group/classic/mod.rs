@@ -130,6 +130,11 @@ pub(super) struct Turn<'a, 'c> {
 }
 
 impl ClassicGroup {
+    /// The ids of its members.
+    pub(super) fn member_ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.members.keys()
+    }
+
     /// An empty group, since `state_ms`.
     pub(super) fn new(id: Arc<str>, state_ms: Option<Timestamp>) -> Self {
         Self {

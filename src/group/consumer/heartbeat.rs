@@ -70,8 +70,16 @@ impl Shard {
             Ok(()) if matches!(request.member_epoch, LEAVE | AWAY) => self.leave_consumer_group(request, waiter, out),
             Ok(()) => self.beat(request, waiter, context, out),
         };
-        if let Err(refusal) = decided {
-            out.answer(waiter, refused(refusal).into());
+        match decided {
+            Err((code, _)) if self.switches.bug_fenced_heartbeat_accepted && is_fencing(code) => {
+                let response = ConsumerGroupHeartbeatResponse::default()
+                    .with_member_id(Some(request.member_id.clone()))
+                    .with_member_epoch(request.member_epoch)
+                    .with_heartbeat_interval_ms(self.settings.consumer.heartbeat_interval_ms);
+                out.answer(waiter, response.into());
+            }
+            Err(refusal) => out.answer(waiter, refused(refusal).into()),
+            Ok(()) => {}
         }
     }
 
@@ -178,7 +186,9 @@ impl Shard {
             topics: &self.subscribed_ids(group, &beat.member),
             resubscribed,
             owned,
-            is_taken: &|topic, partition| group.owners.contains_key(&(topic, partition)),
+            is_taken: &|topic, partition| {
+                !self.switches.bug_assigns_before_revoked && group.owners.contains_key(&(topic, partition))
+            },
         };
         let next = goal.next(&beat.member.current)?;
         if next == *beat.member.current {
@@ -266,6 +276,11 @@ pub(super) fn tombstones(id: &Arc<str>) -> [Change; 3] {
 }
 
 /// The member that the heartbeat is of, and the static member whose place it takes.
+/// Whether somebody is told by this code that it is a member no longer.
+fn is_fencing(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch | ErrorCode::FencedInstanceId)
+}
+
 fn find_member(
     group: &ConsumerGroup,
     request: &ConsumerGroupHeartbeatRequest,

@@ -287,6 +287,11 @@ impl ConsumerGroup {
         Some(Member { id: id.clone(), subscription: subscription.clone(), current })
     }
 
+    /// The ids of its members.
+    pub(super) fn member_ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.subscriptions.keys()
+    }
+
     fn members(&self) -> impl Iterator<Item = Member> {
         self.subscriptions.iter().map(|(id, subscription)| {
             let current = self.currents.get(id).cloned().unwrap_or_default();

@@ -189,6 +189,7 @@ impl<'a> Document<'a> {
             | Claim::OnlyMembersCommit
             | Claim::CommitsSurvive
             | Claim::CommitsNeverGoBack
+            | Claim::StaticIdsUnique
             | Claim::GroupConverges
             | Claim::ClusterRecovers
             | Claim::LogsAgreeBelowHw

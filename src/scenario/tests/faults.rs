@@ -131,8 +131,8 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("[[client]]\nname   = \"p1\"", "[[topic]]\nname = \"unused\"\nreplicas = [[\"b1\"]]\n[[client]]\nname   = \"p1\"", "20:9: no client uses the topic `unused`"),
     ("[[predict]]", "[[variant]]\nname = \"acks=all\"\n[[predict]]", "49:9: there are two variants `acks=all`"),
     ("[[variant]]", "[[expect]]\nclaim = \"acked-records-survive\"\nvalue = \"held\"\n[[variant]]", "43:10: the claim `acked-records-survive` is expected twice"),
-    ("claim = \"acked-records-survive\"", "claim = \"order-kept\"", "40:9: `lost` goes with the claim `acked-records-survive` and another value than `held`"),
-    ("value = \"violated\"", "value = \"held\"", "40:9: `lost` goes with the claim `acked-records-survive` and another value than `held`"),
+    ("claim = \"acked-records-survive\"", "claim = \"order-kept\"", "40:9: `lost` goes with the claim `acked-records-survive` and another value than `held`, and with `processed-at-least-once` and the value `any`"),
+    ("value = \"violated\"", "value = \"held\"", "40:9: `lost` goes with the claim `acked-records-survive` and another value than `held`, and with `processed-at-least-once` and the value `any`"),
     // Settings.
     ("replica.lag.time.max.ms", "replica.lag.time.ms", "12:13: `replica.lag.time.ms` is not a property of brokers; did you mean `replica.lag.time.max.ms`?"),
     ("\"replica.lag.time.max.ms\" = 2000", "\"replica.lag.time.max.ms\" = \"2s\"", "12:13: replica.lag.time.max.ms: expected a number, found `2s`"),

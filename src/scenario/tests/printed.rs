@@ -283,12 +283,14 @@ fn swarm() -> impl Strategy<Value = Swarm> {
     let faults = sample::subsequence(FAULTS, 0..FAULTS.len());
     let story = (range(100), times(), faults);
     let settings = (choices(), choices(), choices(), choices());
-    (topology, work, story, settings).prop_map(
+    let groups = (range(2), range(9), times(), choices(), choices(), choices());
+    (topology, work, story, settings, groups).prop_map(
         |(
             (brokers, racks, topics, partitions, replicas),
             (producers, consumers, records, every, padding_bytes),
             (steps, pause, faults),
             (cluster, topic, producer, consumer),
+            (groups, members, processing, coordinator, group, member),
         )| Swarm {
             brokers,
             racks,
@@ -303,10 +305,16 @@ fn swarm() -> impl Strategy<Value = Swarm> {
             steps,
             pause,
             faults: faults.into_iter().map(|(name, _)| Spot::new((*name).to_owned(), 0)).collect(),
+            groups,
+            members,
+            processing,
             cluster,
             topic,
             producer,
             consumer,
+            coordinator,
+            group,
+            member,
         },
     )
 }
