@@ -222,8 +222,8 @@ pub fn handout(run: &Recorded) -> String {
     text
 }
 
-/// Two labs on paper, for after the lesson: put the life of a lost record in order, find the decisive moment. `None`: the
-/// run lost nothing.
+/// Two labs on paper, for after the lesson: put the life of a record in order that was lost, or that a group passed over;
+/// find the decisive moment. `None`: there is none.
 pub fn labs(run: &Recorded) -> Option<String> {
     let story = lost_story(run)?;
     let mut text = head(&run.manifest, &run.manifest.scenario);
@@ -293,7 +293,7 @@ pub fn key(run: &Recorded) -> String {
 
 /// The story that the labs are about.
 fn lost_story(run: &Recorded) -> Option<&Story> {
-    run.manifest.stories.iter().find(|story| story.kind == Kind::Lost)
+    run.manifest.stories.iter().find(|story| matches!(story.kind, Kind::Lost | Kind::Unprocessed))
 }
 
 /// The lines of a story but its steps, in the order of the alphabet, each with a letter.

@@ -78,6 +78,8 @@ fn records_that_were_committed_and_not_processed_are_told_from_their_commit_to_w
     let moment = (Moment::Committed, "commits 2, with 0 records worked through");
     let therefore = ["g1 had committed 2 before its work for 1 record", "g2 went on at 2", "application at-least-once"];
     check("at-most-once", &[BEGIN, dies, AUDIT], Kind::Unprocessed, "t-0@1  value=v-1  group g", moment, &therefore);
+    let decisive = (Moment::Decisive, "died");
+    check("at-most-once", &[BEGIN, dies, AUDIT], Kind::Unprocessed, "t-0@1  value=v-1  group g", decisive, &[]);
     let hand_off = ["application auto-commit", "auto.commit.interval.ms=100) would NOT have helped"];
     check("hand-off", &[BEGIN, dies, AUDIT], Kind::Unprocessed, "t-0@1  value=v-1  group g", moment, &hand_off);
 }

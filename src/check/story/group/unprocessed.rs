@@ -142,6 +142,13 @@ fn story(
             }
             _ => {}
         }
+        // What it had in its hands is in nobody's from here on.
+        let dies = matches!(entry.event, Event::NodeStopped { .. })
+            && passed.held.is_some_and(|(holder, held)| *holder == entry.node && held < entry.id)
+            && passed.skip.is_some_and(|(skip, ..)| entry.id < skip);
+        if let Some(line) = scene.lines.last_mut().filter(|_| dies && passed.commit.is_some()) {
+            line.moment = Some(Moment::Decisive);
+        }
         if let Some(line) = scene.lines.last_mut()
             && passed.skip.is_some_and(|(skip, ..)| skip == line.event)
         {
