@@ -25,6 +25,7 @@ use super::{
 use crate::{
     base::{NodeId, Offset, Switches},
     controller::{
+        configs::group,
         core::ControllerSettings,
         image::{MetadataDelta, MetadataImage},
         node::{ControllerConfig, ControllerError},
@@ -131,6 +132,7 @@ fn controller_config(config: &NodeConfig, cluster_id: &str, switches: Switches) 
             num_partitions: config.num_partitions,
             default_replication_factor: config.default_replication_factor,
             topic_defaults: settings::topic_defaults(config),
+            group_defaults: group::defaults(|name| config.properties.value(name)),
             switches,
         },
         rebalance_interval: config.auto_leader_rebalance_enable.then_some(config.leader_imbalance_check_interval),

@@ -37,6 +37,8 @@ pub enum Source {
     Static = 4,
     /// Kafka's default.
     Default = 5,
+    /// Set for this group.
+    Group = 8,
 }
 
 /// A value with where it comes from.

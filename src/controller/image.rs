@@ -113,6 +113,8 @@ pub struct MetadataDelta {
     pub brokers: bool,
     /// Whether a setting of brokers changed.
     pub broker_configs: bool,
+    /// Groups whose settings changed.
+    pub groups: BTreeSet<String>,
 }
 
 impl MetadataImage {
@@ -213,6 +215,9 @@ impl MetadataImage {
                 delta.configs.insert(name.to_owned());
             }
             ConfigResource::Broker => delta.broker_configs = true,
+            ConfigResource::Group => {
+                delta.groups.insert(name.to_owned());
+            }
         }
     }
 
@@ -256,7 +261,7 @@ impl MetadataImage {
         self.configs.get(&(resource, name.to_owned())).cloned().unwrap_or_default()
     }
 
-    /// One setting of a topic or broker that was set.
+    /// One setting of a topic, broker or group that was set.
     pub fn config(&self, resource: ConfigResource, name: &str, key: &str) -> Option<&str> {
         self.configs.get(&(resource, name.to_owned()))?.get(key).map(String::as_str)
     }

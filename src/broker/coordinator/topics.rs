@@ -1,11 +1,15 @@
-//! The topics as group coordinators see them, from the metadata.
+//! The topics, and the settings of groups, as group coordinators see them, from the metadata.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     base::Offset,
-    controller::image::{MetadataDelta, MetadataImage, PartitionRegistration, TopicImage},
-    group::consumer::topics::{Topic, Topics},
+    controller::{
+        configs::group,
+        image::{MetadataDelta, MetadataImage, PartitionRegistration, TopicImage},
+    },
+    group::consumer::topics::{Overrides, Topic, Topics},
+    protocol::metadata::ConfigResource,
 };
 
 /// Takes over what `delta` changed; `true`: something that coordinators care for.
@@ -16,12 +20,25 @@ pub(super) fn update(topics: &mut Topics, image: &MetadataImage, delta: &Metadat
     if delta.brokers && has_racks {
         names.extend(image.topics().map(|topic| topic.name.clone()));
     }
-    let mut changed = false;
+    for name in &delta.groups {
+        topics.set_overrides(name, overrides(name, image));
+    }
+    let mut changed = !delta.groups.is_empty();
     for name in names {
         let topic = image.topic(&name).map(|topic| seen(topic, image));
         changed |= topics.set(&name, topic, end.0);
     }
     changed
+}
+
+fn overrides(group: &str, image: &MetadataImage) -> Overrides {
+    // The controller has checked them.
+    let number = |name: &str| image.config(ConfigResource::Group, group, name)?.trim().parse().ok();
+    Overrides {
+        session_timeout_ms: number(group::SESSION_TIMEOUT),
+        heartbeat_interval_ms: number(group::HEARTBEAT_INTERVAL),
+        assignment_interval_ms: number(group::ASSIGNMENT_INTERVAL),
+    }
 }
 
 fn seen(topic: &TopicImage, image: &MetadataImage) -> Topic {

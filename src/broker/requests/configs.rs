@@ -1,10 +1,10 @@
-//! DescribeConfigs: every setting of a topic or of this broker, its value, and where the value comes from.
+//! DescribeConfigs: every setting of a topic, of a group or of this broker, its value, and where the value comes from.
 
 use super::Broker;
 use crate::{
     broker::settings::{Source, Sourced, topic_values},
     controller::{
-        configs::{broker, topic},
+        configs::{broker, group, topic},
         core::check_topic_name,
         image::MetadataImage,
     },
@@ -23,7 +23,7 @@ const TOPIC: i8 = ConfigResource::Topic as i8;
 const BROKER: i8 = ConfigResource::Broker as i8;
 const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
+const GROUP: i8 = ConfigResource::Group as i8;
 
 /// A setting with all its values, the one in force first.
 struct Setting {
@@ -81,7 +81,9 @@ impl Broker {
                 )),
                 Err(_) => invalid(format!("Broker id must be an integer, but it is: {name}")),
             },
-            BROKER_LOGGER | CLIENT_METRICS | GROUP => invalid("Resources of this type are not served.".to_owned()),
+            GROUP if name.is_empty() => invalid("Group name must not be empty".to_owned()),
+            GROUP => Ok(group::GROUP.iter().map(|config| self.group_setting(config, name, image)).collect()),
+            BROKER_LOGGER | CLIENT_METRICS => invalid("Resources of this type are not served.".to_owned()),
             other => invalid(format!("Unsupported resource type: {other}")),
         }
     }
@@ -89,6 +91,19 @@ impl Broker {
     fn topic_setting(&self, config: &'static topic::TopicConfig, name: &str, image: &MetadataImage) -> Setting {
         let values = topic_values(config, name, image, &self.config, self.switches());
         Setting { name: config.name, kind: config.kind, read_only: false, sensitive: false, values }
+    }
+
+    fn group_setting(&self, config: &group::GroupConfig, name: &str, image: &MetadataImage) -> Setting {
+        let places = [
+            (config.name, image.config(ConfigResource::Group, name, config.name), Source::Group),
+            (config.synonym, self.config.properties.value(config.synonym), Source::Static),
+            (config.synonym, broker::definition(config.synonym).and_then(|row| row.default), Source::Default),
+        ];
+        let values = places.into_iter().filter_map(|(name, value, source)| {
+            Some(Sourced { name: name.to_owned(), value: Some(value?.to_owned()), source })
+        });
+        let (values, kind) = (values.collect(), broker::ConfigType::Int as i8);
+        Setting { name: config.name, kind, read_only: false, sensitive: false, values }
     }
 
     fn broker_setting(&self, row: &'static broker::Definition, image: &MetadataImage) -> Setting {

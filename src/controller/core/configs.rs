@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     base::{NodeId, TopicPartition},
-    controller::configs::{broker, topic},
+    controller::configs::{broker, group, topic},
     protocol::{
         ErrorCode,
         messages::{
@@ -25,6 +25,7 @@ use crate::{
 
 const TOPIC: i8 = ConfigResource::Topic as i8;
 const BROKER: i8 = ConfigResource::Broker as i8;
+const GROUP: i8 = ConfigResource::Group as i8;
 
 impl Controller {
     /// Checks one setting of a topic.
@@ -34,7 +35,7 @@ impl Controller {
         config.check(value)
     }
 
-    /// Changes settings of topics and brokers.
+    /// Changes settings of topics, brokers and groups.
     pub fn incremental_alter_configs(
         &self,
         request: &IncrementalAlterConfigsRequest,
@@ -87,6 +88,8 @@ impl Controller {
                 }
                 ConfigResource::Broker
             }
+            GROUP if name.is_empty() => return invalid("Default group resources are not allowed."),
+            GROUP => ConfigResource::Group,
             _ => return invalid("Settings of this type of resource are not supported."),
         };
         if counts(resource.configs.iter().map(|config| &config.name)).into_values().any(|count| count > 1) {
@@ -99,7 +102,24 @@ impl Controller {
             let record = MetadataRecord::Config { resource: kind, name: name.to_owned(), key: key.to_owned(), value };
             records.push(Decided::new(record, "it was altered"));
         }
+        if kind == ConfigResource::Group {
+            let checked = group::check_all(&self.altered_configs(kind, name, &records), &self.settings.group_defaults);
+            checked.map_err(|message| (ErrorCode::InvalidConfig, message))?;
+        }
         Ok(records)
+    }
+
+    /// The settings of `name` once `records` are committed.
+    fn altered_configs(&self, kind: ConfigResource, name: &str, records: &[Decided]) -> BTreeMap<String, String> {
+        let mut configs = self.image.configs(kind, name);
+        for decided in records {
+            let MetadataRecord::Config { key, value, .. } = &decided.record else { continue };
+            match value {
+                Some(value) => configs.insert(key.clone(), value.clone()),
+                None => configs.remove(key),
+            };
+        }
+        configs
     }
 
     /// The new value that an operation gives: 0 sets, 1 deletes, 2 appends to a list, 3 subtracts from one.
@@ -113,6 +133,7 @@ impl Controller {
         let is_list = match kind {
             ConfigResource::Topic => topic::topic_config(key).is_some_and(topic::TopicConfig::is_list),
             ConfigResource::Broker => broker::definition(key).is_some_and(|row| row.kind == broker::ConfigType::List),
+            ConfigResource::Group => false,
         };
         let value = match config.config_operation {
             0 | 2 | 3 if given.is_none() => {
@@ -141,7 +162,11 @@ impl Controller {
         };
         let checked = match (kind, &value) {
             (ConfigResource::Topic, Some(value)) => self.check_topic_config(key, Some(value)),
-            (ConfigResource::Topic, None) => Ok(()),
+            (ConfigResource::Group, Some(value)) => match group::group_config(key) {
+                Some(config) => config.check(value, &self.settings.group_defaults),
+                None => Err(format!("Unknown group config name: {key}")),
+            },
+            (ConfigResource::Topic | ConfigResource::Group, None) => Ok(()),
             (ConfigResource::Broker, value) => {
                 return self.check_broker_config(key, value.as_deref()).map(|()| value.clone());
             }

@@ -28,7 +28,7 @@ use std::{collections::BTreeMap, time::Duration};
 pub use topics::check_topic_name;
 
 use super::{
-    configs::topic,
+    configs::{group, topic},
     image::{MetadataDelta, MetadataImage},
 };
 use crate::{
@@ -52,6 +52,8 @@ pub struct ControllerSettings {
     pub default_replication_factor: i16,
     /// Values of broker configs that give topics their defaults, as the properties set them.
     pub topic_defaults: BTreeMap<&'static str, String>,
+    /// What bounds the settings of groups.
+    pub group_defaults: group::Defaults,
     /// Behaviour switches.
     pub switches: Switches,
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     base::{BrokerEpoch, PartitionEpoch, TopicId, random},
-    controller::image::PartitionRegistration,
+    controller::{configs::group, image::PartitionRegistration},
     protocol::{
         ErrorCode, StrBytes,
         messages::{
@@ -73,6 +73,7 @@ impl Harness {
             num_partitions: 1,
             default_replication_factor: 1,
             topic_defaults: BTreeMap::new(),
+            group_defaults: group::defaults(|_| None),
             switches: Switches::NEWEST,
         };
         Self { controller: Controller::new(settings), next: Offset(0), now: Time::ZERO }

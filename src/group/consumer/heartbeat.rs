@@ -137,7 +137,7 @@ impl Shard {
             }
         }
         let session = TimerKind::Session(member_id.clone());
-        self.timers.set(&id, session, context.now + self.settings.consumer.session_timeout);
+        self.timers.set(&id, session, context.now + self.consumer_session_timeout(&id));
         if let Some(replaced) = &replaced {
             self.timers.cancel_all_of(&id, replaced);
         }
@@ -147,11 +147,13 @@ impl Shard {
         let is_full = request.rebalance_timeout_ms != -1
             && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
             && request.topic_partitions.is_some();
+        let interval_ms = self.topics.overrides(&id).heartbeat_interval_ms;
+        let heartbeat_interval_ms = interval_ms.unwrap_or(self.settings.consumer.heartbeat_interval_ms);
         let has_changed = beat.before.current.assigned != beat.member.current.assigned;
         let response = ConsumerGroupHeartbeatResponse::default()
             .with_member_id(Some(StrBytes::from_string(member_id.to_string())))
             .with_member_epoch(beat.member.current.epoch)
-            .with_heartbeat_interval_ms(self.settings.consumer.heartbeat_interval_ms)
+            .with_heartbeat_interval_ms(heartbeat_interval_ms)
             .with_assignment((joins || is_full || has_changed).then(|| assignment(&beat.member.current)));
         let (records, events) = (beat.records, beat.events);
         if let Some(group) = self.consumers.get_mut(&id) {

@@ -124,12 +124,20 @@ impl Shard {
         out.write(records, Decided { answer, events }.into());
     }
 
+    /// The session time-out of a group: its own, else the broker's.
+    pub(super) fn consumer_session_timeout(&self, group: &str) -> std::time::Duration {
+        let own = self.topics.overrides(group).session_timeout_ms;
+        own.map_or(self.settings.consumer.session_timeout, |own_ms| {
+            std::time::Duration::from_millis(own_ms.max(0) as u64)
+        })
+    }
+
     /// After a load everyone has a whole session to find the new coordinator, and its whole time to give partitions up.
     pub(in crate::group) fn consumers_are_loaded(&mut self, context: &Context<'_>) {
         for group in self.consumers.values() {
             for member in group.members() {
                 let session = TimerKind::Session(member.id.clone());
-                self.timers.set(&group.id, session, context.now + self.settings.consumer.session_timeout);
+                self.timers.set(&group.id, session, context.now + self.consumer_session_timeout(&group.id));
                 if member.current.state == MemberState::UnrevokedPartitions {
                     let timeout = member.subscription.rebalance_timeout_ms.max(0) as u64;
                     let at = context.now + std::time::Duration::from_millis(timeout);

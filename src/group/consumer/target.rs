@@ -85,7 +85,8 @@ impl Shard {
         let group = beat.group;
         let last_of = |id: &Arc<str>| group.targets.get(id).cloned().unwrap_or_default();
         let before = group.target_epoch.map_or(0, |target| target.computed_ms);
-        let interval_ms = self.settings.consumer.assignment_interval_ms;
+        let own_ms = self.topics.overrides(&group.id).assignment_interval_ms.map(i64::from);
+        let interval_ms = own_ms.unwrap_or(self.settings.consumer.assignment_interval_ms);
         let may_compute = before == 0 || interval_ms == 0 || wall_ms >= before.saturating_add(interval_ms);
         let place = beat.replaced.as_ref().unwrap_or(&beat.member.id);
         if group.assignment_epoch() >= epoch || !may_compute {

@@ -9,13 +9,25 @@ use crate::base::TopicId;
 /// First byte of what is hashed of a topic: the layout.
 const HASH_LAYOUT: u8 = 0;
 
-/// All topics of the cluster.
+/// All topics of the cluster, and what groups have set for themselves.
 #[derive(Clone, Debug, Default)]
 pub struct Topics {
     by_name: BTreeMap<Arc<str>, Arc<Topic>>,
     names: BTreeMap<TopicId, Arc<str>>,
     version: i64,
     created: i64,
+    overrides: BTreeMap<Arc<str>, Overrides>,
+}
+
+/// What a group has set for itself in place of the brokers' properties; `None`: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `consumer.session.timeout.ms`.
+    pub session_timeout_ms: Option<i32>,
+    /// `consumer.heartbeat.interval.ms`.
+    pub heartbeat_interval_ms: Option<i32>,
+    /// `consumer.assignment.interval.ms`.
+    pub assignment_interval_ms: Option<i32>,
 }
 
 /// A topic.
@@ -102,6 +114,19 @@ impl Topics {
         }
         self.version = version;
         true
+    }
+
+    /// What `group` has set for itself.
+    pub fn overrides(&self, group: &str) -> Overrides {
+        self.overrides.get(group).copied().unwrap_or_default()
+    }
+
+    /// Changes what `group` has set for itself.
+    pub fn set_overrides(&mut self, group: &str, overrides: Overrides) {
+        match overrides == Overrides::default() {
+            true => drop(self.overrides.remove(group)),
+            false => drop(self.overrides.insert(group.into(), overrides)),
+        }
     }
 
     /// The hash of these topics; 0 where none exists.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     base::TopicId,
-    group::consumer::topics::{Topic, Topics},
+    group::consumer::topics::{Overrides, Topic, Topics},
     protocol::messages::{
         ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
         consumer_group_heartbeat_request::TopicPartitions,
@@ -179,6 +179,19 @@ fn partitions_are_handed_over_when_they_have_been_given_up() {
     next.check_beats(&[("n", 3, SAME, Ok((3, "-")))]);
     next.sleep(20);
     next.check_beats(&[("n", 3, SAME, Ok((4, "t:0.1.2.3"))), ("m", 3, SAME, Err(ErrorCode::UnknownMemberId))]);
+}
+
+#[test]
+fn a_groups_own_settings_go_before_the_brokers() {
+    let mut desk = pair();
+    let mut topics = (**desk.machine.shard().topics()).clone();
+    let own = Overrides { session_timeout_ms: Some(50_000), heartbeat_interval_ms: Some(7000), ..Overrides::default() };
+    topics.set_overrides("g", own);
+    desk.machine.set_topics(Arc::new(topics));
+    assert_eq!(desk.beat_response("m", 3, &SAME).heartbeat_interval_ms, 7000);
+    // n has spoken last when the session was the broker's.
+    desk.sleep(46);
+    desk.check_beats(&[("n", 3, SAME, Err(ErrorCode::UnknownMemberId)), ("m", 3, SAME, Ok((4, "t:0.1.2.3")))]);
 }
 
 #[test]

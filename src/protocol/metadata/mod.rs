@@ -50,11 +50,11 @@ pub enum MetadataRecord {
     },
     /// A partition was created.
     Partition(Partition),
-    /// A setting of a topic or broker was set, or removed (`value: None`).
+    /// A setting of a topic, broker or group was set, or removed (`value: None`).
     Config {
         /// What kind of thing.
         resource: ConfigResource,
-        /// Name of the topic; number of the broker, or nothing for all brokers.
+        /// Name of the topic or group; number of the broker, or nothing for all brokers.
         name: String,
         /// Name of the setting.
         key: String,
@@ -107,6 +107,8 @@ pub enum ConfigResource {
     Topic = 2,
     /// A broker, or all of them.
     Broker = 4,
+    /// A group.
+    Group = 32,
 }
 
 /// See [`MetadataRecord::RegisterBroker`].
@@ -272,7 +274,12 @@ impl MetadataRecord {
                 resource: match input.i8()? {
                     2 => ConfigResource::Topic,
                     4 => ConfigResource::Broker,
-                    _ => return Err(MetadataError::Malformed("a config of something else than a topic or broker")),
+                    32 => ConfigResource::Group,
+                    _ => {
+                        return Err(MetadataError::Malformed(
+                            "a config of something else than a topic, broker or group",
+                        ));
+                    }
                 },
                 name: input.string()?,
                 key: input.string()?,
