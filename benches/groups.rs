@@ -49,6 +49,8 @@ mod load {
     /// The topic of all groups, and how many partitions it has.
     const TOPIC: &str = "load";
     const PARTITIONS: i32 = 1000;
+    /// Of how many the group has commits that a coordinator is to load.
+    const FILLED: i32 = 100;
     const PATIENCE: Duration = Duration::from_secs(120);
 
     fn text(text: &str) -> StrBytes {
@@ -470,11 +472,11 @@ mod load {
         *members = all.join_all().await;
     }
 
-    /// Commits of one group: `requests` times all 1,000 partitions.
+    /// Commits of one group: `requests` times the first [`FILLED`] partitions.
     async fn fill(broker: String, requests: i64) {
         let member = Member::new(&broker, "filled").await;
         for offset in 1..=requests {
-            while member.commit(PARTITIONS, offset).await != 0 {
+            while member.commit(FILLED, offset).await != 0 {
                 sleep(Duration::from_millis(20)).await;
             }
         }
@@ -504,7 +506,7 @@ mod load {
             if group.error_code == 0 {
                 let found = group.topics.iter().flat_map(|topic| &topic.partitions);
                 let right = found.filter(|one| one.committed_offset == offset).count();
-                assert_eq!(right, PARTITIONS as usize, "of the partitions have offset {offset}");
+                assert_eq!(right, FILLED as usize, "of the partitions have offset {offset}");
                 break;
             }
             sleep(Duration::from_millis(2)).await;
