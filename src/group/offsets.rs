@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     classic::{ClassicGroup, State},
-    consumer::{self, ConsumerGroup, records::Change},
+    consumer::{self, ConsumerGroup, Decided, records::Change},
     machine::{Context, Outcome, Then, Waiter},
     records::{OffsetAndMetadata, Record},
     shard::{Shard, Undo},
@@ -292,11 +292,7 @@ impl Shard {
         for group in self.groups.values() {
             let expired = self.expired_of(group, wall_ms);
             let kept = self.offsets.of(&group.id).map_or(0, BTreeMap::len) - expired.len();
-            if !expired.is_empty() {
-                mark::reach("offsets_expired");
-                let partitions = expired.clone();
-                out.events.push(Event::OffsetsExpired { group: group.id.clone(), partitions });
-            }
+            let told = told_expired(&group.id, &expired);
             let tombstone = |partition| Record::Offset { group: group.id.clone(), partition, value: None };
             let mut records: Vec<Record> = expired.into_iter().map(tombstone).collect();
             // A group whose state says that nothing may expire keeps its last offset, and so stays.
@@ -304,7 +300,7 @@ impl Shard {
                 records.push(Record::Group { group: group.id.clone(), value: None });
             }
             if !records.is_empty() {
-                out.write(records, Then::Nothing);
+                out.write(records, told);
             }
         }
         self.expire_offsets_of_consumers(wall_ms, out);
@@ -326,16 +322,14 @@ impl Shard {
             let expired: Vec<TopicPartition> =
                 offsets.filter(is_expired).map(|(partition, _)| partition.clone()).collect();
             let kept = self.offsets.of(&group.id).map_or(0, BTreeMap::len) - expired.len();
-            if !expired.is_empty() {
-                out.events.push(Event::OffsetsExpired { group: group.id.clone(), partitions: expired.clone() });
-            }
+            let told = told_expired(&group.id, &expired);
             let tombstone = |partition| Record::Offset { group: group.id.clone(), partition, value: None };
             let mut records: Vec<Record> = expired.into_iter().map(tombstone).collect();
             if kept == 0 && group.state() == consumer::State::Empty {
                 records.extend(Self::tombstones_of_consumers(group));
             }
             if !records.is_empty() {
-                out.write(records, Then::Nothing);
+                out.write(records, told);
             }
         }
     }
@@ -361,6 +355,16 @@ impl Shard {
         let expired = offsets.iter().filter(|(partition, value)| may_expire(partition) && is_expired(value));
         expired.map(|(partition, _)| partition.clone()).collect()
     }
+}
+
+/// What is told when the tombstones are committed.
+fn told_expired(group: &Arc<str>, partitions: &[TopicPartition]) -> Then {
+    if partitions.is_empty() {
+        return Then::Nothing;
+    }
+    mark::reach("offsets_expired");
+    let event = Event::OffsetsExpired { group: group.clone(), partitions: partitions.to_vec() };
+    Then::Decided(Box::new(Decided { answer: None, events: vec![event] }))
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -124,7 +124,7 @@ impl Turmoil<'_> {
         }
         let may = |fault: &str| self.swarm.faults.iter().any(|known| known.value == fault);
         let (kills, cuts, clocks) = (may("kill"), may("cut"), may("clock"));
-        if self.group.is_static && kills && self.random.random_bool(0.5) {
+        if self.group.is_static && kills && self.random.random_bool(0.8) {
             steps.extend(self.bounce());
         }
         if kills && cuts && self.random.random_bool(0.5) {
@@ -265,7 +265,7 @@ impl Turmoil<'_> {
             step
         };
         let first = on(&format!("crash {member} kill; restart {member}"), &format!("processed({member})"));
-        let gone = if self.random.random_bool(0.5) { "kill" } else { "power" };
+        let gone = if self.random.random_bool(0.8) { "kill" } else { "power" };
         let second = on(&format!("crash {coordinator} {gone}"), &format!("assigned({member})"));
         let third = self.later("restart stopped", &LONG);
         vec![first, second, third]

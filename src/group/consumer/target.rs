@@ -87,7 +87,9 @@ impl Shard {
         let before = group.target_epoch.map_or(0, |target| target.computed_ms);
         let own_ms = self.topics.overrides(&group.id).assignment_interval_ms.map(i64::from);
         let interval_ms = own_ms.unwrap_or(self.settings.consumer.assignment_interval_ms);
-        let may_compute = before == 0 || interval_ms == 0 || wall_ms >= before.saturating_add(interval_ms);
+        // The clock of the coordinator before may have been ahead: nobody waits until this one has caught up.
+        let is_due = wall_ms >= before.saturating_add(interval_ms) || wall_ms < before;
+        let may_compute = before == 0 || interval_ms == 0 || is_due;
         let place = beat.replaced.as_ref().unwrap_or(&beat.member.id);
         if group.assignment_epoch() >= epoch || !may_compute {
             return (group.assignment_epoch(), last_of(place));
