@@ -73,7 +73,8 @@ impl Promise {
         })?;
         let batch =
             entries[..index].iter().rev().filter(|entry| broker_id(&entry.node) == Some(leader)).find_map(|e| {
-                let Event::Appended { partition, role: Role::Leader, batches, .. } = &e.event else { return None };
+                // As a follower, if it answers a retry of what the leader before it had appended.
+                let Event::Appended { partition, batches, .. } = &e.event else { return None };
                 let own = (*partition == lost.partition).then_some(batches)?;
                 own.iter().find(|batch| covers(batch.base_offset, batch.end_offset)).cloned()
             })?;

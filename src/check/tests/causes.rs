@@ -103,3 +103,37 @@ fn a_record_that_its_only_holder_brings_back_as_leader_is_not_lost_by_the_leader
         &[Moment::Promise, Moment::Decisive],
     );
 }
+
+#[test]
+fn a_retry_that_the_next_leader_answers_promises_what_the_leader_before_appended() {
+    let answered_by_2 = "
+        p1 send 0 t v-0 acks=-1
+        b1 append t-0 leader e0 0..1
+        b2 append t-0 follower e0 0..1
+        b3 append t-0 follower e0 0..1
+        b1 kill
+        c1 chose t-0 leader=2 epoch=1 isr=2,3 election=clean
+        b2 leads t-0 epoch=1 hw=0
+        b3 follows t-0 leader=2 epoch=1 hw=0
+        b2 hw t-0 leader e1 1
+        b2 answer t-0 acks=-1 0..1 e1 isr=2,3 hw=1
+        p1 acked 0 t-0 0
+        b2 power
+        b3 power
+        b2 up 2
+        b2 load t-0 hw=0
+        c1 chose t-0 leader=2 epoch=2 isr=2 election=clean
+        b2 leads t-0 epoch=2 hw=0
+        b3 up 2
+        b3 load t-0 hw=0
+        b1 up 2
+        b1 load t-0 hw=0 0..1
+        b1 cut t-0 1 0 leader-epoch
+        audit position t-0 0 start
+        audit end t-0 0";
+    story(
+        &[BEGIN, answered_by_2],
+        Cause::ElectedAfterPowerLoss,
+        &[Moment::Promise, Moment::Decisive, Moment::LastCopyGone],
+    );
+}
