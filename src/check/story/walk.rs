@@ -270,8 +270,9 @@ impl<'a> Walk<'a> {
             Role::Leader => {
                 let epoch = self.promise.batch.leader_epoch;
                 self.line(entry, format!("appended it at offset {offset} as leader of epoch {epoch}; LEO {end}"), true);
-                let replaced = self.leader != node || self.leader_epoch > epoch;
-                if replaced && let Some(choice) = self.last_election.clone() {
+                let deposed = self.leader != node || self.leader_epoch > epoch;
+                // Where nobody was elected in its place, whoever leads next decides.
+                if deposed && let Some(choice) = self.last_election.clone().filter(|choice| choice.leader != node) {
                     self.decide(choice);
                 }
             }

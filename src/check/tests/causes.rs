@@ -137,3 +137,24 @@ fn a_retry_that_the_next_leader_answers_promises_what_the_leader_before_appended
         &[Moment::Promise, Moment::Decisive, Moment::LastCopyGone],
     );
 }
+
+#[test]
+fn a_fenced_leader_that_nobody_replaced_loses_by_its_power_and_not_by_being_stale() {
+    let alone = "
+        b1 up 1
+        c1 chose t-0 leader=1 epoch=0 isr=1 election=created
+        b1 leads t-0 epoch=0 hw=0
+        c1 chose t-0 leader=-1 epoch=1 isr=1 election=offline
+        p1 send 0 t v-0 acks=-1
+        b1 append t-0 leader e0 0..1
+        b1 answer t-0 acks=-1 0..1 e0 isr=1 hw=1
+        p1 acked 0 t-0 0
+        b1 power
+        b1 up 2
+        b1 load t-0 hw=0
+        c1 chose t-0 leader=1 epoch=2 isr=1 election=clean
+        b1 leads t-0 epoch=2 hw=0
+        audit position t-0 0 start
+        audit end t-0 0";
+    story(&[alone], Cause::PowerLossOfAllCopies, &[Moment::Promise, Moment::LastCopyGone, Moment::Decisive]);
+}
