@@ -102,11 +102,13 @@ fn story(
                 between = Between::Death;
             }
             Event::PartitionsRevoked { group: g, partitions, .. }
-                if after && g == group && entry.node == *worker && partitions.contains(partition) =>
+                if between == Between::Unknown
+                    && after
+                    && g == group
+                    && entry.node == *worker
+                    && partitions.contains(partition) =>
             {
-                if between == Between::Unknown {
-                    between = Between::Rebalance;
-                }
+                between = Between::Rebalance;
             }
             Event::OffsetsExpired { group: g, partitions } if after && g == group && partitions.contains(partition) => {
                 between = Between::Expiry;

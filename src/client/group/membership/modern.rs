@@ -115,7 +115,11 @@ impl ModernMember {
             }
             _ => {}
         }
-        let Some(address) = coordinator.address() else { return coordinator.find(now) };
+        let Some(address) = coordinator.address() else {
+            // What is under way there is lost, and another coordinator has to be told everything.
+            (self.told, self.heartbeat_due) = (None, now);
+            return coordinator.find(now);
+        };
         let unnamed = self.unnamed();
         if !unnamed.is_empty() && now >= self.names_due {
             return Step::Names(unnamed);
@@ -310,7 +314,8 @@ impl ModernMember {
     }
 
     pub(super) fn leave(&mut self, _now: Time, coordinator: &Coordinator) {
-        let tells = coordinator.address.is_some() && self.told.is_some() && self.state != State::Idle;
+        let is_known = self.told.is_some() || self.epoch > JOINS;
+        let tells = coordinator.address.is_some() && is_known && self.state != State::Idle;
         self.state = State::Leaving(false);
         if !tells {
             self.has_gone();

@@ -377,16 +377,21 @@ fn in_the_consumer_protocol_giving_up_comes_first_and_is_told_at_once() {
 
 #[test]
 fn a_heartbeat_without_answer_is_followed_by_one_that_says_everything() {
-    let mut play = Play::modern(&[]);
-    play.pass(5 * SECOND);
-    play.beat();
-    play.membership.answered(play.now, Err(gone()));
-    play.pass(SECOND);
-    play.find();
-    let whole = play.beat();
-    assert_eq!((whole.member_epoch, whole.rebalance_timeout_ms), (3, 60000));
-    assert_eq!(whole.topic_partitions.map(|topics| topics[0].partitions.clone()), Some(vec![0, 1]));
-    assert_eq!(whole.subscribed_topic_names.map(|topics| topics.len()), Some(1));
+    for a_commit_fails_first in [false, true] {
+        let mut play = Play::modern(&[]);
+        play.pass(5 * SECOND);
+        play.beat();
+        if a_commit_fails_first {
+            play.membership.coordinator.lost_at(play.now, "h:9");
+        }
+        play.membership.answered(play.now, Err(gone()));
+        play.pass(SECOND);
+        play.find();
+        let whole = play.beat();
+        assert_eq!((whole.member_epoch, whole.rebalance_timeout_ms), (3, 60000));
+        assert_eq!(whole.topic_partitions.map(|topics| topics[0].partitions.clone()), Some(vec![0, 1]));
+        assert_eq!(whole.subscribed_topic_names.map(|topics| topics.len()), Some(1));
+    }
 }
 
 #[test]
