@@ -194,6 +194,8 @@ const uses = {
     await settled(page);
     check(await cursor(page) === id, `clicked at event ${id} and went to ${await cursor(page)}`);
     await page.locator('#group-text-0 summary').click();
+    // It is written when it opens, not before.
+    await page.locator('#group-text-0 tbody tr').first().waitFor({ timeout: 5000 });
     check(await page.locator('#group-text-0 tbody tr').count() >= run.rebalances.length, 'the text version is shorter than the rebalances');
     await page.evaluate(() => document.activeElement.blur());
     for (let zoom = 0; zoom < 8; zoom++) await page.keyboard.press('+');
