@@ -112,8 +112,9 @@ impl Processing {
             () if self.dead.get(partition).is_some_and(|dead| dead.contains(&(offset, value.into()))) => {
                 Cause::LeftInDeadHands
             }
-            () if case.ledger.permits_loss(partition, offset) => Cause::SkippedByTruncation,
+            // That a member began behind it was seen; that something else stood here once is a mere possibility.
             () if members.iter().any(skipped) => Cause::SkippedByReset,
+            () if case.ledger.permits_loss(partition, offset) => Cause::SkippedByTruncation,
             () => Cause::Unknown,
         }
     }

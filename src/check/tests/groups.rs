@@ -243,7 +243,7 @@ fn permitting(parts: &[&str], causes: &[Cause]) -> Status {
 
 #[test]
 fn a_record_may_stay_unprocessed_by_the_causes_that_are_permitted_and_no_other() {
-    use Cause::{LeftInDeadHands, SkippedByReset};
+    use Cause::{LeftInDeadHands, SkippedByReset, SkippedByTruncation};
     let undone = WORK.replace("g1 did g t-0 1 v-1", "g1 up 1");
     let died = [BEGIN, &undone, "g1 kill\n", MOVE, END];
     assert_eq!(permitting(&died, &[LeftInDeadHands]), Status::Held);
@@ -253,8 +253,24 @@ fn a_record_may_stay_unprocessed_by_the_causes_that_are_permitted_and_no_other()
     assert_eq!(permitting(&[BEGIN, &uncommitted, "g1 kill\n", MOVE, END], &[LeftInDeadHands]), Status::Violated);
     let skips = "g2 position t-0 2 start\n";
     assert_eq!(permitting(&[BEGIN, &undone, MOVE, skips, END], &[SkippedByReset]), Status::Held);
+    // A power loss that might have taken what stood there explains it only where nobody was seen to skip it.
+    let power = "
+        b1 up 1
+        c1 chose t-0 leader=1 epoch=0 isr=1 election=created
+        b1 leads t-0 epoch=0 hw=0
+        b1 append t-0 leader e0 0..2
+        b1 hw t-0 leader e0 2
+        b1 power
+        b1 up 2
+        b1 load t-0 hw=0
+        c1 chose t-0 leader=1 epoch=1 isr=1 election=clean
+        b1 leads t-0 epoch=1 hw=0
+    ";
+    assert_eq!(permitting(&[BEGIN, &undone, MOVE, skips, power, END], &[SkippedByReset]), Status::Held);
+    assert_eq!(permitting(&[BEGIN, &undone, MOVE, skips, power, END], &[SkippedByTruncation]), Status::Violated);
     let committed = "g2 position t-0 2 committed\n";
     assert_eq!(permitting(&[BEGIN, &undone, MOVE, committed, END], &[SkippedByReset]), Status::Violated);
+    assert_eq!(permitting(&[BEGIN, &undone, MOVE, committed, power, END], &[SkippedByTruncation]), Status::Held);
 }
 
 #[test]
