@@ -59,7 +59,7 @@ fn compare(finding: &mut Finding, expectation: Option<&Expectation>, lost: &[Los
     match (finding.status, expected) {
         // What the causes permit is not counted as a violation.
         (Status::Violated, Some(Expected::Any)) if claim == Claim::ProcessedAtLeastOnce && loss.is_some() => {
-            found.broken.push(format!("{claim} broke: {}", first_witness(finding)));
+            found.broken.push(finding.complaint());
         }
         (Status::Violated, Some(Expected::Violated | Expected::Any)) => {
             finding.status = Status::ViolatedAsExpected;
@@ -67,7 +67,7 @@ fn compare(finding: &mut Finding, expectation: Option<&Expectation>, lost: &[Los
                 found.broken.extend(loss.and_then(|loss| wrong_loss(loss, lost)));
             }
         }
-        (Status::Violated, _) => found.broken.push(format!("{claim} broke: {}", first_witness(finding))),
+        (Status::Violated, _) => found.broken.push(finding.complaint()),
         (Status::Held | Status::NotExercised, Some(Expected::Violated)) => {
             let exercised = if finding.status == Status::Held { "it held" } else { "it was not exercised" };
             found.absent.push(format!("{claim} should have been violated, and {exercised}"));
@@ -82,12 +82,6 @@ fn compare(finding: &mut Finding, expectation: Option<&Expectation>, lost: &[Los
         }
         _ => {}
     }
-}
-
-fn first_witness(finding: &Finding) -> String {
-    let more = finding.violations.saturating_sub(1);
-    let first = finding.witnesses.first().map_or("no witness was kept", |witness| &witness.text);
-    if more == 0 { first.to_owned() } else { format!("{first} (and {more} more)") }
 }
 
 /// How the losses differ from those expected.

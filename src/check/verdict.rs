@@ -44,6 +44,19 @@ impl Finding {
     pub fn concerns_the_run(&self) -> bool {
         self.status != Status::NotExercised || self.expected.is_some() || !self.claim.is_of_groups()
     }
+
+    /// Whether it broke, and the scenario is written to show that.
+    pub fn is_taught_violation(&self) -> bool {
+        self.status == Status::ViolatedAsExpected && self.expected == Some(Expected::Violated)
+    }
+
+    /// That it broke, by the first violation: `order-kept broke: p1 sent ... (and 3 more)`.
+    pub fn complaint(&self) -> String {
+        let more = self.violations.saturating_sub(1);
+        let first = self.witnesses.first().map_or("no witness was kept", |witness| &witness.text);
+        let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        format!("{} broke: {first}{more}", self.claim)
+    }
 }
 
 /// What became of one claim.

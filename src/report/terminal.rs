@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, fmt::Write};
 use super::Manifest;
 use crate::{
     base::Offset,
-    check::{Cause, Claim, Status, Verdict},
+    check::{Cause, Claim, Finding, Status, Verdict},
 };
 
 /// Most runs of offsets named for one partition; the rest is counted.
 const RUNS_MAX: usize = 12;
 
-/// A line with the verdict of the run; then, indented, what was lost and why, what is not as expected, and the command
+/// A line with the verdict of the run; then, indented, what was lost and why, what else broke, what is not as expected, and the command
 /// that runs it again, where there is any of it.
 pub fn run_lines(manifest: &Manifest) -> String {
     let verdict = &manifest.verdict;
@@ -19,10 +19,14 @@ pub fn run_lines(manifest: &Manifest) -> String {
     for line in lost_lines(verdict) {
         writeln!(text, "  {line}").expect("writing to a string does not fail");
     }
-    for complaint in &verdict.complaints {
-        writeln!(text, "  {complaint}").expect("writing to a string does not fail");
+    // Lost records have been told already.
+    let taught = verdict.findings.iter().filter(|finding| finding.is_taught_violation());
+    let taught: Vec<String> =
+        taught.filter(|finding| finding.claim != Claim::AckedRecordsSurvive).map(Finding::complaint).collect();
+    for line in taught.iter().chain(&verdict.complaints) {
+        writeln!(text, "  {line}").expect("writing to a string does not fail");
     }
-    if verdict.exit != 0 || !verdict.lost.is_empty() {
+    if verdict.exit != 0 || !verdict.lost.is_empty() || !taught.is_empty() {
         writeln!(text, "  replay: {}", replay_command(manifest)).expect("writing to a string does not fail");
     }
     text
@@ -44,8 +48,10 @@ pub(super) fn outcome(verdict: &Verdict) -> String {
         (0, acked) => format!("none of {acked} acknowledged records lost"),
         (lost, acked) => format!("{lost} of {acked} acknowledged records lost"),
     };
+    let breaks =
+        survival.status == Status::ViolatedAsExpected || verdict.findings.iter().any(Finding::is_taught_violation);
     let word = match verdict.exit {
-        0 if survival.status == Status::ViolatedAsExpected => "violated as expected",
+        0 if breaks => "violated as expected",
         0 => "as expected",
         1 => "UNEXPECTED",
         2 => "UNKNOWN",
