@@ -191,8 +191,8 @@ impl Stage {
         Missing { unfinished, unsettled }
     }
 
-    /// Waits until each partition of a group belongs to one member between two rebalances, and for a while goes on to. Whether they came to that
-    /// is a claim, judged from the history.
+    /// Waits until no group rebalances and each partition belongs to one member, and until that has lasted for a while.
+    /// Whether they came to it is a claim, judged from the history.
     async fn groups_come_to_rest(&self) {
         let groups = &self.resolved.plan.groups;
         let until = clock::now() + SETTLE;

@@ -16,9 +16,8 @@
 //! | what a member without a commit skipped | `auto.offset.reset` is `latest` |
 //! | what stands where records were lost | such a loss is permitted, see above |
 //!
-//! Everything else - what was committed, what logs hold below
-//! the high watermark, epochs, order, duplicates, recovery - is judged by checkers that keep their own accounts of what
-//! was injected.
+//! Everything else - what was committed, what logs hold below the high watermark, epochs, order, duplicates, recovery - is
+//! judged by checkers that keep their own accounts of what was injected.
 
 use std::collections::BTreeSet;
 

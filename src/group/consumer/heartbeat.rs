@@ -277,12 +277,12 @@ pub(super) fn tombstones(id: &Arc<str>) -> [Change; 3] {
     [Change::Current(id.clone(), None), Change::Target(id.clone(), None), Change::Subscription(id.clone(), None)]
 }
 
-/// The member that the heartbeat is of, and the static member whose place it takes.
 /// Whether somebody is told by this code that it is a member no longer.
 fn is_fencing(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch | ErrorCode::FencedInstanceId)
 }
 
+/// The member that the heartbeat is of, and the static member whose place it takes.
 fn find_member(
     group: &ConsumerGroup,
     request: &ConsumerGroupHeartbeatRequest,
