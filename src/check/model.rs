@@ -207,18 +207,23 @@ impl Cluster {
     fn replica_event(&mut self, node: NodeId, event: &Event) {
         let Some(name) = partition_of(event) else { return };
         let partition = self.partitions.entry(name.clone()).or_default();
+        // Only what the chosen leader has is the truth: one that was replaced may lead on with a log that lost its end.
+        let leads = |epoch: &LeaderEpoch| partition.is_chosen_leader(node, *epoch);
+        let is_leader = match event {
+            Event::Appended { role: Role::Leader, leader_epoch, .. }
+            | Event::HighWatermark { role: Role::Leader, leader_epoch, .. } => leads(leader_epoch),
+            _ => false,
+        };
         let replica = partition.replicas.entry(node).or_default();
+        if is_leader {
+            replica.lost_power = None;
+        }
         match event {
             Event::LogLoaded { end_offset, high_watermark, batches, .. } => {
                 replica.log = ReplicaLog { batches: batches.clone(), end: *end_offset };
                 replica.high_watermark = *high_watermark;
             }
-            Event::Appended { role, end_offset, batches, .. } => {
-                replica.log.append(batches, *end_offset);
-                if *role == Role::Leader {
-                    replica.lost_power = None;
-                }
-            }
+            Event::Appended { end_offset, batches, .. } => replica.log.append(batches, *end_offset),
             Event::Truncated { to, .. } => replica.log.truncate(*to),
             Event::BecameLeader { leader_epoch, high_watermark, .. } => {
                 replica.role = Some(Role::Leader);
@@ -232,9 +237,8 @@ impl Cluster {
             }
             Event::HighWatermark { role, leader_epoch, high_watermark, .. } => {
                 replica.high_watermark = *high_watermark;
-                match role {
-                    Role::Leader => replica.lost_power = None,
-                    Role::Follower => partition.note_caught_up(node, *leader_epoch),
+                if *role == Role::Follower {
+                    partition.note_caught_up(node, *leader_epoch);
                 }
             }
             _ => {}

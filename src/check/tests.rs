@@ -2,6 +2,7 @@
 
 mod causes;
 mod groups;
+mod late_news;
 
 use super::{
     Cause, Claim, Ending, Expected, Plan, Status, Unfired, Verdict,

@@ -10,8 +10,6 @@
 //!
 //! A leader that was replaced without knowing it (a zombie) commits nothing here.
 
-use std::collections::BTreeMap;
-
 use super::{Broken, Ledger, Permit, PermittedLoss, Tally, Violation};
 use crate::{
     base::{LeaderEpoch, NodeId, Offset, TopicPartition},
@@ -25,8 +23,6 @@ use crate::{
 #[derive(Default)]
 pub(super) struct CommittedPrefixKept {
     pub(super) ledger: Ledger,
-    /// Unclean elections whose leader has not begun yet.
-    unclean: BTreeMap<TopicPartition, EventId>,
 }
 
 impl CommittedPrefixKept {
@@ -34,10 +30,9 @@ impl CommittedPrefixKept {
         match &entry.event {
             Event::TopicCreated { topic, .. } | Event::TopicDeleted { topic, .. } => {
                 self.ledger.forget_topic(topic);
-                self.unclean.retain(|partition, _| partition.topic != *topic);
             }
             Event::PartitionChanged { partition, election: Election::Unclean, .. } => {
-                self.unclean.insert(partition.clone(), entry.id);
+                self.ledger.unclean_election(partition, entry.id);
             }
             Event::BecameLeader { partition, leader_epoch, high_watermark, .. } => {
                 if let Some((node, state)) = chosen(cluster, entry, partition, *leader_epoch) {
@@ -78,7 +73,7 @@ impl CommittedPrefixKept {
         event: EventId,
     ) -> Option<Violation> {
         let log = &state.replicas[&leader].log;
-        let unclean = self.unclean.remove(name);
+        let unclean = self.ledger.leader_begins(name);
         let account = self.ledger.account(name);
         let (end, gap) = (account.end(), first_missing(account.range(Offset::ZERO, account.end()), log));
         let permit = match (unclean, power_permits(state, leader)) {

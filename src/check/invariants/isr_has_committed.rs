@@ -42,7 +42,8 @@ impl IsrHasCommitted {
             Event::ProduceAnswered { error, isr, .. } if &**error == "NONE" => {
                 check.members(Claim::OwnIsrHasCommitted, isr.iter().copied(), &mut self.own, tally);
             }
-            Event::HighWatermark { .. } => {
+            // What a leader shows that was replaced uncleanly is compared once the new one has shown what it lacks.
+            Event::HighWatermark { .. } if !ledger.awaits_unclean_leader(partition) => {
                 let registration = cluster.partitions.get(partition).and_then(|state| state.registration.as_ref());
                 let isr = registration.into_iter().flat_map(|registration| registration.isr.iter().copied());
                 check.members(Claim::IsrHasCommitted, isr, &mut self.controllers, tally);

@@ -12,6 +12,8 @@ use crate::{
 pub struct Ledger {
     partitions: BTreeMap<TopicPartition, Account>,
     permits: Vec<PermittedLoss>,
+    /// Unclean elections whose leader has not begun yet.
+    unclean: BTreeMap<TopicPartition, EventId>,
 }
 
 /// The committed log of one partition.
@@ -95,6 +97,22 @@ impl Ledger {
 
     pub(super) fn forget_topic(&mut self, topic: &str) {
         self.partitions.retain(|partition, _| *partition.topic != *topic);
+        self.unclean.retain(|partition, _| *partition.topic != *topic);
+    }
+
+    /// `event` is an unclean election: what its leader lacks will be permitted, once it begins and shows it.
+    pub(super) fn unclean_election(&mut self, partition: &TopicPartition, event: EventId) {
+        self.unclean.insert(partition.clone(), event);
+    }
+
+    /// A leader begins: the unclean election that it owes that to, if it was one.
+    pub(super) fn leader_begins(&mut self, partition: &TopicPartition) -> Option<EventId> {
+        self.unclean.remove(partition)
+    }
+
+    /// Whether nobody can tell yet what an unclean election takes.
+    pub(super) fn awaits_unclean_leader(&self, partition: &TopicPartition) -> bool {
+        self.unclean.contains_key(partition)
     }
 
     pub(super) fn permit(&mut self, loss: PermittedLoss) {

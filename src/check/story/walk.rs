@@ -276,7 +276,13 @@ impl<'a> Walk<'a> {
                     self.decide(choice);
                 }
             }
-            Role::Follower => self.line(entry, format!("copied it; LEO {end}"), true),
+            Role::Follower => {
+                self.line(entry, format!("copied it; LEO {end}"), true);
+                // Whoever was elected without it has it after all.
+                if self.decisive.as_ref().is_some_and(|choice| choice.leader == node) {
+                    self.decisive = None;
+                }
+            }
         }
     }
 

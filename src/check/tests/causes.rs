@@ -158,3 +158,32 @@ fn a_fenced_leader_that_nobody_replaced_loses_by_its_power_and_not_by_being_stal
         audit end t-0 0";
     story(&[alone], Cause::PowerLossOfAllCopies, &[Moment::Promise, Moment::LastCopyGone, Moment::Decisive]);
 }
+
+#[test]
+fn whoever_was_elected_without_a_record_and_copies_it_after_all_is_not_what_lost_it() {
+    let copied = "
+        p1 send 0 t v-0 acks=-1
+        c1 chose t-0 leader=2 epoch=1 isr=2,3 election=clean
+        b1 append t-0 leader e0 0..1
+        b2 append t-0 follower e0 0..1
+        b3 append t-0 follower e0 0..1
+        b1 hw t-0 leader e0 1
+        b1 answer t-0 acks=-1 0..1 e0 isr=1,2,3 hw=1
+        p1 acked 0 t-0 0
+        b2 leads t-0 epoch=1 hw=0
+        b3 follows t-0 leader=2 epoch=1 hw=0
+        b1 power
+        b2 power
+        b3 power
+        b2 up 2
+        b2 load t-0 hw=0
+        c1 chose t-0 leader=2 epoch=2 isr=2 election=clean
+        b2 leads t-0 epoch=2 hw=0
+        b1 up 2
+        b1 load t-0 hw=0
+        b3 up 2
+        b3 load t-0 hw=0
+        audit position t-0 0 start
+        audit end t-0 0";
+    story(&[BEGIN, copied], Cause::PowerLossOfAllCopies, &[Moment::Promise, Moment::Decisive, Moment::LastCopyGone]);
+}
