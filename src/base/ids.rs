@@ -151,6 +151,9 @@ impl<'de> Deserialize<'de> for TopicId {
     }
 }
 
+/// The topic that holds the records of all groups, their committed offsets among them.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
 /// A partition of a topic; printed `orders-0`, as Kafka names its directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {

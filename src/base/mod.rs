@@ -11,7 +11,8 @@ pub mod switches;
 pub mod time;
 
 pub use ids::{
-    BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, TopicId, TopicPartition,
+    BrokerEpoch, LeaderEpoch, NodeId, OFFSETS_TOPIC, Offset, PartitionEpoch, ProducerEpoch, ProducerId, TopicId,
+    TopicPartition,
 };
 pub use switches::Switches;
 pub use time::{Time, Timestamp};

@@ -22,6 +22,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    base::OFFSETS_TOPIC,
     check::{Cause, Claim, Expectation, Expected, ExpectedLoss},
     client::admin::ElectionType,
     scenario::{
@@ -29,7 +30,7 @@ use crate::{
         action::{Action, Crash},
         file::Work,
         groups::Application,
-        term::{OFFSETS_TOPIC, Term},
+        term::Term,
     },
 };
 

@@ -41,9 +41,6 @@ pub use request::GroupRequest;
 
 use crate::base::java;
 
-/// The topic that holds the records of all groups.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
-
 /// What groups are bounded by. The fields are named after the broker's properties.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupSettings {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use crate::{
     base::{NodeId, TopicPartition},
     check::invariants::Brokers,
-    trace::{Election, Event, StopKind, journal::Entry},
+    trace::{AWAY, Election, Event, StopKind, journal::Entry},
 };
 
 /// Most lines shown; the rest is counted.
@@ -127,6 +127,9 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
         Event::GenerationFormed { group, generation, members, leader, .. } => {
             let leader = if leader.is_empty() { "the coordinator" } else { leader };
             format!("group {group}: generation {generation} of {} members, {leader} assigns", members.len())
+        }
+        Event::MemberAdvanced { group, member, epoch: AWAY, partitions } => {
+            format!("group {group}: {member} is away for a while, {} partitions are kept for it", partitions.len())
         }
         Event::MemberAdvanced { group, member, epoch, partitions } => {
             format!("group {group}: {member} comes to epoch {epoch} with {} partitions", partitions.len())

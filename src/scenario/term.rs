@@ -9,10 +9,7 @@ use super::{
     source::{Problem, unknown},
     words::{Token, Words},
 };
-use crate::base::TopicPartition;
-
-/// Topic of committed offsets; there once a group is.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+use crate::base::{OFFSETS_TOPIC, TopicPartition};
 
 /// Type of a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::{
 use super::{
     condition::{Comparison, Condition, EventTrigger},
     group_view::GroupView,
-    term::{Cast, OFFSETS_TOPIC, Term},
+    term::{Cast, Term},
 };
 use crate::{
-    base::{NodeId, Offset, TopicPartition, java},
+    base::{NodeId, OFFSETS_TOPIC, Offset, TopicPartition, java},
     check::{AUDIT_NODE, GroupPlan},
     trace::{Event, journal::Entry},
 };

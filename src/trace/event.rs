@@ -12,6 +12,9 @@ use crate::base::{
     BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, TopicId, TopicPartition,
 };
 
+/// Epoch of a static member that is away for a while (KIP-848).
+pub const AWAY: i32 = -2;
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -241,7 +244,8 @@ pub enum Event {
     /// The assignments of a generation are committed: who owns what. Empty for groups of other than consumers.
     GroupAssigned { group: Arc<str>, generation: i32, owners: Vec<(Arc<str>, Vec<TopicPartition>)> },
     /// A member of a group of the consumer protocol has come to `epoch`. It has these partitions, or may have them until
-    /// it has given them up, each since the epoch beside it.
+    /// it has given them up, each since the epoch beside it. In epoch -2, that of a static member which is away for a
+    /// while, these are kept for it, and what it had not given up yet is not.
     MemberAdvanced { group: Arc<str>, member: Arc<str>, epoch: i32, partitions: Vec<(TopicPartition, i32)> },
     /// Nobody is left in the group.
     GroupEmptied { group: Arc<str>, generation: i32 },

@@ -12,7 +12,7 @@ pub mod log_sink;
 
 use std::{future::Future, sync::Arc};
 
-pub use event::{BatchInfo, Election, Event, Role, StopKind};
+pub use event::{AWAY, BatchInfo, Election, Event, Role, StopKind};
 use serde::{Deserialize, Serialize};
 
 /// Number of an event in its run, from 1 in the order of happening.

@@ -23,9 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{config::GroupConfig, replicas::Replicas};
 use crate::{
-    base::{LeaderEpoch, NodeId, Offset, Switches, TopicPartition},
+    base::{LeaderEpoch, NodeId, OFFSETS_TOPIC, Offset, Switches, TopicPartition},
     controller::image::{MetadataDelta, MetadataImage},
-    group::{GroupRequest, OFFSETS_TOPIC, consumer::topics::Topics},
+    group::{GroupRequest, consumer::topics::Topics},
     protocol::{ErrorCode, messages::ResponseKind},
     runtime::{clock, task},
     trace::{self, EventId, Tracer},

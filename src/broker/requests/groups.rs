@@ -7,9 +7,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::Broker;
 use crate::{
+    base::OFFSETS_TOPIC,
     broker::coordinator::Client,
     controller::image::MetadataImage,
-    group::{GroupRequest, OFFSETS_TOPIC, consumer::refuse_heartbeat, partition_for},
+    group::{GroupRequest, consumer::refuse_heartbeat, partition_for},
     protocol::{
         ErrorCode, StrBytes,
         messages::{

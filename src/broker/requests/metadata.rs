@@ -4,12 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Broker, cluster::CLUSTER_OPERATIONS, topic_name, uuid_of};
 use crate::{
-    base::{NodeId, TopicId},
+    base::{NodeId, OFFSETS_TOPIC, TopicId},
     controller::{
         core::check_topic_name,
         image::{MetadataImage, PartitionRegistration, TopicImage},
     },
-    group::OFFSETS_TOPIC,
     protocol::{
         ErrorCode, StrBytes,
         messages::{

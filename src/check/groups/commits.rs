@@ -12,9 +12,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Case, Coordinated, OFFSETS_TOPIC, Score, Suspicions};
+use super::{Case, Coordinated, Score, Suspicions};
 use crate::{
-    base::{Offset, TopicPartition},
+    base::{OFFSETS_TOPIC, Offset, TopicPartition},
     check::{AUDIT_NODE, Claim, Finding},
     trace::{Event, EventId, journal::Entry},
 };

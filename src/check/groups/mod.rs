@@ -27,12 +27,11 @@ use super::{
     Cause, Claim, Ending, Expectation, Expected, Finding, Plan, history::History, invariants::Ledger, score::Score,
 };
 use crate::{
-    base::{LeaderEpoch, TopicPartition, java},
-    trace::{Event, EventId, journal::Entry},
+    base::{LeaderEpoch, OFFSETS_TOPIC, TopicPartition, java},
+    trace::{AWAY, Event, EventId, journal::Entry},
 };
 
 /// Topic of committed offsets.
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// The claims checked here.
 pub(super) const CLAIMS: &[Claim] = &[
@@ -294,6 +293,14 @@ impl Coordinated {
     /// Whether the coordinator counts `member` as one.
     fn counts(&self, group: &Arc<str>, member: &Arc<str>) -> bool {
         self.groups.get(group).is_some_and(|group| group.members.contains(member))
+    }
+
+    /// Whether the coordinator takes `partition` for one that `member` has or may have. What a static member that is away
+    /// for a while had not given up yet, it gave up by going.
+    fn counts_with(&self, group: &Arc<str>, member: &Arc<str>, partition: &TopicPartition) -> bool {
+        let known = self.groups.get(group).and_then(|group| group.epochs.get(member));
+        let has_let_go = known.is_some_and(|known| known.epoch == AWAY && !known.since.contains_key(partition));
+        self.counts(group, member) && !has_let_go
     }
 
     /// Whether a member was given `partition`.

@@ -69,10 +69,10 @@ impl Owners {
     ) {
         let believers = self.beliefs.entry((group.clone(), partition.clone())).or_default();
         self.taken.checks += 1;
-        let is_counted = |member| coordinated.counts(group, member);
-        let other = believers.iter().find(|(node, had)| **node != entry.node && is_counted(&had.member));
+        let has_it = |had: &Belief| coordinated.counts_with(group, &had.member, partition);
+        let other = believers.iter().find(|(node, had)| **node != entry.node && has_it(had));
         // Who is no member any more, and hears only now what it was given, is fenced when it speaks next.
-        let other = other.filter(|_| is_counted(member));
+        let other = other.filter(|_| coordinated.counts(group, member));
         if let Some((node, had)) = other {
             let text = format!("{} took {partition} in group {group} while {node} had it", entry.node);
             self.taken.suspect(text, vec![had.event, entry.id]);

@@ -126,6 +126,11 @@ fn a_partition_taken_from_a_member_that_still_counts_is_a_violation() {
     check(&[BEGIN, WORK, &still, END], Claim::OneOwnerPerPartition, Status::Violated, witness);
     let given = MOVE.replace("b1 out g m1", "g1 gives g m1 t-0");
     check(&[BEGIN, WORK, &given, END], Claim::OneOwnerPerPartition, Status::Held, "");
+    // A static member that goes away for a while keeps what it had, and has let go what it was asked to give up.
+    let away = MOVE.replace("b1 out g m1", "b1 advances g m1 gen=-2 since=0");
+    check(&[BEGIN, WORK, &away, END], Claim::OneOwnerPerPartition, Status::Held, "");
+    let kept = MOVE.replace("b1 out g m1", "b1 advances g m1 t-0 gen=-2 since=0");
+    check(&[BEGIN, WORK, &kept, END], Claim::OneOwnerPerPartition, Status::Violated, witness);
     let dead = MOVE.replace("b1 out g m1", "g1 kill");
     check(&[BEGIN, WORK, &dead, END], Claim::OneOwnerPerPartition, Status::Held, "");
 }

@@ -13,14 +13,13 @@ use super::{
     rather_few, spot, time,
 };
 use crate::{
-    base::{java, random::Random},
+    base::{OFFSETS_TOPIC, java, random::Random},
     scenario::{
         Scenario,
         condition::{Condition, EventTrigger},
         file::{Step, WITHIN, Work},
         source::show_duration,
         swarm::Swarm,
-        term::OFFSETS_TOPIC,
     },
 };
 

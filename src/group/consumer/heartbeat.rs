@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use rand::Rng;
 
 use super::{
-    AWAY, ConsumerGroup, Decided, LEAVE, Member, Refusal,
+    ConsumerGroup, Decided, LEAVE, Member, Refusal,
     reconcile::Goal,
     records::{Change, Current, Epochs, MemberState, Subscription},
 };
@@ -26,7 +26,7 @@ use crate::{
             consumer_group_heartbeat_response::{Assignment, TopicPartitions},
         },
     },
-    trace::Event,
+    trace::{AWAY, Event},
 };
 
 /// From this version on clients choose their member ids themselves (KIP-1082).

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    AWAY, ConsumerGroup, Decided, Member, Refusal,
+    ConsumerGroup, Decided, Member, Refusal,
     heartbeat::{check_static, tombstones, unknown_member},
     records::{Change, Current, Epochs, GroupEpoch, MemberState},
 };
@@ -21,7 +21,7 @@ use crate::{
             ResponseKind, leave_group_request::MemberIdentity, leave_group_response::MemberResponse,
         },
     },
-    trace::Event,
+    trace::{AWAY, Event},
 };
 
 impl Shard {
@@ -53,8 +53,10 @@ impl Shard {
             let assigned: Epochs =
                 member.current.assigned.iter().map(|(topic, partitions)| (*topic, away(partitions))).collect();
             let current = Current { epoch: AWAY, assigned, revoking: Epochs::new(), ..(*member.current).clone() };
-            let record = group.record(Change::Current(member.id.clone(), Some(Arc::new(current))));
-            out.write(vec![record], Decided { answer, events: Vec::new() }.into());
+            let member = Member { current: Arc::new(current), ..member };
+            let record = group.record(Change::Current(member.id.clone(), Some(member.current.clone())));
+            let events = vec![self.advanced(group, &member)];
+            out.write(vec![record], Decided { answer, events }.into());
             return Ok(());
         }
         let id = group.id.clone();

@@ -58,8 +58,6 @@ use crate::{
     trace::Event,
 };
 
-/// A static member that is away for a while.
-const AWAY: i32 = -2;
 /// Epoch of a group that has no record of it: the target assignment, at 0, is behind.
 const FIRST_EPOCH: i32 = 1;
 /// A member that leaves.

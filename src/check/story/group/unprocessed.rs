@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Place, Scene, all_set, application, audited, count, senders, stretch};
 use crate::{
-    base::{Offset, TopicPartition},
+    base::{OFFSETS_TOPIC, Offset, TopicPartition},
     check::{
         GroupPlan,
         story::{Effect, Kind, Moment, Sentence, Story},
@@ -261,7 +261,7 @@ fn other_begins(entries: &[Entry], plan: &GroupPlan, passed: &Passed<'_>) -> Vec
     }
     let one_copy = entries.iter().any(|entry| {
         matches!(&entry.event, Event::PartitionChanged { partition, replicas, .. }
-            if &*partition.topic == "__consumer_offsets" && replicas.len() == 1)
+            if *partition.topic == *OFFSETS_TOPIC && replicas.len() == 1)
     });
     let power_lost = entries.iter().any(|entry| matches!(&entry.event, Event::NodeStopped { how: StopKind::Power }));
     if one_copy && power_lost {
