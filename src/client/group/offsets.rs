@@ -123,13 +123,17 @@ async fn told_attempt(
     (outcome, again)
 }
 
-/// Whether the commit stands or was refused for certain.
+/// Whether the commit stands or was refused for certain. A coordinator that is replaced while it waits for its commit to
+/// be copied answers NOT_COORDINATOR, and the commit may stand all the same.
 fn is_definite(outcome: &Result<(), ClientError>) -> bool {
     match outcome {
         Ok(()) => true,
         Err(ClientError::Kafka { code, .. }) => !matches!(
             code,
-            ErrorCode::RequestTimedOut | ErrorCode::UnknownServerError | ErrorCode::CoordinatorNotAvailable
+            ErrorCode::RequestTimedOut
+                | ErrorCode::UnknownServerError
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::NotCoordinator
         ),
         Err(ClientError::Rpc(error)) => {
             matches!(error, RpcError::Connect { .. } | RpcError::Encode(_) | RpcError::NoCommonVersion { .. })
