@@ -43,7 +43,7 @@ impl IsrHasCommitted {
                 check.members(Claim::OwnIsrHasCommitted, isr.iter().copied(), &mut self.own, tally);
             }
             // What a leader shows that was replaced uncleanly is compared once the new one has shown what it lacks.
-            Event::HighWatermark { .. } if !ledger.awaits_unclean_leader(partition) => {
+            Event::HighWatermark { .. } if !ledger.has_unclean_leader_to_come(partition) => {
                 let registration = cluster.partitions.get(partition).and_then(|state| state.registration.as_ref());
                 let isr = registration.into_iter().flat_map(|registration| registration.isr.iter().copied());
                 check.members(Claim::IsrHasCommitted, isr, &mut self.controllers, tally);

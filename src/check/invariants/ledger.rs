@@ -111,7 +111,7 @@ impl Ledger {
     }
 
     /// Whether nobody can tell yet what an unclean election takes.
-    pub(super) fn awaits_unclean_leader(&self, partition: &TopicPartition) -> bool {
+    pub(super) fn has_unclean_leader_to_come(&self, partition: &TopicPartition) -> bool {
         self.unclean.contains_key(partition)
     }
 
