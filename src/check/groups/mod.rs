@@ -31,8 +31,6 @@ use crate::{
     trace::{AWAY, Event, EventId, journal::Entry},
 };
 
-/// Topic of committed offsets.
-
 /// The claims checked here.
 pub(super) const CLAIMS: &[Claim] = &[
     Claim::ProcessedAtLeastOnce,
