@@ -14,11 +14,11 @@
 //! p1 refused 0 NOT_ENOUGH_REPLICAS               p1 timeout 0
 //! audit position orders-0 0 start                audit read orders-0 0 v-0
 //! audit end orders-0 3                           b1 up 1; b1 kill; b1 power; b1 stop; b1 pause; b1 resume
-//! b1 joins g m1                                  b1 out g m1; b1 forms g gen=2; b1 assigns g gen=2; b1 expires g orders-0
+//! b1 joins g m1                                  b1 out g m1; b1 forms g gen=2; b1 assigns g gen=2; b1 expires g orders-0 (first: expiring)
 //! g1 gets g m1 gen=1 orders-0                    g1 gives g m1 orders-0; g1 loses g m1 orders-0; g1 did g orders-0 5 v-5
 //! g1 commits g m1 gen=1 orders-0 5               g1 told g sent=12 NONE (or an error, `open`: nobody knows)
 //! b1 refuses g m1 gen=1 in=2 ILLEGAL_GENERATION  b1 rebalances g gen=1
-//! g1 wonders g orders-0                          g1 finds g orders-0 5 asked=14
+//! g1 wonders g orders-0 b2                        g1 finds g orders-0 5 asked=14
 //! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3; scenario heal; scenario settled
 //! ```
 
@@ -160,8 +160,8 @@ fn event(verb: &str, rest: &[&str]) -> Event {
             reason: rest[1..].join(" ").into(),
         },
         "send" | "acked" | "refused" | "timeout" | "position" | "read" | "end" => client_event(verb, &words),
-        "joins" | "replaces" | "out" | "forms" | "assigns" | "advances" | "expires" | "loaded" | "refuses"
-        | "rebalances" => coordinator_event(verb, &words),
+        "joins" | "replaces" | "out" | "forms" | "assigns" | "advances" | "expiring" | "expires" | "loaded"
+        | "refuses" | "rebalances" => coordinator_event(verb, &words),
         "gets" | "gives" | "loses" | "commits" | "told" | "wonders" | "finds" | "did" => member_event(verb, &words),
         "chose" => chosen(&words),
         _ => replica_event(verb, &words),
@@ -254,6 +254,7 @@ fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
             let owner = words.plain.get(1).map(|member| (Arc::from(*member), words.partitions(2)));
             Event::GroupAssigned { group: group(), generation, owners: owner.into_iter().collect() }
         }
+        "expiring" => Event::OffsetsExpiring { group: group(), partitions: words.partitions(1) },
         "expires" => Event::OffsetsExpired { group: group(), partitions: words.partitions(1) },
         _ => Event::CoordinatorLoaded {
             partition: words.partition(),
@@ -289,7 +290,11 @@ fn member_event(verb: &str, words: &Words<'_>) -> Event {
             error: words.plain[1].into(),
             definite: words.plain[1] != "open",
         },
-        "wonders" => Event::CommittedAsked { group, partitions: words.partitions(1) },
+        "wonders" => Event::CommittedAsked {
+            group,
+            partitions: vec![partition(1)],
+            coordinator: format!("{}:9092", words.plain.get(2).unwrap_or(&"b1")).into(),
+        },
         "finds" => Event::CommittedFetched {
             group,
             partition: partition(1),

@@ -2,13 +2,15 @@
 //!
 //! Metadata comes from any broker: of those with a connection the one with the fewest requests under way, so that a
 //! silent broker is not asked first. A leader is replaced only by one with a newer epoch (KIP-320): metadata from a
-//! broker that is behind changes nothing.
+//! broker that is behind changes nothing, unless it is about another topic of the same name (KIP-516).
 
 use std::{
     cmp::Reverse,
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
 };
+
+use uuid::Uuid;
 
 use super::{ClientError, config::ClusterConfig};
 use crate::{
@@ -48,6 +50,8 @@ pub struct Cluster {
 struct Known {
     nodes: BTreeMap<NodeId, String>,
     topics: BTreeMap<Arc<str>, BTreeMap<i32, Leader>>,
+    /// Of the topics, where brokers tell it.
+    ids: BTreeMap<Arc<str>, Uuid>,
     updated: Option<Time>,
 }
 
@@ -109,6 +113,16 @@ impl Cluster {
         }
     }
 
+    /// A record of `partition` was committed or read in `epoch`: a leader of an older one that is known here has been
+    /// replaced, and its log may end before that record (KIP-320).
+    pub fn learn_epoch(&self, partition: &TopicPartition, epoch: LeaderEpoch) {
+        let mut known = self.known();
+        let old = known.topics.get_mut(&partition.topic).and_then(|topic| topic.get_mut(&partition.partition));
+        if let Some(old) = old.filter(|old| epoch > old.epoch) {
+            *old = Leader { node: NodeId::NONE, epoch };
+        }
+    }
+
     /// Asks for metadata of `topics`. A topic that does not exist is created where the brokers allow that.
     ///
     /// # Errors
@@ -143,6 +157,10 @@ impl Cluster {
         for topic in &response.topics {
             let Some(name) = topic.name.as_ref().map(|name| Arc::<str>::from(name.as_str())) else { continue };
             if ErrorCode::from_i16(topic.error_code) == ErrorCode::UnknownTopicOrPartition {
+                known.topics.remove(&name);
+            }
+            let id = Some(topic.topic_id).filter(|id| !id.is_nil());
+            if id.is_some_and(|id| known.ids.insert(name.clone(), id).is_some_and(|old| old != id)) {
                 known.topics.remove(&name);
             }
             let partitions = known.topics.entry(name).or_default();
@@ -274,4 +292,46 @@ impl Cluster {
 /// A topic's name as requests carry it.
 pub(super) fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        client::ConsumerConfig,
+        protocol::messages::metadata_response::{
+            MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+        },
+    };
+
+    /// What a broker says of `t-0`.
+    fn metadata(id: u128, leader: i32, epoch: i32) -> MetadataResponse {
+        let broker = |id: i32| MetadataResponseBroker::default().with_node_id(id.into());
+        let partition = MetadataResponsePartition::default().with_leader_id(leader.into()).with_leader_epoch(epoch);
+        let topic = MetadataResponseTopic::default()
+            .with_name(Some(topic_name("t")))
+            .with_topic_id(Uuid::from_u128(id))
+            .with_partitions(vec![partition]);
+        MetadataResponse::default().with_brokers(vec![broker(1), broker(2)]).with_topics(vec![topic])
+    }
+
+    #[test]
+    fn a_leader_is_known_until_something_newer_was_seen() {
+        let leads = |node, epoch| Some(Leader { node: NodeId(node), epoch: LeaderEpoch(epoch) });
+        let partition = TopicPartition::new("t", 0);
+        // What was heard before, the epoch of a committed offset, what is heard then; who leads.
+        for (before, committed, after, leader) in [
+            (metadata(7, 1, 3), 3, metadata(7, 1, 3), leads(1, 3)),
+            (metadata(7, 1, 3), 4, metadata(7, 1, 3), None),
+            (metadata(7, 1, 3), 4, metadata(7, 2, 4), leads(2, 4)),
+            (metadata(7, 1, 3), -1, metadata(7, 2, 2), leads(1, 3)),
+            (metadata(7, 1, 3), 4, metadata(8, 2, 0), leads(2, 0)),
+        ] {
+            let cluster = Cluster::new(ConsumerConfig::default().cluster, vec![]);
+            cluster.take(&before);
+            cluster.learn_epoch(&partition, LeaderEpoch(committed));
+            cluster.take(&after);
+            assert_eq!(cluster.leader(&partition), leader, "{before:?}, {committed}, {after:?}");
+        }
+    }
 }

@@ -292,7 +292,7 @@ impl Shard {
         for group in self.groups.values() {
             let expired = self.expired_of(group, wall_ms);
             let kept = self.offsets.of(&group.id).map_or(0, BTreeMap::len) - expired.len();
-            let told = told_expired(&group.id, &expired);
+            let told = told_expired(&group.id, &expired, out);
             let tombstone = |partition| Record::Offset { group: group.id.clone(), partition, value: None };
             let mut records: Vec<Record> = expired.into_iter().map(tombstone).collect();
             // A group whose state says that nothing may expire keeps its last offset, and so stays.
@@ -322,7 +322,7 @@ impl Shard {
             let expired: Vec<TopicPartition> =
                 offsets.filter(is_expired).map(|(partition, _)| partition.clone()).collect();
             let kept = self.offsets.of(&group.id).map_or(0, BTreeMap::len) - expired.len();
-            let told = told_expired(&group.id, &expired);
+            let told = told_expired(&group.id, &expired, out);
             let tombstone = |partition| Record::Offset { group: group.id.clone(), partition, value: None };
             let mut records: Vec<Record> = expired.into_iter().map(tombstone).collect();
             if kept == 0 && group.state() == consumer::State::Empty {
@@ -357,12 +357,13 @@ impl Shard {
     }
 }
 
-/// What is told when the tombstones are committed.
-fn told_expired(group: &Arc<str>, partitions: &[TopicPartition]) -> Then {
+/// Tells that tombstones are written, and what is told when they are committed.
+fn told_expired(group: &Arc<str>, partitions: &[TopicPartition], out: &mut Outcome) -> Then {
     if partitions.is_empty() {
         return Then::Nothing;
     }
     mark::reach("offsets_expired");
+    out.events.push(Event::OffsetsExpiring { group: group.clone(), partitions: partitions.to_vec() });
     let event = Event::OffsetsExpired { group: group.clone(), partitions: partitions.to_vec() };
     Then::Decided(Box::new(Decided { answer: None, events: vec![event] }))
 }

@@ -215,6 +215,7 @@ fn place(event: &Event) -> (&'static str, Option<String>) {
         | Event::GroupEmptied { .. }
         | Event::OffsetsCommitted { .. }
         | Event::CommitRefused { .. }
+        | Event::OffsetsExpiring { .. }
         | Event::OffsetsExpired { .. } => ("groups", None),
         Event::StepFired { step, action, .. } => ("process", Some(format!("step {step}: {action}"))),
         Event::FaultBegan { fault } => ("process", Some(format!("fault: {fault}"))),

@@ -181,7 +181,7 @@ pub enum Event {
     /// The coordinator told it the committed offset of a partition, asked for by event `asked`; `-1`: there is none.
     CommittedFetched { group: Arc<str>, partition: TopicPartition, offset: Offset, asked: EventId },
     /// It asks for the committed offsets of these partitions.
-    CommittedAsked { group: Arc<str>, partitions: Vec<TopicPartition> },
+    CommittedAsked { group: Arc<str>, partitions: Vec<TopicPartition>, coordinator: Arc<str> },
     /// The application has done its work for a record: the effect is in the world and stays there.
     RecordProcessed { group: Arc<str>, partition: TopicPartition, offset: Offset, value: Arc<str> },
 
@@ -254,7 +254,10 @@ pub enum Event {
     OffsetsCommitted { group: Arc<str>, member: Arc<str>, generation: i32, offsets: Vec<(TopicPartition, Offset)> },
     /// A commit was refused for what the client said of itself.
     CommitRefused { group: Arc<str>, member: Arc<str>, generation: i32, group_generation: i32, error: Arc<str> },
-    /// Offsets were deleted because they had not been committed for too long.
+    /// A coordinator writes that offsets are deleted which had not been committed for too long. Whether that stands, its
+    /// successor may be the one to know.
+    OffsetsExpiring { group: Arc<str>, partitions: Vec<TopicPartition> },
+    /// Offsets were deleted because they had not been committed for too long: the records that say so are committed.
     OffsetsExpired { group: Arc<str>, partitions: Vec<TopicPartition> },
 }
 

@@ -8,7 +8,8 @@
 //! commit that was acknowledged before the question, or another that is not certain to be older: one sent after it, or
 //! one whose sender was never told what became of it. The audit asks at the very end, members ask when they get a
 //! partition. Nothing is demanded where offsets have expired - which those of a partition that
-//! a member has never do - or where a loss of records of `__consumer_offsets` was permitted.
+//! a member has never do - or where a loss of records of `__consumer_offsets` was permitted, nor of the answer of a broker
+//! that has been replaced as coordinator and has not heard of it: Kafka's coordinators answer from what they have.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,7 +29,10 @@ pub(super) struct Commits {
     sent: BTreeMap<EventId, Commit>,
     /// The commits of each partition of each group, in the order in which they were sent.
     of: BTreeMap<Key, Vec<(EventId, Offset)>>,
+    /// Whom each question went to.
+    asked: BTreeMap<EventId, Arc<str>>,
     questions: Vec<Question>,
+    /// When it was last written that they expire.
     expired: BTreeMap<Key, EventId>,
     fencing: Suspicions,
     /// Offsets that expired though a member had the partition.
@@ -62,6 +66,8 @@ struct Question {
     asked: EventId,
     told: EventId,
     offset: Offset,
+    /// Who answered had been replaced as coordinator, and did not know it yet.
+    is_stale: bool,
 }
 
 impl Commits {
@@ -101,21 +107,29 @@ impl Commits {
                     }
                 }
             }
+            Event::CommittedAsked { coordinator, .. } => drop(self.asked.insert(entry.id, coordinator.clone())),
             Event::CommittedFetched { group, partition, offset, asked } => {
                 let key = (group.clone(), partition.clone());
                 let (node, asked, offset) = (entry.node.clone(), *asked, *offset);
-                self.questions.push(Question { node, key, asked, told: entry.id, offset });
+                let coordinator = self.asked.get(&asked).and_then(|address| address.split(':').next());
+                let is_stale = coordinator.is_some_and(|node| coordinated.is_replaced(group, node));
+                self.questions.push(Question { node, key, asked, told: entry.id, offset, is_stale });
             }
+            Event::OffsetsExpiring { group, partitions } => self.may_be_gone(group, partitions, entry.id),
             Event::OffsetsExpired { group, partitions } => {
                 for partition in partitions.iter().filter(|partition| coordinated.is_assigned(group, partition)) {
                     let text = format!("the offset of {partition} expired in group {group}, of which a member has it");
                     self.expiries.suspect(text, vec![entry.id]);
                 }
-                let keys = partitions.iter().map(|partition| (group.clone(), partition.clone()));
-                self.expired.extend(keys.map(|key| (key, entry.id)));
+                self.may_be_gone(group, partitions, entry.id);
             }
             _ => {}
         }
+    }
+
+    fn may_be_gone(&mut self, group: &Arc<str>, partitions: &[TopicPartition], event: EventId) {
+        let keys = partitions.iter().map(|partition| (group.clone(), partition.clone()));
+        self.expired.extend(keys.map(|key| (key, event)));
     }
 
     pub(super) fn fenced(&self, case: &Case<'_>) -> Finding {
@@ -134,7 +148,7 @@ impl Commits {
 
     fn durable(&self, case: &Case<'_>, mut score: Score, concerns: impl Fn(&Question) -> bool) -> Finding {
         let is_taught = case.teaches_violation_of(score.claim);
-        let mut permitted = 0;
+        let (mut permitted, mut stale) = (0, 0);
         for question in self.questions.iter().filter(|question| concerns(question)) {
             let Some(newest) = self.newest_before(question) else { continue };
             score.checks += 1;
@@ -143,6 +157,10 @@ impl Commits {
             }
             if !is_taught && case.groups_may_be_lost(question.told) {
                 permitted += 1;
+                continue;
+            }
+            if !is_taught && question.is_stale {
+                stale += 1;
                 continue;
             }
             let (group, partition) = &question.key;
@@ -155,11 +173,14 @@ impl Commits {
                 format!("group {group} had committed {offset} in {partition}, and {} found {found}", question.node);
             score.violate(text, vec![sent, question.told]);
         }
-        if permitted > 0 {
-            score.note = Some(format!(
-                "{permitted} times a commit was gone with records of {OFFSETS_TOPIC}, which is permitted"
-            ));
-        }
+        let gone = format!("{permitted} times a commit was gone with records of {OFFSETS_TOPIC}, which is permitted");
+        let late = format!("{stale} times one answered that had been replaced as coordinator and did not know it yet");
+        score.note = match (permitted, stale) {
+            (0, 0) => None,
+            (_, 0) => Some(gone),
+            (0, _) => Some(late),
+            _ => Some(format!("{gone}; {late}")),
+        };
         score.into_finding()
     }
 

@@ -253,12 +253,18 @@ impl Coordinated {
         | Event::MemberAdvanced { group, .. }
         | Event::GenerationFormed { group, .. }
         | Event::GroupAssigned { group, .. }
+        | Event::OffsetsExpiring { group, .. }
         | Event::OffsetsExpired { group, .. }) = &entry.event
         else {
             return false;
         };
+        self.is_replaced(group, &entry.node)
+    }
+
+    /// Whether `node` is not the one that coordinates `group`.
+    fn is_replaced(&self, group: &str, node: &str) -> bool {
         let coordinator = self.coordinators.get(&java::coordinating_partition(group, self.partitions));
-        coordinator.is_some_and(|(_, node)| *node != entry.node)
+        coordinator.is_some_and(|(_, coordinator)| **coordinator != *node)
     }
 
     fn group(&mut self, name: &Arc<str>) -> &mut Coordination {

@@ -28,8 +28,8 @@ pub(super) struct Processing {
     resets: BTreeMap<(Arc<str>, TopicPartition), Vec<Offset>>,
     /// What each running process has got and not worked through, and up to where it has asked for a commit.
     hands: BTreeMap<(Arc<str>, TopicPartition), Hands>,
-    /// What was in the hands of a process that died, and committed by it.
-    dead: BTreeMap<TopicPartition, BTreeSet<(Offset, Arc<str>)>>,
+    /// What was in the hands of each process that died, and committed by it.
+    dead: BTreeMap<(Arc<str>, TopicPartition), BTreeSet<(Offset, Arc<str>)>>,
     /// When offsets of a group expired.
     expired: BTreeMap<(Arc<str>, TopicPartition), Vec<EventId>>,
 }
@@ -72,7 +72,7 @@ impl Processing {
                 }
                 self.begins.entry(key).or_insert((*offset, entry.id));
             }
-            Event::OffsetsExpired { group, partitions } => {
+            Event::OffsetsExpiring { group, partitions } | Event::OffsetsExpired { group, partitions } => {
                 for partition in partitions {
                     self.expired.entry((group.clone(), partition.clone())).or_default().push(entry.id);
                 }
@@ -90,7 +90,7 @@ impl Processing {
             if holder == node {
                 let Hands { records, committed } = std::mem::take(hands);
                 let left = records.into_iter().filter(|(offset, _)| *offset < committed);
-                self.dead.entry(partition.clone()).or_default().extend(left);
+                self.dead.entry((holder.clone(), partition.clone())).or_default().extend(left);
             }
         }
     }
@@ -108,10 +108,12 @@ impl Processing {
             let resets = self.resets.get(&(member.clone(), partition.clone()));
             resets.into_iter().flatten().any(|begin| *begin > offset)
         };
+        let left = |member: &Arc<str>| {
+            let dead = self.dead.get(&(member.clone(), partition.clone()));
+            dead.is_some_and(|dead| dead.contains(&(offset, value.into())))
+        };
         match () {
-            () if self.dead.get(partition).is_some_and(|dead| dead.contains(&(offset, value.into()))) => {
-                Cause::LeftInDeadHands
-            }
+            () if members.iter().any(left) => Cause::LeftInDeadHands,
             // That a member began behind it was seen; that something else stood here once is a mere possibility.
             () if members.iter().any(skipped) => Cause::SkippedByReset,
             () if case.ledger.permits_loss(partition, offset) => Cause::SkippedByTruncation,

@@ -184,6 +184,15 @@ fn a_committed_offset_that_goes_back_is_a_violation() {
 }
 
 #[test]
+fn a_coordinator_that_was_replaced_and_does_not_know_it_may_answer_from_what_it_has() {
+    for (asked, status) in [("b1", Status::Held), ("b2", Status::Violated)] {
+        let late =
+            format!("b2 loaded __consumer_offsets-0 m2 e1\ng2 wonders g t-0 {asked}\ng2 finds g t-0 0 asked=23\n");
+        check(&[BEGIN, WORK, MOVE, &late, END], Claim::CommitsNeverGoBack, status, "");
+    }
+}
+
+#[test]
 fn a_commit_that_nobody_knows_of_may_be_found_or_not() {
     let open = WORK.replace("g1 told g sent=15 NONE", "g1 told g sent=15 open");
     let second = "g1 commits g m1 gen=1 t-0 1\ng1 told g sent=17 NONE\ng2 wonders g t-0\n";
@@ -197,8 +206,10 @@ fn a_commit_that_nobody_knows_of_may_be_found_or_not() {
 
 #[test]
 fn offsets_that_expired_need_not_be_found() {
-    let expired = "b1 expires g t-0\ng2 wonders g t-0\ng2 finds g t-0 -1 asked=23\n";
-    check(&[BEGIN, WORK, MOVE, expired, END], Claim::CommitsNeverGoBack, Status::Held, "");
+    for verb in ["expiring", "expires"] {
+        let expired = format!("b1 {verb} g t-0\ng2 wonders g t-0\ng2 finds g t-0 -1 asked=23\n");
+        check(&[BEGIN, WORK, MOVE, &expired, END], Claim::CommitsNeverGoBack, Status::Held, "");
+    }
 }
 
 #[test]
@@ -253,6 +264,9 @@ fn a_record_may_stay_unprocessed_by_the_causes_that_are_permitted_and_no_other()
     let died = [BEGIN, &undone, "g1 kill\n", MOVE, END];
     assert_eq!(permitting(&died, &[LeftInDeadHands]), Status::Held);
     assert_eq!(permitting(&died, &[SkippedByReset]), Status::Violated);
+    // Who reads for another purpose and dies explains nothing.
+    let another = [BEGIN, &undone.replace("g1 read", "r1 read"), "r1 kill\n", MOVE, END];
+    assert_eq!(permitting(&another, &[LeftInDeadHands]), Status::Violated);
     // It had not committed what was in its hands: another should have got it.
     let uncommitted = undone.replace("t-0 2", "t-0 1");
     assert_eq!(permitting(&[BEGIN, &uncommitted, "g1 kill\n", MOVE, END], &[LeftInDeadHands]), Status::Violated);

@@ -160,6 +160,9 @@ impl Consumer {
         let (busy, paused) = (position.busy, position.paused);
         *position = Position { busy, paused, why, ..Position::at(Some(to), epoch) };
         if let Seek::Offset(offset) = to {
+            if self.config.truncation_check {
+                self.cluster.learn_epoch(partition, epoch);
+            }
             self.tracer.detail(|| Event::PositionSet { partition: partition.clone(), offset, why: why.into() });
         }
     }

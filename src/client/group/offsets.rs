@@ -208,8 +208,8 @@ pub(super) async fn committed(
 ) -> Result<Offsets, ClientError> {
     loop {
         let address = coordinator(shared, until).await?;
-        let (group, wanted) = (owner.group.clone(), partitions.to_vec());
-        let asked = shared.tracer.detail(|| Event::CommittedAsked { group, partitions: wanted });
+        let (group, partitions_asked, coordinator) = (owner.group.clone(), partitions.to_vec(), address.clone());
+        let asked = shared.tracer.detail(|| Event::CommittedAsked { group, partitions: partitions_asked, coordinator });
         let error = match ask(shared, owner, &address, partitions).await {
             Ok(offsets) => {
                 for (partition, asked) in partitions.iter().filter_map(|partition| Some((partition, asked?))) {

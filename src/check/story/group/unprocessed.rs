@@ -96,7 +96,9 @@ fn passed<'a>(
                 let covers = offsets.iter().find(|(p, offset)| p == partition && *offset > first.offset);
                 passed.commit = covers.map(|(_, offset)| (entry.id, *offset));
             }
-            Event::OffsetsExpired { group: g, partitions } if g == group && partitions.contains(partition) => {
+            Event::OffsetsExpiring { group: g, partitions } | Event::OffsetsExpired { group: g, partitions }
+                if g == group && partitions.contains(partition) =>
+            {
                 (passed.expired, passed.before) = (true, Some(entry.id));
             }
             Event::NodeStopped { .. } if is_member && passed.skip.is_none() => passed.before = Some(entry.id),
