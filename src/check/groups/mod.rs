@@ -167,6 +167,10 @@ struct Coordination {
     /// The newest whose assignment is a committed record: what another coordinator goes on from.
     assigned: i32,
     members: BTreeSet<Arc<str>>,
+    /// Which process each of them is.
+    clients: BTreeMap<Arc<str>, Arc<str>>,
+    /// Processes that had joined when another coordinator began, which does not know them: nothing was written yet.
+    forgotten: BTreeSet<Arc<str>>,
     /// How often the last member went.
     emptied: u64,
     /// What each member was given by the newest assignment.
@@ -185,8 +189,11 @@ struct MemberEpoch {
 impl Coordinated {
     fn observe(&mut self, entry: &Entry) {
         match &entry.event {
-            Event::MemberJoined { group, member, .. } => {
-                self.group(group).members.insert(member.clone());
+            Event::MemberJoined { group, member, client, .. } => {
+                let group = self.group(group);
+                group.members.insert(member.clone());
+                group.clients.insert(member.clone(), client.clone());
+                group.forgotten.remove(client);
             }
             Event::MemberReplaced { group, old, new, .. } => {
                 let group = self.group(group);
@@ -207,6 +214,8 @@ impl Coordinated {
                 let since = partitions.iter().cloned().collect();
                 self.group(group).epochs.insert(member.clone(), MemberEpoch { epoch: *epoch, since });
             }
+            // Of another protocol it may begin anew.
+            Event::GroupEmptied { group, .. } => self.group(group).formed = 0,
             Event::GenerationFormed { group, generation, .. } => self.group(group).formed = *generation,
             Event::GroupAssigned { group, generation, owners } => {
                 let group = self.group(group);
@@ -232,11 +241,14 @@ impl Coordinated {
         self.partitions = self.partitions.max(number + 1);
         self.coordinators.insert(number, (epoch, node.clone()));
         let partitions = self.partitions;
-        for (_, group) in
+        for (name, group) in
             self.groups.iter_mut().filter(|(name, _)| java::coordinating_partition(name, partitions) == number)
         {
             group.formed = group.assigned;
             group.emptied += 1;
+            let is_known = |member: &Arc<str>| members.iter().any(|(of, known)| of == name && known == member);
+            let forgotten = group.members.iter().filter(|member| !is_known(member));
+            group.forgotten.extend(forgotten.filter_map(|member| group.clients.get(member).cloned()));
             group.members.clear();
         }
         for (group, member) in members {
@@ -253,6 +265,7 @@ impl Coordinated {
         | Event::MemberAdvanced { group, .. }
         | Event::GenerationFormed { group, .. }
         | Event::GroupAssigned { group, .. }
+        | Event::GroupEmptied { group, .. }
         | Event::OffsetsExpiring { group, .. }
         | Event::OffsetsExpired { group, .. }) = &entry.event
         else {
@@ -292,6 +305,11 @@ impl Coordinated {
         };
         let since = |partition| known.since.get(partition).copied().unwrap_or(known.epoch);
         Some(partitions.map(since).max().unwrap_or(known.epoch))
+    }
+
+    /// Whether `process` had joined a group at a coordinator whose successor does not know it.
+    fn has_forgotten(&self, process: &str) -> bool {
+        self.groups.values().any(|group| group.forgotten.contains(process))
     }
 
     /// Whether the coordinator counts `member` as one.

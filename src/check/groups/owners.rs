@@ -6,7 +6,7 @@
 //!
 //! `group-converges`: L-group. After everything healed, each partition that a group subscribes to belongs to exactly one
 //! running member. Not asked of a run that ends broken, nor where a static member was sent away by a coordinator that was
-//! permitted to lose its records.
+//! permitted to lose its records, or that took over before the return of the member was written.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,7 +26,13 @@ pub(super) struct Owners {
     beliefs: BTreeMap<(Arc<str>, TopicPartition), BTreeMap<Arc<str>, Belief>>,
     taken: Suspicions,
     /// Who stays away because another has its `group.instance.id`, as a coordinator said.
-    away: BTreeMap<Arc<str>, EventId>,
+    away: BTreeMap<Arc<str>, Away>,
+}
+
+struct Away {
+    event: EventId,
+    /// It had come back under a new id, which was not written yet when the coordinator moved.
+    was_forgotten: bool,
 }
 
 struct Belief {
@@ -53,7 +59,8 @@ impl Owners {
                 self.away.remove(&entry.node);
             }
             Event::ClientError { error } if error.starts_with(FENCED) => {
-                self.away.insert(entry.node.clone(), entry.id);
+                let was_forgotten = coordinated.has_forgotten(&entry.node);
+                self.away.insert(entry.node.clone(), Away { event: entry.id, was_forgotten });
             }
             _ => {}
         }
@@ -84,10 +91,11 @@ impl Owners {
         self.taken.judge(Claim::OneOwnerPerPartition, case).into_finding()
     }
 
-    /// Whether a member stays away because a coordinator that has lost its records, as it was permitted to, takes it for
-    /// one that it has replaced.
+    /// Whether a member stays away because a coordinator takes it for one that it has replaced: one that has lost its
+    /// records, as it was permitted to, or one to which the member's return had not come yet.
     pub(super) fn is_wronged(&self, case: &Case<'_>, plan: &GroupPlan) -> bool {
-        let is_wronged = |member| self.away.get(member).is_some_and(|event| case.groups_may_be_lost(*event));
+        let is_wronged = |away: &Away| away.was_forgotten || case.groups_may_be_lost(away.event);
+        let is_wronged = |member| self.away.get(member).is_some_and(is_wronged);
         plan.members.iter().any(is_wronged)
     }
 
@@ -123,7 +131,9 @@ impl Owners {
             }
         }
         score.note = (permitted > 0).then(|| {
-            format!("{permitted} partitions have no owner: a coordinator had lost its records, which was permitted")
+            format!(
+                "{permitted} partitions have no owner: a coordinator did not know a static member, which was permitted"
+            )
         });
         score.into_finding()
     }

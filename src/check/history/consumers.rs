@@ -9,14 +9,16 @@
 //! `consumers-miss-nothing`: S37 `ConsumeCoverage`, Jepsen's `poll-skip`.
 //! Of the records that the audit found between the first position of a consumer and its last, it has read each, at that
 //! offset. It need not have come to the end. Where something else stood at an offset when it read that, it has missed
-//! what stands there now. A member of a group is asked for what it passed while a partition was its own.
+//! what stands there now - unless it has noticed, and a leader sent it behind that offset: a leader tells the end of the
+//! newest epoch that it shares with the consumer, and what it has of that epoch may itself be other than what the consumer
+//! read (KIP-320 goes no further). A member of a group is asked for what it passed while a partition was its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{AUDIT_NODE, Case, Score};
+use super::{AUDIT_NODE, Case, History, Read, Score};
 use crate::{
     base::{Offset, TopicPartition},
     check::{Claim, Finding},
@@ -53,11 +55,14 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
 pub(super) fn coverage(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::ConsumersMissNothing);
     let mut seen: BTreeMap<(&Arc<str>, &TopicPartition), BTreeSet<Offset>> = BTreeMap::new();
+    let mut replaced: BTreeSet<(&Arc<str>, &TopicPartition, Offset)> = BTreeSet::new();
     for read in case.history.reads.iter().filter(|read| &*read.consumer != AUDIT_NODE) {
         let audit = case.history.audits.get(&read.partition);
         let found = audit.and_then(|audit| audit.records.get(&read.offset));
         if found.is_some_and(|(content, _)| *content == read.content) {
             seen.entry((&read.consumer, &read.partition)).or_default().insert(read.offset);
+        } else if case.history.was_sent_behind(read) && case.ledger.permits_loss(&read.partition, read.offset) {
+            replaced.insert((&read.consumer, &read.partition, read.offset));
         }
     }
     let alone = consumers(case).map(|((consumer, partition), (position, event))| {
@@ -72,6 +77,7 @@ pub(super) fn coverage(case: &Case<'_>) -> Finding {
             // A member goes on from what the group has committed, whatever came to stand below.
             let may_skip = case.plan.consumers.iter().all(|alone| alone != consumer)
                 && case.ledger.permits_loss(partition, *offset);
+            let may_skip = may_skip || replaced.contains(&(consumer, partition, *offset));
             if !may_skip && !seen.is_some_and(|seen| seen.contains(offset)) {
                 let text = format!("{consumer} has passed {partition}@{offset} without reading {}", content.value);
                 score.violate(text, vec![event]);
@@ -101,6 +107,14 @@ pub(super) fn recovery(case: &Case<'_>) -> Finding {
 fn touched<'a>(case: &Case<'a>) -> BTreeSet<&'a TopicPartition> {
     let acked = case.acked.iter().map(|acked| acked.partition);
     acked.chain(case.history.positions.keys().map(|(_, partition)| partition)).collect()
+}
+
+impl History {
+    /// Whether the consumer noticed after this that the log was truncated, and went on further behind.
+    fn was_sent_behind(&self, read: &Read) -> bool {
+        let truncations = self.truncations.get(&(read.consumer.clone(), read.partition.clone()));
+        truncations.into_iter().flatten().any(|(to, event)| *event > read.event && *to > read.offset)
+    }
 }
 
 type Position<'a> = (&'a (Arc<str>, TopicPartition), &'a (Offset, crate::trace::EventId));

@@ -53,6 +53,8 @@ pub struct History {
     begins: BTreeMap<(Arc<str>, TopicPartition), Offset>,
     /// Where each consumer stands: the offset after the last it read.
     positions: BTreeMap<(Arc<str>, TopicPartition), (Offset, EventId)>,
+    /// Where each consumer went on after a truncation, as a leader had told it.
+    truncations: BTreeMap<(Arc<str>, TopicPartition), Vec<(Offset, EventId)>>,
     /// The log as the audit read it.
     audits: BTreeMap<TopicPartition, Audit>,
     /// The audit's first event: the ends of the logs, up to which it reads, were asked for after it.
@@ -144,7 +146,11 @@ impl History {
                 let content = Content::new(key, value);
                 self.read(entry, partition, *offset, content);
             }
-            Event::PositionSet { partition, offset, .. } => {
+            Event::PositionSet { partition, offset, why } => {
+                if **why == *"truncation" {
+                    let key = (entry.node.clone(), partition.clone());
+                    self.truncations.entry(key).or_default().push((*offset, entry.id));
+                }
                 self.begins.entry((entry.node.clone(), partition.clone())).or_insert(*offset);
                 self.positions.insert((entry.node.clone(), partition.clone()), (*offset, entry.id));
                 if &*entry.node == AUDIT_NODE {
