@@ -29,7 +29,7 @@ use crate::{
             offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
         },
     },
-    rpc::{Connection, RpcError, Shutdown},
+    rpc::{Answer, Connection, RpcError, Shutdown},
     runtime::clock,
     trace,
 };
@@ -52,6 +52,8 @@ pub struct Fetcher {
     pub registration: Arc<Registration>,
     /// Rung when the partitions to fetch may have changed.
     pub changed: Arc<Notify>,
+    /// When to stop.
+    pub shutdown: Shutdown,
     /// Behaviour switches.
     pub switches: Switches,
 }
@@ -59,8 +61,10 @@ pub struct Fetcher {
 type Asked = Vec<(Arc<Partition>, FollowerPosition)>;
 
 impl Fetcher {
-    /// Copies until `shutdown`.
-    pub async fn run(self, shutdown: Shutdown) {
+    /// Copies until its shutdown. That ends the wait for an answer, never what is done with one: a log must not be
+    /// closed with half a change.
+    pub async fn run(self) {
+        let shutdown = &self.shutdown;
         let mut connection: Option<Arc<Connection>> = None;
         let mut paused: BTreeMap<TopicPartition, Time> = BTreeMap::new();
         while !shutdown.is_triggered() {
@@ -80,19 +84,18 @@ impl Fetcher {
                     return Ok((open, failed));
                 }
                 let request = RequestKind::Fetch(self.request(&asked));
-                let answer = open.call(request, FETCH_VERSION, self.config.replica_socket_timeout).await?;
+                let answer = self.call(&open, request, FETCH_VERSION).await?;
                 let ResponseKind::Fetch(response) = answer.body else { return Ok((open, Vec::new())) };
                 let failed = trace::caused_by(answer.cause, self.take(&asked, &response, &open)).await;
                 Ok::<_, RpcError>((open, failed))
             };
-            match shutdown.or(round).await {
-                None => return,
-                Some(Ok((open, failed))) => {
+            match round.await {
+                Ok((open, failed)) => {
                     let until = clock::now() + self.config.replica_fetch_backoff;
                     paused.extend(failed.into_iter().map(|id| (id, until)));
                     connection = Some(open);
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     tracing::debug!(leader = %self.leader, %error, "a fetch failed");
                     connection = None;
                     let until = clock::now() + self.config.replica_fetch_backoff;
@@ -139,7 +142,13 @@ impl Fetcher {
         };
         let address = format!("{}:{}", endpoint.host, endpoint.port);
         let client_id = format!("broker-{}-fetcher-{}", self.config.node_id, self.leader);
-        Connection::connect(&address, &client_id, self.config.replica_socket_timeout).await
+        let connecting = Connection::connect(&address, &client_id, self.config.replica_socket_timeout);
+        self.shutdown.or(connecting).await.unwrap_or(Err(RpcError::Disconnected { address: address.clone() }))
+    }
+
+    async fn call(&self, open: &Connection, request: RequestKind, version: i16) -> Result<Answer, RpcError> {
+        let call = open.call(request, version, self.config.replica_socket_timeout);
+        self.shutdown.or(call).await.unwrap_or_else(|| Err(open.disconnected()))
     }
 
     fn request(&self, asked: &Asked) -> FetchRequest {
@@ -216,8 +225,7 @@ impl Fetcher {
             let request = OffsetForLeaderEpochRequest::default()
                 .with_replica_id(self.registration.node.0.into())
                 .with_topics(vec![topic]);
-            let timeout = self.config.replica_socket_timeout;
-            let answer = open.call(RequestKind::OffsetForLeaderEpoch(request), EPOCH_END_VERSION, timeout).await?;
+            let answer = self.call(open, RequestKind::OffsetForLeaderEpoch(request), EPOCH_END_VERSION).await?;
             let ResponseKind::OffsetForLeaderEpoch(response) = answer.body else { continue };
             let found = response.topics.first().and_then(|topic| topic.partitions.first());
             let taken = match found.filter(|found| found.error_code == 0) {
@@ -264,9 +272,8 @@ impl Fetcher {
             .with_partitions(vec![wanted]);
         let request =
             ListOffsetsRequest::default().with_replica_id(self.registration.node.0.into()).with_topics(vec![topic]);
-        let call =
-            open.call(RequestKind::ListOffsets(request), LIST_OFFSETS_VERSION, self.config.replica_socket_timeout);
-        let answer = call.await.map_err(|error| error.to_string())?;
+        let answer = self.call(open, RequestKind::ListOffsets(request), LIST_OFFSETS_VERSION).await;
+        let answer = answer.map_err(|error| error.to_string())?;
         let ResponseKind::ListOffsets(response) = answer.body else { return Err("another response".to_owned()) };
         let found = response.topics.first().and_then(|topic| topic.partitions.first());
         let found = found.ok_or("an empty response")?;

@@ -258,9 +258,10 @@ impl Apply for Applied {
                     cache: self.cache.clone(),
                     registration: self.registration.clone(),
                     changed: changed.clone(),
+                    shutdown: self.shutdown.clone(),
                     switches: self.switches,
                 };
-                task::spawn(fetcher.run(self.shutdown.clone()));
+                task::spawn(fetcher.run());
                 changed
             });
         }

@@ -235,6 +235,11 @@ impl Connection {
         self.shared.lock().waiting.len()
     }
 
+    /// What a call is told that was given up: the request may or may not have been carried out.
+    pub fn disconnected(&self) -> RpcError {
+        self.shared.disconnected()
+    }
+
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.shared.closed.is_triggered()

@@ -62,6 +62,8 @@ pub struct Log {
     pub(super) epochs_dirty: bool,
     /// The first failure of a write or a sync.
     pub(super) failure: Option<String>,
+    /// It was closed cleanly and stays as it is.
+    pub(super) is_closed: bool,
 }
 
 /// Where a batch stands after an append.
@@ -255,11 +257,10 @@ impl Log {
     }
 
     pub(super) fn check_online(&self) -> Result<(), StorageError> {
-        match &self.failure {
+        let closed = self.is_closed.then(|| "it is closed, the broker stops".to_owned());
+        match self.failure.clone().or(closed) {
             None => Ok(()),
-            Some(reason) => {
-                Err(StorageError::Offline { path: self.disk.describe(&self.folder), reason: reason.clone() })
-            }
+            Some(reason) => Err(StorageError::Offline { path: self.disk.describe(&self.folder), reason }),
         }
     }
 
@@ -434,14 +435,18 @@ impl Log {
         Ok(None)
     }
 
-    /// Closes the log cleanly: everything synced, indexes finished, producers' states written.
+    /// Closes the log cleanly: everything synced, epochs, indexes and producers' states written. Nothing changes it any
+    /// more.
     ///
     /// # Errors
     /// The disk failed.
     pub async fn close(&mut self) -> Result<(), StorageError> {
+        self.write_epochs().await?;
         self.flush().await?;
         self.segments.values_mut().next_back().expect("a log has a segment").finish(&self.disk).await?;
-        self.write_snapshot().await
+        self.write_snapshot().await?;
+        self.is_closed = true;
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use highwater::{
-    base::{Offset, Switches, random},
+    base::{LeaderEpoch, Offset, Switches, random},
     protocol::records::batches,
     runtime::disk::{Disk, Open},
     storage::{Log, StorageError},
@@ -165,6 +165,23 @@ fn the_planted_bug_keeps_a_torn_batch() {
                 highwater::storage::LogOptions { switches, ..options_after_kill(small_config(), recovery_point) };
             assert_eq!(Log::open(&disk, FOLDER, options).await.unwrap().end_offset(), Offset(end));
         }
+    });
+}
+
+#[test]
+fn a_log_that_was_closed_takes_nothing_more() {
+    on_disk(|disk| async move {
+        let mut log = small_log(&disk, &small_config()).await;
+        log.close().await.unwrap();
+        let end = log.end_offset();
+        for refused in [
+            log.truncate_to(Offset(1), "a test").await.err().map(|error| error.to_string()),
+            log.begin_epoch(LeaderEpoch(99)).await.err().map(|error| error.to_string()),
+            log.append_as_follower(&Bytes::new(), 0).await.err().map(|error| error.to_string()),
+        ] {
+            assert!(refused.as_ref().is_some_and(|error| error.contains("it is closed")), "{refused:?}");
+        }
+        assert_eq!(log.end_offset(), end);
     });
 }
 

@@ -120,6 +120,8 @@ struct Walk<'a> {
     /// The newest election, whether or not it decided anything.
     last_election: Option<Choice>,
     decisive: Option<Choice>,
+    /// What was decisive until the newest leader was elected, which has the record.
+    overruled: Option<Choice>,
     /// ISR, or all replicas, at the decisive election: who could be elected.
     electable: Vec<NodeId>,
     /// The ISR just before it.
@@ -160,6 +162,7 @@ impl<'a> Walk<'a> {
             ends: BTreeMap::new(),
             last_election: None,
             decisive: None,
+            overruled: None,
             electable: Vec::new(),
             isr_before: Vec::new(),
             elected: None,
@@ -278,9 +281,13 @@ impl<'a> Walk<'a> {
             }
             Role::Follower => {
                 self.line(entry, format!("copied it; LEO {end}"), true);
-                // Whoever was elected without it has it after all.
+                // Whoever was elected without it has it after all; who leads by now may not.
                 if self.decisive.as_ref().is_some_and(|choice| choice.leader == node) {
                     self.decisive = None;
+                    let holds = |leader| self.copies.get(&leader).is_some_and(|copy| copy.may_be_there());
+                    if let Some(choice) = self.last_election.clone().filter(|choice| !holds(choice.leader)) {
+                        self.decide(choice);
+                    }
                 }
             }
         }
@@ -381,7 +388,7 @@ impl<'a> Walk<'a> {
             let choice = Choice { event, leader, election, electable, isr_before, copies, old_leader_stopped };
             self.last_election = Some(choice.clone());
             match self.copies.get(&leader).copied().is_some_and(Copy::may_be_there) {
-                true => self.decisive = None,
+                true => self.overruled = self.decisive.take(),
                 false if self.decisive.is_none() && !self.copies.is_empty() => self.decide(choice),
                 false => {}
             }
@@ -398,6 +405,12 @@ impl<'a> Walk<'a> {
     /// The log of the leader itself came back, or was cut, without the record.
     fn leader_lost_it(&mut self, event: EventId, node: NodeId) {
         if self.decisive.is_none() && self.leader == node {
+            // It still did what the leader before had answered.
+            if self.copies.get(&node) == Some(&Copy::Cut)
+                && let Some(choice) = self.overruled.take()
+            {
+                return self.decide(choice);
+            }
             let (election, electable, copies) = (Election::None, self.isr.clone(), self.copies.clone());
             let isr_before = electable.clone();
             self.decide(Choice {

@@ -187,3 +187,30 @@ fn whoever_was_elected_without_a_record_and_copies_it_after_all_is_not_what_lost
         audit end t-0 0";
     story(&[BEGIN, copied], Cause::PowerLossOfAllCopies, &[Moment::Promise, Moment::Decisive, Moment::LastCopyGone]);
 }
+
+#[test]
+fn of_two_elections_the_later_decides_when_the_leader_between_copied_the_record_after_all() {
+    use Moment::{Decisive, LastCopyGone, Promise};
+    let twice = "
+        p1 send 1 t v-1 acks=1
+        b1 append t-0 leader e0 1..2
+        c1 chose t-0 leader=3 epoch=1 isr=2,3 election=clean
+        c1 chose t-0 leader=2 epoch=2 isr=2 election=clean
+        b1 answer t-0 acks=1 1..2 e0 isr=1,2,3 hw=1
+        p1 acked 1 t-0 1
+        b3 append t-0 follower e0 1..2
+        b1 cut t-0 2 1 leader-epoch
+        b3 cut t-0 2 1 leader-epoch";
+    story(&[BEGIN, COMMIT_0, twice, AUDIT_V0], Cause::AcknowledgedByAStaleLeader, &[Decisive, Promise, LastCopyGone]);
+}
+
+#[test]
+fn a_leader_that_still_does_what_the_one_before_had_answered_decides_nothing() {
+    use Moment::{Decisive, LastCopyGone, Promise};
+    let late = LEADER_DIES.replace("election=clean", "election=unclean").replace(
+        "b1 cut t-0 2 1 leader-epoch",
+        "c1 chose t-0 leader=1 epoch=2 isr=1 election=unclean
+        b1 cut t-0 2 1 leader-epoch",
+    );
+    story(&[BEGIN, COMMIT_0, &late, AUDIT_V0], Cause::LeaderElectedWithoutThem, &[Promise, Decisive, LastCopyGone]);
+}

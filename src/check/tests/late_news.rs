@@ -44,3 +44,27 @@ fn a_log_that_lost_its_end_is_whole_again_only_when_the_chosen_leader_has_it() {
     ";
     check(&[alone], Claim::CommittedPrefixKept, Status::Held, "");
 }
+
+#[test]
+fn a_consumer_that_noticed_a_truncation_answers_only_for_what_it_was_not_sent_past() {
+    // It reads b1's record at 1 and 2; b2 leads without them, with another at 1 that b1 never had.
+    let read = "
+        c position t-0 0 start
+        c read t-0 0 v-0
+        c read t-0 1 v-1
+        b1 kill
+        c1 chose t-0 leader=2 epoch=1 isr=2 election=unclean
+        b2 leads t-0 epoch=1 hw=1";
+    let replaced = "
+        p2 send 0 t w-0 acks=-1
+        audit position t-0 0 start
+        audit read t-0 0 v-0
+        audit read t-0 1 w-0
+        audit end t-0 2";
+    let lost = LEADER_DIES.split("b1 kill").next().expect("a part before");
+    for (noticed, status) in [("", Status::Violated), ("\nc position t-0 2 truncation", Status::Held)] {
+        let plan = Plan { consumers: vec!["c".into()], ..plan(true) };
+        let verdict = judge(&[BEGIN, COMMIT_0, lost, read, noticed, replaced].concat(), plan, &Ending::default());
+        assert_eq!(verdict.finding(Claim::ConsumersMissNothing).status, status, "noticed: {noticed}");
+    }
+}
