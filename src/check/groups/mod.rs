@@ -175,6 +175,8 @@ struct Coordination {
     emptied: u64,
     /// What each member was given by the newest assignment.
     owners: BTreeMap<Arc<str>, Vec<TopicPartition>>,
+    /// It is of the consumer protocol: nobody leads its generations.
+    is_modern: bool,
     /// Of a group of the consumer protocol: the epoch of each member, and what it has.
     epochs: BTreeMap<Arc<str>, MemberEpoch>,
 }
@@ -216,7 +218,10 @@ impl Coordinated {
             }
             // Of another protocol it may begin anew.
             Event::GroupEmptied { group, .. } => self.group(group).formed = 0,
-            Event::GenerationFormed { group, generation, .. } => self.group(group).formed = *generation,
+            Event::GenerationFormed { group, generation, leader, .. } => {
+                let group = self.group(group);
+                (group.formed, group.is_modern) = (*generation, leader.is_empty());
+            }
             Event::GroupAssigned { group, generation, owners } => {
                 let group = self.group(group);
                 group.owners = owners.iter().cloned().collect();
@@ -297,7 +302,7 @@ impl Coordinated {
         member: &Arc<str>,
         partitions: impl Iterator<Item = &'p TopicPartition>,
     ) -> Option<i32> {
-        let group = self.groups.get(group).filter(|group| !group.epochs.is_empty())?;
+        let group = self.groups.get(group).filter(|group| group.is_modern || !group.epochs.is_empty())?;
         let Some(known) = group.epochs.get(member) else {
             // One that is no member may commit in no epoch. What a coordinator told a member that the next one found in
             // its records, nobody knows.

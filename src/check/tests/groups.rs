@@ -168,6 +168,14 @@ fn a_member_may_commit_what_it_has_had_since_an_epoch_though_the_group_and_it_ha
 }
 
 #[test]
+fn in_a_group_without_a_leader_the_epoch_of_the_member_counts() {
+    let commit = "g1 commits g m1 gen=1 t-0 1\ng1 told g sent=18 NONE\n";
+    for (forms, status) in [("b1 forms g gen=2\n", Status::Violated), ("b1 forms g - gen=2\n", Status::Held)] {
+        check(&[BEGIN, WORK, forms, commit, END], Claim::OnlyMembersCommit, status, "");
+    }
+}
+
+#[test]
 fn a_commit_from_outside_is_for_groups_without_members() {
     let outside = "g3 commits g  gen=-1 t-0 1\ng3 told g sent=17 NONE\n".replace("g  gen", "g - gen");
     let witness = "a commit of g3 was taken by group g, from outside while it had members";
