@@ -14,7 +14,8 @@
 //! p1 refused 0 NOT_ENOUGH_REPLICAS               p1 timeout 0
 //! audit position orders-0 0 start                audit read orders-0 0 v-0
 //! audit end orders-0 3                           b1 up 1; b1 kill; b1 power; b1 stop; b1 pause; b1 resume
-//! b1 joins g m1                                  b1 out g m1; b1 forms g gen=2 (g - : without a leader); b1 assigns g gen=2; b1 expires g orders-0 (first: expiring)
+//! b1 joins g m1                                  b1 out g m1; b1 forms g gen=2; b1 assigns g gen=2
+//! b1 forms g - gen=2 (without a leader)          b1 expiring g orders-0; b1 expires g orders-0
 //! g1 gets g m1 gen=1 orders-0                    g1 gives g m1 orders-0; g1 loses g m1 orders-0; g1 did g orders-0 5 v-5
 //! g1 commits g m1 gen=1 orders-0 5               g1 told g sent=12 NONE (or an error, `open`: nobody knows)
 //! b1 refuses g m1 gen=1 in=2 ILLEGAL_GENERATION  b1 rebalances g gen=1
