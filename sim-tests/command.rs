@@ -49,8 +49,17 @@ pub fn left(command: &mut Command) -> Left {
 /// Every run of a sweep over `seeds` with all variants, in JSON, and the sweep's exit code. One run after the other, so
 /// in their order.
 pub fn sweep(scenarios: &[PathBuf], seeds: &str) -> (i32, Vec<Value>) {
+    swept(scenarios, &["--seeds", seeds, "--variants"])
+}
+
+/// The same without the variants.
+pub fn sweep_plain(scenarios: &[PathBuf], seeds: &str) -> (i32, Vec<Value>) {
+    swept(scenarios, &["--seeds", seeds])
+}
+
+fn swept(scenarios: &[PathBuf], which: &[&str]) -> (i32, Vec<Value>) {
     let mut command = highwater();
-    command.arg("sweep").args(scenarios).args(["--seeds", seeds, "--variants", "--keep-going"]);
+    command.arg("sweep").args(scenarios).args(which).arg("--keep-going");
     command.args(["--jobs", "1", "--format", "json"]);
     let left = left(&mut command);
     let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));

@@ -1,10 +1,14 @@
 //! The scenarios of the course: what those of the first tour tell with their own seed, and what every variant of it keeps to.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
-use super::command::{highwater, left, root, run, scenarios, sweep};
+use super::command::{highwater, left, root, run, scenarios, sweep, sweep_plain};
 
 /// Seeds over which every variant is checked here; sweeps of `.ci/run` take more.
 const SEEDS: &str = "1..6";
@@ -82,7 +86,20 @@ fn every_variant_keeps_to_what_it_expects_and_committed_seeds_go_first() {
     let unexpected: Vec<_> = runs.iter().filter(|run| run["exit"] != 0).map(|run| &run["replay"]).collect();
     assert!(exit == 0 && unexpected.is_empty(), "{unexpected:#?}");
     let planned: usize = files.iter().map(|path| 6 * (1 + parsed(path).variants.len())).sum();
-    let committed = committed_seeds();
+    goes_first(&runs, &committed_seeds(&files), planned);
+}
+
+#[test]
+fn the_swarms_break_nothing_unexcused_and_seeds_that_once_did_go_first() {
+    let files = scenarios("scenarios/swarm");
+    let (exit, runs) = sweep_plain(&files, SEEDS);
+    let unexpected: Vec<_> = runs.iter().filter(|run| run["exit"] != 0).map(|run| &run["replay"]).collect();
+    assert!(exit == 0 && unexpected.is_empty(), "{unexpected:#?}");
+    goes_first(&runs, &committed_seeds(&files), 6 * files.len());
+}
+
+#[track_caller]
+fn goes_first(runs: &[Value], committed: &[(String, String)], planned: usize) {
     assert_eq!(runs.len(), planned + committed.len(), "none is left out");
     let mut first: Vec<(String, String)> = runs[..committed.len()].iter().map(name_and_seed).collect();
     first.sort();
@@ -104,15 +121,14 @@ fn name_and_seed(run: &Value) -> (String, String) {
     (text("scenario").expect("a run has a scenario"), format!("{}{variant}", run["seed"]))
 }
 
-/// The committed seeds with their variants, each with its scenario's name.
-fn committed_seeds() -> Vec<(String, String)> {
+/// The committed seeds of these scenarios with their variants, each with its scenario's name.
+fn committed_seeds(scenarios: &[PathBuf]) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(root().join("sim-tests/seeds")).expect("the folder is there") {
-        let path = entry.expect("it can be read").path();
-        let text = fs::read_to_string(&path).expect("it can be read");
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-        found.extend(lines.map(|line| (name.to_owned(), line.to_owned())));
+    for name in scenarios.iter().map(|path| path.file_stem().expect("a file").to_str().expect("plain letters")) {
+        let path = root().join("sim-tests/seeds").join(name).with_extension("txt");
+        let text = if path.exists() { fs::read_to_string(&path).expect("it can be read") } else { String::new() };
+        let lines = text.lines().map(|line| line.split('#').next().expect("a part").trim());
+        found.extend(lines.filter(|line| !line.is_empty()).map(|line| (name.to_owned(), line.to_owned())));
     }
     found.sort();
     found
