@@ -43,10 +43,13 @@ pub async fn produce(name: String, bootstrap: Vec<String>, config: ProducerConfi
         0 => Vec::new(),
         bytes => vec![("padding".to_owned(), Some(Bytes::from(vec![b'.'; bytes as usize])))],
     };
+    let topic: Arc<str> = sending.topic.value.as_str().into();
     for n in 0..sending.count {
-        let text = |template: &str| Bytes::from(template.replace("{n}", &n.to_string()));
+        let mut number = itoa::Buffer::new();
+        let number = number.format(n);
+        let text = |template: &str| Bytes::from(template.split("{n}").collect::<Vec<_>>().join(number));
         let record = ProducerRecord {
-            topic: sending.topic.value.as_str().into(),
+            topic: topic.clone(),
             partition: sending.partition.and_then(|partition| i32::try_from(partition).ok()),
             key: sending.key.as_deref().map(text),
             value: Some(text(&sending.value)),

@@ -142,11 +142,11 @@ impl View {
             Event::BrokerUnfenced { broker: id } => {
                 self.fenced.remove(&broker(*id));
             }
-            Event::RecordSent { .. } => self.clients.entry(node.clone()).or_default().sent += 1,
-            Event::RecordAcked { .. } => self.clients.entry(node.clone()).or_default().acked += 1,
-            Event::RecordFailed { .. } => self.clients.entry(node.clone()).or_default().failed += 1,
+            Event::RecordSent { .. } => self.counts(node).sent += 1,
+            Event::RecordAcked { .. } => self.counts(node).acked += 1,
+            Event::RecordFailed { .. } => self.counts(node).failed += 1,
             Event::RecordRead { partition, offset, .. } => {
-                self.clients.entry(node.clone()).or_default().read += 1;
+                self.counts(node).read += 1;
                 self.stand(node, partition, offset.next());
             }
             Event::PositionSet { partition, offset, .. } => self.stand(node, partition, *offset),
@@ -162,6 +162,10 @@ impl View {
             }
             other => self.take_log(node, other),
         }
+    }
+
+    fn counts(&mut self, client: &Arc<str>) -> &mut Counts {
+        self.clients.entry(client.clone()).or_default()
     }
 
     fn stand(&mut self, consumer: &Arc<str>, partition: &TopicPartition, next: Offset) {

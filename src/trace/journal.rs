@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -81,24 +82,63 @@ pub fn hash_of(entries: &[Entry]) -> String {
 }
 
 /// SHA-256 over events in a compact binary form: that of JSON would take longer than all the rest of a run.
-#[derive(Default)]
 struct RollingHash {
     sha: Sha256,
-    /// Room for one event, used again.
-    event: Vec<u8>,
+    /// What is not in the hash yet: it takes many events at once sooner than one by one.
+    waiting: Box<[u8; CHUNK_BYTES]>,
+    waiting_bytes: usize,
+}
+
+/// What the hash takes at once.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+impl Default for RollingHash {
+    fn default() -> Self {
+        Self { sha: Sha256::new(), waiting: Box::new([0; CHUNK_BYTES]), waiting_bytes: 0 }
+    }
 }
 
 impl RollingHash {
     fn add(&mut self, entry: &Entry) {
         let Entry { id, time, node, cause, event } = entry;
-        let mut bytes = std::mem::take(&mut self.event);
-        bytes.clear();
-        bytes = postcard::to_extend(&(id, time, node, cause, event), bytes).expect("an event is plain data");
-        self.sha.update(&bytes);
-        self.event = bytes;
+        let fields = (id, time, node, cause, event);
+        postcard::serialize_with_flavor(&fields, Writing(self)).expect("an event is plain data");
     }
 
     fn digits(&self) -> String {
-        self.sha.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let sha = self.sha.clone().chain_update(&self.waiting[..self.waiting_bytes]);
+        sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Takes the bytes of an event.
+struct Writing<'a>(&'a mut RollingHash);
+
+impl Flavor for Writing<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        let RollingHash { sha, waiting, waiting_bytes } = &mut *self.0;
+        if waiting.len() - *waiting_bytes < bytes.len() {
+            sha.update(&waiting[..*waiting_bytes]);
+            *waiting_bytes = 0;
+            if bytes.len() > waiting.len() {
+                sha.update(bytes);
+                return Ok(());
+            }
+        }
+        waiting[*waiting_bytes..][..bytes.len()].copy_from_slice(bytes);
+        *waiting_bytes += bytes.len();
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }

@@ -1,5 +1,9 @@
-//! What is known of records by their content: a sorted list, because a map of 20,000 contents takes longer to build than
-//! the questions to it.
+//! What is known of records by their content: a map that goes by the digest which each content has, since one that
+//! compares them takes longer to build than all the questions to it. Its order is that in which they came.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use indexmap::{IndexMap, map::Entry};
 
 use super::Content;
 
@@ -7,29 +11,76 @@ use super::Content;
 pub(super) type Key<'a> = (&'a Content, &'a str);
 
 /// Values by content and topic; those of one key in the order in which they came.
-pub(super) struct ByContent<'a, T>(Vec<Entry<'a, T>>);
+pub(super) struct ByContent<'a, T>(IndexMap<Keyed<'a>, Values<T>, BuildHasherDefault<Digest>>);
 
-/// A key with its digest beside it, so that the search mostly does not go where the key is, and a value.
-pub(super) type Entry<'a, T> = (u64, Key<'a>, T);
+/// At least one value: mostly one, which needs no list.
+pub(super) struct Values<T> {
+    first: T,
+    others: Vec<T>,
+}
+
+impl<T> Values<T> {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
 
 impl<'a, T> ByContent<'a, T> {
     /// The values of `pairs`.
     pub(super) fn new(pairs: impl Iterator<Item = (Key<'a>, T)>) -> Self {
-        let mut entries: Vec<_> = pairs.map(|(key, value)| (key.0.digest, key, value)).collect();
-        entries.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
-        Self(entries)
+        let mut map: IndexMap<Keyed<'a>, Values<T>, _> = IndexMap::default();
+        for (key, value) in pairs {
+            match map.entry(Keyed(key)) {
+                Entry::Occupied(mut known) => known.get_mut().others.push(value),
+                Entry::Vacant(unknown) => {
+                    unknown.insert(Values { first: value, others: Vec::new() });
+                }
+            }
+        }
+        Self(map)
     }
 
-    /// The entries of one key.
-    pub(super) fn get(&self, key: &Key<'a>) -> &[Entry<'a, T>] {
-        let wanted = (key.0.digest, *key);
-        let begin = self.0.partition_point(|entry| (entry.0, entry.1) < wanted);
-        let rest = &self.0[begin..];
-        &rest[..rest.iter().take_while(|entry| (entry.0, entry.1) == wanted).count()]
+    /// The values of one key.
+    pub(super) fn get(&self, key: Key<'a>) -> Option<&Values<T>> {
+        self.0.get(&Keyed(key))
     }
 
-    /// The keys in order, each with its entries.
-    pub(super) fn groups(&self) -> impl Iterator<Item = &[Entry<'a, T>]> {
-        self.0.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
+    /// The keys, each with its values.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key<'a>, &Values<T>)> {
+        self.0.iter().map(|(key, values)| (key.0, values))
+    }
+}
+
+#[derive(PartialEq, Eq)]
+struct Keyed<'a>(Key<'a>);
+
+/// By the digest alone: one content is rarely sent to two topics.
+impl Hash for Keyed<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.0.digest);
+    }
+}
+
+/// The hash of a digest is itself.
+#[derive(Default)]
+struct Digest(u64);
+
+impl Hasher for Digest {
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("a key hashes its digest only");
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

@@ -19,22 +19,25 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::NoDuplicates);
     let mut permitted = 0;
     let permits = !case.teaches_violation_of(Claim::NoDuplicates);
-    for places in places(case).groups() {
+    let places = places(case);
+    let mut twice = Vec::new();
+    for (key, places) in places.iter() {
         score.checks += 1;
-        let key = places[0].1;
-        let producers = case.senders.get(&key);
-        if producers.is_empty() || places.len() <= producers.len() {
-            continue;
+        let Some(producers) = case.senders.get(key) else { continue };
+        if places.count() > producers.count() {
+            twice.push((key, places, producers));
         }
+    }
+    twice.sort_by_key(|(key, ..)| *key);
+    for (key, places, producers) in twice {
         let idempotent = |producer: &Arc<str>| case.plan.producers.get(producer).is_none_or(|p| p.idempotent);
-        if permits && case.retried() && !producers.iter().any(|(.., producer)| idempotent(producer)) {
+        if permits && case.retried() && !producers.iter().any(|producer| idempotent(producer)) {
             permitted += 1;
             continue;
         }
-        let at: Vec<String> =
-            places.iter().map(|(.., (partition, offset, _))| format!("{partition}@{offset}")).collect();
-        let times = if producers.len() == 1 { "once".to_owned() } else { format!("{} times", producers.len()) };
-        let events = places.iter().map(|(.., (.., event))| *event).collect();
+        let at: Vec<String> = places.iter().map(|(partition, offset, _)| format!("{partition}@{offset}")).collect();
+        let times = if producers.count() == 1 { "once".to_owned() } else { format!("{} times", producers.count()) };
+        let events = places.iter().map(|(.., event)| *event).collect();
         score.violate(format!("{} was sent {times} and stands at {}", key.0.value, at.join(" and ")), events);
     }
     score.note = (permitted > 0).then(|| {

@@ -19,19 +19,14 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::OrderKept);
     let mut permitted = 0;
     let permits = !case.teaches_violation_of(Claim::OrderKept);
-    let mut first: BTreeMap<(&Arc<str>, &TopicPartition), Offset> = BTreeMap::new();
-    for acked in case.acked.iter().filter(|acked| acked.is_in_place) {
-        let lowest = first.entry((acked.producer, acked.partition)).or_insert(acked.offset);
-        *lowest = acked.offset.min(*lowest);
-    }
     let mut last: BTreeMap<(&Arc<str>, &TopicPartition), &Acked<'_>> = BTreeMap::new();
     for acked in case.acked.iter().filter(|acked| acked.is_in_place) {
-        let before = last.get(&(acked.producer, acked.partition));
+        let before = last.insert((acked.producer, acked.partition), acked);
         if let Some(before) = before {
             score.checks += 1;
             if acked.offset <= before.offset {
                 let producer = case.plan.producers.get(acked.producer);
-                let is_first = first[&(acked.producer, acked.partition)] == acked.offset;
+                let is_first = lowest(case, acked) == Some(acked.offset);
                 let may_reorder = producer.is_some_and(|p| (!p.idempotent || is_first) && p.max_in_flight > 1);
                 if may_reorder && case.retried() && permits {
                     permitted += 1;
@@ -40,12 +35,17 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
                 }
             }
         }
-        last.insert((acked.producer, acked.partition), acked);
     }
     score.note = (permitted > 0).then(|| {
         format!("{permitted} times a retry changed the order, of a producer that the settings or the leader let do so")
     });
     score.into_finding()
+}
+
+/// The lowest offset in the log of what the producer of `acked` sent to its partition.
+fn lowest(case: &Case<'_>, acked: &Acked<'_>) -> Option<Offset> {
+    let same = |other: &&Acked<'_>| other.producer == acked.producer && other.partition == acked.partition;
+    case.acked.iter().filter(|other| other.is_in_place).filter(same).map(|other| other.offset).min()
 }
 
 fn sentence(before: &Acked<'_>, after: &Acked<'_>) -> String {

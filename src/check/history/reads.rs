@@ -23,7 +23,7 @@ pub(super) fn phantoms(case: &Case<'_>) -> Finding {
         score.checks += 1;
         let key = (&read.content, &*read.partition.topic);
         let Read { consumer, partition, offset, content, event } = read;
-        if case.senders.get(&key).is_empty() {
+        if case.senders.get(key).is_none() {
             score.violate(
                 format!("{consumer} read {} at {partition}@{offset}, which nobody sent", content.value),
                 vec![*event],

@@ -25,7 +25,7 @@ pub fn now() -> Time {
 }
 
 fn drift() -> Option<Drift> {
-    let world = World::drifting()?;
+    let world = World::whose_clocks_differ()?;
     let here = world.here()?;
     world.lock().hosts[&here.host].drift
 }
@@ -58,16 +58,20 @@ impl Drift {
 
 /// Wall-clock milliseconds since 1970, as the host of the running task has them.
 pub fn wall_ms() -> Timestamp {
-    let world = World::current();
-    let offset_ms = world.here().map_or(0, |here| world.lock().hosts[&here.host].wall_offset_ms);
-    WALL_BEGIN_MS + offset_ms + i64::try_from(now().as_millis()).expect("a run is short")
+    WALL_BEGIN_MS + wall_offset_ms().unwrap_or(0) + i64::try_from(now().as_millis()).expect("a run is short")
+}
+
+fn wall_offset_ms() -> Option<Timestamp> {
+    let world = World::whose_clocks_differ()?;
+    let here = world.here()?;
+    Some(world.lock().hosts[&here.host].wall_offset_ms)
 }
 
 /// Waits for `duration`, at least for a millisecond.
 pub async fn sleep(duration: Duration) {
     let duration = duration.min(SLEEP_MAX);
     let true_duration = drift().map_or(duration, |drift| duration.div_f64(drift.rate()));
-    madsim::time::sleep(true_duration).await;
+    World::time().sleep(true_duration).await;
 }
 
 /// Waits until `deadline`.

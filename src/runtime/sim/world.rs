@@ -44,8 +44,8 @@ pub(super) struct Inner {
     sink: Arc<dyn Sink>,
     state: Mutex<State>,
     clock: TimeHandle,
-    /// Some clock runs fast or slow: only then does asking for the time need to know who asks.
-    drifting: AtomicBool,
+    /// Some clock runs fast or slow or was stepped: only then does asking for the time need to know who asks.
+    clocks_differ: AtomicBool,
     /// Rung at every change of links and hosts: those who wait for one look again.
     pub changed: Notify,
 }
@@ -136,8 +136,8 @@ impl World {
         let (seed, state) = (config.seed, Mutex::new(state));
         runtime.block_on(async {
             let clock = TimeHandle::current();
-            let drifting = AtomicBool::new(false);
-            let inner = Inner { seed, sink, state, clock, drifting, changed: Notify::new() };
+            let clocks_differ = AtomicBool::new(false);
+            let inner = Inner { seed, sink, state, clock, clocks_differ, changed: Notify::new() };
             let world = Self(Arc::new(inner));
             assert!(WORLD.set(world.clone()).is_ok(), "one process runs one world");
             madsim::task::spawn(super::net::pump(world.clone()));
@@ -332,6 +332,7 @@ impl World {
 
     /// Steps the wall clock of `host` by `offset_ms`.
     pub fn step_wall_clock(&self, host: &str, offset_ms: i64) {
+        self.0.clocks_differ.store(true, Ordering::Relaxed);
         self.lock().hosts.get_mut(host).expect("the host exists").wall_offset_ms += offset_ms;
     }
 
@@ -341,7 +342,7 @@ impl World {
     /// A clock that stands still or runs backwards: 1,000,000 ppm and more are lost.
     pub fn drift(&self, host: &str, ppm: i64) {
         assert!(ppm > -1_000_000, "a clock that loses {ppm} ppm does not go on");
-        self.0.drifting.store(true, Ordering::Relaxed);
+        self.0.clocks_differ.store(true, Ordering::Relaxed);
         let now = super::clock::world_now();
         let mut state = self.lock();
         let known = state.hosts.get_mut(host).expect("the host exists");
@@ -349,9 +350,9 @@ impl World {
         known.drift = Some(Drift::new(now, local, ppm));
     }
 
-    /// This world, if some clock in it runs fast or slow.
-    pub(super) fn drifting() -> Option<Self> {
-        WORLD.get().filter(|world| world.0.drifting.load(Ordering::Relaxed)).cloned()
+    /// This world, if some clock in it is not the true one.
+    pub(super) fn whose_clocks_differ() -> Option<&'static Self> {
+        WORLD.get().filter(|world| world.0.clocks_differ.load(Ordering::Relaxed))
     }
 
     fn lose_power(&self, host: &Arc<str>) {

@@ -255,7 +255,7 @@ fn report(world: &World, outcomes: Vec<Outcome>) {
 fn set_timer(world: &World, at: Time) {
     let bell = world.lock().network.bell();
     let waker = Waker::from(Arc::new(Ring(bell)));
-    let sleep = madsim::time::sleep(at.since(clock::world_now()));
+    let sleep = World::time().sleep(at.since(clock::world_now()));
     tokio::pin!(sleep);
     // The first poll registers the timer, which outlives the future.
     let _ = sleep.as_mut().poll(&mut Context::from_waker(&waker));

@@ -31,8 +31,9 @@ const RETRANSMIT_MS: u64 = 200;
 /// Everything between the hosts.
 pub struct Network {
     seed: u64,
-    /// By where from, then where to.
-    links: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Link>>,
+    links: Vec<Link>,
+    /// Which is which, by where from, then where to.
+    link_numbers: BTreeMap<Arc<str>, BTreeMap<Arc<str>, usize>>,
     listeners: BTreeMap<String, Accepting>,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
@@ -58,8 +59,9 @@ struct Accepting {
 /// A connection: side 0 connected, side 1 accepted.
 struct Connection {
     ends: [Incarnation; 2],
-    /// What side `n` sends.
+    /// What side `n` sends, and the number of its link.
     directions: [Direction; 2],
+    links: [usize; 2],
     /// A cut link swallowed the reset that side `n` sent; it is sent again after healing.
     swallowed_reset: [bool; 2],
 }
@@ -143,7 +145,8 @@ impl Network {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            links: BTreeMap::new(),
+            links: Vec::new(),
+            link_numbers: BTreeMap::new(),
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_connection: 1,
@@ -158,13 +161,19 @@ impl Network {
         self.bell.clone()
     }
 
-    fn link(&mut self, from: &str, to: &str) -> &mut Link {
-        if !self.links.get(from).is_some_and(|links| links.contains_key(to)) {
-            let random = random::stream(self.seed, &format!("net:{from}>{to}"));
-            let link = Link { random, cut: false, slow: Duration::ZERO, held: BTreeSet::new() };
-            self.links.entry(from.into()).or_default().insert(to.into(), link);
+    fn link_number(&mut self, from: &str, to: &str) -> usize {
+        if let Some(number) = self.link_numbers.get(from).and_then(|numbers| numbers.get(to)) {
+            return *number;
         }
-        self.links.get_mut(from).and_then(|links| links.get_mut(to)).expect("it is there or was made")
+        let random = random::stream(self.seed, &format!("net:{from}>{to}"));
+        self.links.push(Link { random, cut: false, slow: Duration::ZERO, held: BTreeSet::new() });
+        self.link_numbers.entry(from.into()).or_default().insert(to.into(), self.links.len() - 1);
+        self.links.len() - 1
+    }
+
+    fn link(&mut self, from: &str, to: &str) -> &mut Link {
+        let number = self.link_number(from, to);
+        &mut self.links[number]
     }
 
     /// How long a packet takes now, `None` on a cut link.
@@ -198,8 +207,9 @@ impl Network {
         self.next_connection += 1;
         accepting.waiting.push_back((id, format!("{}:{}", here.host, 30_000 + id)));
         accepting.waker.take().into_iter().for_each(Waker::wake);
-        let ends = [here.clone(), there.clone()];
-        self.connections.insert(id, Connection { ends, directions: Default::default(), swallowed_reset: [false; 2] });
+        let links = [self.link_number(&here.host, &there.host), self.link_number(&there.host, &here.host)];
+        let (ends, directions) = ([here.clone(), there.clone()], Default::default());
+        self.connections.insert(id, Connection { ends, directions, links, swallowed_reset: [false; 2] });
         Some(id)
     }
 
@@ -236,10 +246,9 @@ impl Network {
 
     /// Puts a segment on the wire.
     pub fn send(&mut self, connection: u64, side: usize, mut segment: Segment, now: Time) -> Vec<Outcome> {
-        let Some(known) = self.connections.get(&connection) else { return Vec::new() };
-        let (from, to) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
-        let delay = self.link(&from, &to).delay();
-        let direction = &mut self.connections.get_mut(&connection).expect("it was found above").directions[side];
+        let Some(known) = self.connections.get_mut(&connection) else { return Vec::new() };
+        let delay = self.links[known.links[side]].delay();
+        let direction = &mut known.directions[side];
         segment.arrival = (now + delay).max(direction.last_arrival);
         direction.last_arrival = segment.arrival;
         direction.unacknowledged += segment.bytes();
@@ -249,23 +258,18 @@ impl Network {
 
     /// Sets a timer for the head of a direction, if it may go and has none.
     fn schedule(&mut self, connection: u64, side: usize, now: Time) -> Vec<Outcome> {
-        let Some(known) = self.connections.get(&connection) else { return Vec::new() };
-        let direction = &known.directions[side];
-        let Some(head) = direction.under_way.front().filter(|_| !direction.scheduled) else { return Vec::new() };
-        let api = head.message.as_ref().map(|message| message.label.api);
-        let (from, to) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
-        let link = self.link(&from, &to);
-        if link.cut {
+        let Some(known) = self.connections.get_mut(&connection) else { return Vec::new() };
+        let (link, direction) = (&self.links[known.links[side]], &mut known.directions[side]);
+        let Some(head) = direction.under_way.front_mut().filter(|_| !direction.scheduled && !link.cut) else {
             return Vec::new();
-        }
-        let held = api.filter(|api| link.held.contains(*api));
-        let direction = &mut self.connections.get_mut(&connection).expect("it was found above").directions[side];
-        let head = direction.under_way.front_mut().expect("it was found above");
-        if let Some(api) = held {
+        };
+        let api = head.message.as_ref().map(|message| message.label.api);
+        if let Some(api) = api.filter(|api| link.held.contains(*api)) {
             if std::mem::replace(&mut head.reported_held, true) {
                 return Vec::new();
             }
             let Some(sent) = head.sent else { return Vec::new() };
+            let (from, to) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
             let event = Event::MessageHeld { sent, to, api: api.into() };
             return vec![Outcome::Event { host: from, cause: Some(sent), event }];
         }
@@ -291,10 +295,9 @@ impl Network {
 
     /// A segment, or a reset, reaches its end of the link. `powered` tells whether a host has power.
     pub fn deliver(&mut self, due: &Due, powered: impl Fn(&Arc<str>) -> bool, now: Time) -> Vec<Outcome> {
-        let Some(known) = self.connections.get(&due.connection) else { return Vec::new() };
+        let Some(known) = self.connections.get_mut(&due.connection) else { return Vec::new() };
         let (sender, receiver) = (known.ends[due.side].clone(), known.ends[1 - due.side].clone());
-        let is_cut = self.link(&sender.host, &receiver.host).cut;
-        let known = self.connections.get_mut(&due.connection).expect("it was found above");
+        let is_cut = self.links[known.links[due.side]].cut;
         if due.reset {
             // A host without power resets nothing: it does so once it is back.
             let powered = powered(&sender.host);
@@ -315,7 +318,7 @@ impl Network {
             false if !powered(&receiver.host) => return Vec::new(),
             // The host answers that nobody is there.
             false => {
-                let delay = self.link(&receiver.host, &sender.host).delay();
+                let delay = self.links[known.links[1 - due.side]].delay();
                 return self.push(now + delay, due.connection, 1 - due.side, true);
             }
         }
@@ -371,7 +374,6 @@ impl Network {
         let Some(known) = self.connections.get_mut(&connection) else {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         };
-        let (reader, writer) = (known.ends[side].host.clone(), known.ends[1 - side].host.clone());
         let direction = &mut known.directions[1 - side];
         let Some(segment) = direction.arrived.pop_front() else {
             direction.reader = Some(context.waker().clone());
@@ -383,9 +385,7 @@ impl Network {
             direction.arrived.push_back(Segment::end());
             return Poll::Ready(Ok(None));
         };
-        let acknowledged = !self.link(&reader, &writer).cut;
-        let direction = &mut self.connections.get_mut(&connection).expect("it was found above").directions[1 - side];
-        if acknowledged {
+        if !self.links[known.links[side]].cut {
             direction.unacknowledged = direction.unacknowledged.saturating_sub(bytes);
             direction.writer.take().into_iter().for_each(Waker::wake);
         } else {
