@@ -151,17 +151,17 @@ impl Action {
         let (at, verb) = words.word("an action, as `crash b1 kill`")?;
         match verb.as_str() {
             "crash" => {
-                let target = Term::read(words)?;
+                let target = read_nodes(words)?;
                 match () {
                     () if words.keyword("kill") => Ok(Self::Crash(target, Crash::Kill)),
                     () if words.keyword("power") => Ok(Self::Crash(target, Crash::Power)),
                     () => Err(words.expected("`kill` (the page cache stays) or `power` (only what was synced stays)")),
                 }
             }
-            "stop" => Term::read(words).map(Self::Stop),
-            "restart" => Term::read(words).map(Self::Restart),
-            "pause" => Term::read(words).map(Self::Pause),
-            "resume" => Term::read(words).map(Self::Resume),
+            "stop" => read_nodes(words).map(Self::Stop),
+            "restart" => read_nodes(words).map(Self::Restart),
+            "pause" => read_nodes(words).map(Self::Pause),
+            "resume" => read_nodes(words).map(Self::Resume),
             "cut" => read_link(words).map(Self::Cut),
             "slow" => {
                 let link = read_link(words)?;
@@ -173,7 +173,7 @@ impl Action {
             "heal" if words.keyword("all") => Ok(Self::HealAll),
             "heal" => read_link(words).map(Self::Heal),
             "clock" => {
-                let target = Term::read(words)?;
+                let target = read_nodes(words)?;
                 if words.keyword("drift") {
                     return read_drift(words).map(|ppm| Self::Drift(target, ppm));
                 }
@@ -265,13 +265,23 @@ pub fn check_topic_setting(name: &str, value: &str) -> Result<(), String> {
     config.check(value)
 }
 
+/// A node or a set of them; runs print `b1,b2`, and that is read like `[b1, b2]`.
+fn read_nodes(words: &mut Words) -> Result<Term, Problem> {
+    let first = Term::read(words)?;
+    let mut all = vec![first];
+    while words.sign(",") {
+        all.push(Term::read(words)?);
+    }
+    Ok(if all.len() == 1 { all.remove(0) } else { Term::List(all) })
+}
+
 fn read_link(words: &mut Words) -> Result<Link, Problem> {
-    let from = Term::read(words)?;
+    let from = read_nodes(words)?;
     let two_way = match words.one_of(&["|", ">"]) {
         Some(sign) => sign == "|",
         None => return Err(words.expected("`|` (both directions) or `>` (one)")),
     };
-    Ok(Link { from, to: Term::read(words)?, two_way })
+    Ok(Link { from, to: read_nodes(words)?, two_way })
 }
 
 fn read_drift(words: &mut Words) -> Result<i64, Problem> {

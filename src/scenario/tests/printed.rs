@@ -396,6 +396,15 @@ proptest! {
     }
 
     #[test]
+    fn a_set_reads_as_runs_print_it(names in prop::collection::vec("b[1-9]", 2..4)) {
+        let (listed, printed) = (names.join(", "), names.join(","));
+        for verb in ["crash _ kill", "stop _", "cut _ | c1", "slow c1 > _ 5ms", "clock _ +5s"] {
+            let [listed, printed] = [verb.replace('_', &format!("[{listed}]")), verb.replace('_', &printed)];
+            prop_assert_eq!(action::parse(&printed, 0), action::parse(&listed, 0));
+        }
+    }
+
+    #[test]
     fn a_swarm_prints_to_what_reads_the_same(swarm in swarm(), scenario in scenario()) {
         let none = Scenario { cluster: Cluster::default(), topics: Vec::new(), clients: Vec::new(), ..scenario };
         let swarm = Scenario { swarm: Some(swarm), steps: Vec::new(), predictions: Vec::new(), ..none };
