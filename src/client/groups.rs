@@ -12,7 +12,7 @@ use super::{
     ClientError, Cluster,
     cluster::topic_name,
     group::{
-        offsets::{Committed, Offsets},
+        offsets::{Committed, Offsets, topics_of},
         subscription::decode_assignment,
     },
 };
@@ -26,7 +26,6 @@ use crate::{
             ResponseKind,
             consumer_group_describe_response::{Assignment, DescribedGroup},
             describe_groups_response::DescribedGroup as DescribedClassic,
-            offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
             offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
             offset_fetch_request::OffsetFetchRequestGroup,
         },
@@ -194,22 +193,10 @@ impl Groups {
     /// Kafka's for the first partition with one, such as UNKNOWN_MEMBER_ID while there are members; or its coordinator
     /// does not answer.
     pub async fn set_offsets(&self, group: &str, offsets: &Offsets) -> Result<(), ClientError> {
-        let mut topics: BTreeMap<&Arc<str>, Vec<_>> = BTreeMap::new();
-        for (partition, committed) in offsets {
-            let one = OffsetCommitRequestPartition::default()
-                .with_partition_index(partition.partition)
-                .with_committed_offset(committed.offset.0)
-                .with_committed_leader_epoch(committed.leader_epoch.0)
-                .with_committed_metadata(Some(text(&committed.metadata)));
-            topics.entry(&partition.topic).or_default().push(one);
-        }
-        let topics = topics.into_iter().map(|(topic, partitions)| {
-            OffsetCommitRequestTopic::default().with_name(topic_name(topic)).with_partitions(partitions)
-        });
         let request = OffsetCommitRequest::default()
             .with_group_id(GroupId(text(group)))
             .with_generation_id_or_member_epoch(-1)
-            .with_topics(topics.collect());
+            .with_topics(topics_of(offsets));
         let read = |body: &ResponseKind| match body {
             ResponseKind::OffsetCommit(response) => {
                 let mut all = response.topics.iter().flat_map(|topic| &topic.partitions);

@@ -26,6 +26,7 @@ pub use real::{clock, disk, net, process, random, task};
 #[cfg(madsim)]
 pub use sim::{clock, disk, net, process, random, task};
 
+mod file;
 pub mod message;
 pub use message::{Label, Message};
 

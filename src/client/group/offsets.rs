@@ -142,14 +142,8 @@ fn is_definite(outcome: &Result<(), ClientError>) -> bool {
     }
 }
 
-/// One commit, and whether it may be tried again.
-async fn attempt(
-    shared: &Shared,
-    owner: &Owner,
-    address: &str,
-    identity: &Identity,
-    offsets: &Offsets,
-) -> (Result<(), ClientError>, bool) {
+/// Offsets as an OffsetCommit request has them.
+pub(in crate::client) fn topics_of(offsets: &Offsets) -> Vec<OffsetCommitRequestTopic> {
     let mut topics: BTreeMap<&Arc<str>, Vec<_>> = BTreeMap::new();
     for (partition, committed) in offsets {
         let one = OffsetCommitRequestPartition::default()
@@ -162,12 +156,23 @@ async fn attempt(
     let topics = topics.into_iter().map(|(topic, partitions)| {
         OffsetCommitRequestTopic::default().with_name(topic_name(topic)).with_partitions(partitions)
     });
+    topics.collect()
+}
+
+/// One commit, and whether it may be tried again.
+async fn attempt(
+    shared: &Shared,
+    owner: &Owner,
+    address: &str,
+    identity: &Identity,
+    offsets: &Offsets,
+) -> (Result<(), ClientError>, bool) {
     let request = OffsetCommitRequest::default()
         .with_group_id(group_id(&owner.group))
         .with_generation_id_or_member_epoch(identity.epoch)
         .with_member_id(text(&identity.member_id))
         .with_group_instance_id(owner.instance_id.as_deref().filter(|_| identity.epoch >= 0).map(text))
-        .with_topics(topics.collect());
+        .with_topics(topics_of(offsets));
     let response = match shared.call(address, ApiKey::OffsetCommit, RequestKind::OffsetCommit(request), None).await {
         Ok(ResponseKind::OffsetCommit(response)) => response,
         Ok(other) => unreachable!("OffsetCommit is not answered by {other:?}"),

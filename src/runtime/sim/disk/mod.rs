@@ -16,32 +16,13 @@ use bytes::Bytes;
 pub(super) use images::Images;
 
 use super::{World, world::Incarnation};
+pub use crate::runtime::file::{Entry, Open};
 
 /// A folder of the host's file system; all paths are relative to it, with `/` between names.
 #[derive(Clone, Debug)]
 pub struct Disk {
     root: String,
     here: Incarnation,
-}
-
-/// How to open a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Open {
-    /// For reading; it must exist.
-    Read,
-    /// For reading and writing; made empty if it does not exist.
-    Write,
-    /// For reading and writing; emptied if it exists.
-    Truncate,
-}
-
-/// One name in a folder.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
-    /// Its name, without the folder.
-    pub name: String,
-    /// Whether it is a folder itself.
-    pub is_dir: bool,
 }
 
 /// An open file. Clones share it.
