@@ -138,7 +138,7 @@ impl End {
 }
 
 fn message(api: &'static str, bytes: usize) -> Message {
-    let label = Label { api, request: true, correlation: 1, cause: None };
+    let label = Label { api, version: 0, request: true, correlation: 1, cause: None };
     Message { chunks: vec![Bytes::from(vec![7; bytes])], label }
 }
 

@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     check::{Expectation, Expected},
-    report::{self, BRANCHES_FILE, JOURNAL_FILE, MANIFEST_FILE, PAGE_FILE, PERFETTO_FILE, Recorded, STORY_FILE},
+    report::{
+        self, BRANCHES_FILE, JOURNAL_FILE, MANIFEST_FILE, MESSAGES_FILE, Messages, PAGE_FILE, PERFETTO_FILE, Recorded,
+        STORY_FILE,
+    },
     scenario,
 };
 
@@ -156,7 +159,7 @@ pub fn report(options: &ReportOptions) -> Outcome {
     let all = asked.iter().all(|(asked, _)| !asked);
     let wanted = |name: &&'static str| match all {
         // The journal is what everything else is drawn from.
-        true => ![JOURNAL_FILE, BRANCHES_FILE].contains(name),
+        true => ![JOURNAL_FILE, MESSAGES_FILE, BRANCHES_FILE].contains(name),
         false => asked.contains(&(true, *name)),
     };
     let files: Vec<report::File> =
@@ -188,6 +191,14 @@ pub fn read_run(given: &Path) -> Result<(PathBuf, Recorded), Failure> {
     let journal = read_part(&folder, JOURNAL_FILE, "a run whose journal was kept (without --no-journal)")?;
     let run = report::load(&manifest, &journal);
     let mut run = run.map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
+    let path = folder.join(MESSAGES_FILE);
+    if path.exists() {
+        let messages = read_part(&folder, MESSAGES_FILE, "what `run` wrote")?;
+        let read = serde_json::from_str(&messages).map_err(|error| error.to_string());
+        run.messages = read
+            .and_then(|messages: Messages| messages.check().map(|()| messages))
+            .map_err(|error| Failure::usage(format!("{}: {error}; run it anew", path.display())))?;
+    }
     let path = folder.join(BRANCHES_FILE);
     if path.exists() {
         let branches = read_part(&folder, BRANCHES_FILE, "what `run` wrote")?;

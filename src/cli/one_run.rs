@@ -21,13 +21,16 @@ use super::{
     output::print_line,
 };
 use crate::{
+    base::TopicId,
     check::story::{self, Aftermath, Story},
-    engine::{self, Finished},
+    engine::{self, Carried, Finished, Keep},
     explore::{Outcome, swarm},
     lesson,
-    report::{self, Branch, Change, JOURNAL_FILE, MANIFEST_FILE, Manifest, PERFETTO_FILE, Recorded},
+    protocol::{api, frame::PREFIX_BYTES, tell},
+    report::{self, Branch, Change, JOURNAL_FILE, MANIFEST_FILE, Manifest, Messages, PERFETTO_FILE, Recorded},
     runtime::sim::child,
     scenario::{Resolved, Spot, resolve::resolve_with, variant::read_set},
+    trace::{Event, journal::Entry},
 };
 
 /// Real time after which a run is taken to hang.
@@ -192,7 +195,11 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
     let again = order.again();
     let hung = format!("{} did not end within {WATCHDOG_SECONDS} s\n  again: {again}\n", file.name);
     child::watchdog(WATCHDOG_SECONDS, &hung, i32::from(exit::HARNESS));
-    let keep = !options.no_journal && (!options.no_report || options.aftermath || options.branch);
+    let keep = match options.no_journal {
+        false if !options.no_report && !options.record => Keep::Messages,
+        false if !options.no_report || options.aftermath || options.branch => Keep::Events,
+        _ => Keep::Nothing,
+    };
     let finished = catch_unwind(AssertUnwindSafe(|| engine::run(&resolved, seed, keep))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("a panic without a message");
@@ -315,7 +322,27 @@ fn record(file: &ScenarioFile, resolved: &Resolved, order: &Order, finished: Fin
         scenario_text: file.text.clone(),
         drawn: file.scenario.swarm.is_some().then(|| resolved.alone().to_string()),
     };
-    Recorded { manifest, entries: finished.entries, branches: Vec::new() }
+    let messages = told_messages(&finished.entries, &finished.carried);
+    Recorded { manifest, entries: finished.entries, messages, branches: Vec::new() }
+}
+
+/// What the messages of a run said.
+fn told_messages(entries: &[Entry], carried: &[Carried]) -> Messages {
+    let created = entries.iter().filter_map(|entry| match &entry.event {
+        Event::TopicCreated { topic, topic_id } => Some((*topic_id, topic.clone())),
+        _ => None,
+    });
+    let topics: tell::Topics = created.chain([(TopicId::METADATA, "__cluster_metadata".into())]).collect();
+    let mut messages = Messages::default();
+    for Carried { sent, version, frame } in carried {
+        let Event::MessageSent { api, request, .. } = &entries[sent.0 as usize - 1].event else {
+            panic!("event {} sent no message", sent.0)
+        };
+        let api = api::by_name(api).expect("it was sent by its name");
+        let frame = frame.concat();
+        messages.add(*sent, &tell::message(api, *version, *request, &frame[PREFIX_BYTES..], &topics));
+    }
+    messages
 }
 
 /// The scenario as `seed` plays it, with one of its variants and with keys from the command line, each `KEY=VALUE`.

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-pub use recorder::{Finished, SCENARIO};
+pub use recorder::{Carried, Finished, Keep, SCENARIO};
 
 use self::{
     applications::{ADMIN, administrate, audit, audit_groups, consume, produce},
@@ -62,8 +62,8 @@ const AUDIT: Duration = Duration::from_secs(30);
 ///
 /// # Panics
 /// In a process that has run one already; when an invariant of the code under test is broken.
-pub fn run(resolved: &Resolved, seed: u64, keep_journal: bool) -> Finished {
-    let (recorder, orders) = Recorder::new(resolved, keep_journal);
+pub fn run(resolved: &Resolved, seed: u64, keep: Keep) -> Finished {
+    let (recorder, orders) = Recorder::new(resolved, keep);
     let deadline = resolved.scenario.deadline;
     let config = WorldConfig { seed, time_limit: deadline * 2 + Duration::from_secs(600) };
     World::run(&config, recorder.clone(), |world| async move {

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
 use super::{Missing, script::Script};
@@ -26,6 +27,29 @@ use crate::{
         journal::{Entry, Journal},
     },
 };
+
+/// What is kept of a run beside its verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// Every event.
+    Events,
+    /// Every event, and the bytes of every message.
+    Messages,
+}
+
+/// The bytes of a message.
+#[derive(Clone, Debug)]
+pub struct Carried {
+    /// The event that put it on the wire.
+    pub sent: EventId,
+    /// Its version.
+    pub version: i16,
+    /// The frame with its length prefix.
+    pub frame: Vec<Bytes>,
+}
+
 /// Node name of the scenario's own events.
 pub const SCENARIO: &str = "scenario";
 
@@ -51,6 +75,8 @@ pub struct Recorder {
 
 struct State {
     journal: Journal,
+    /// What was on the wire, if that is kept.
+    carried: Option<Vec<Carried>>,
     view: View,
     oracle: Option<Oracle>,
     script: Script,
@@ -61,10 +87,11 @@ struct State {
 
 impl Recorder {
     /// A recorder for a run of `resolved`, and the orders that its steps will give.
-    pub fn new(resolved: &Resolved, keep_journal: bool) -> (Arc<Self>, mpsc::UnboundedReceiver<Order>) {
+    pub fn new(resolved: &Resolved, keep: Keep) -> (Arc<Self>, mpsc::UnboundedReceiver<Order>) {
         let (orders, inbox) = mpsc::unbounded_channel();
         let state = State {
-            journal: Journal::new(keep_journal),
+            journal: Journal::new(keep != Keep::Nothing),
+            carried: (keep == Keep::Messages).then(Vec::new),
             view: View::new(resolved.cast.clone()),
             oracle: Some(Oracle::new(resolved.plan.clone())),
             script: Script::new(resolved.scenario.steps.clone(), resolved.latest.clone()),
@@ -269,6 +296,7 @@ impl Recorder {
             trace_hash: state.journal.hash(),
             events: state.journal.len(),
             entries: state.journal.entries().to_vec(),
+            carried: state.carried.take().unwrap_or_default(),
             faults: state.faults,
             fired: state.script.fired().to_vec(),
             simulated: clock::world_now(),
@@ -289,6 +317,8 @@ pub struct Finished {
     pub events: u64,
     /// The events, if the journal was kept.
     pub entries: Vec<Entry>,
+    /// The messages, if they were kept.
+    pub carried: Vec<Carried>,
     /// Number of faults injected.
     pub faults: u64,
     /// When the steps fired, since the story began.
@@ -319,6 +349,12 @@ impl Sink for Recorder {
 
     fn wants_detail(&self) -> bool {
         true
+    }
+
+    fn carried(&self, sent: EventId, version: i16, frame: &[Bytes]) {
+        if let Some(carried) = &mut self.lock().carried {
+            carried.push(Carried { sent, version, frame: frame.to_vec() });
+        }
     }
 }
 

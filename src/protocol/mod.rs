@@ -8,7 +8,9 @@ mod error;
 pub mod frame;
 pub mod metadata;
 pub mod records;
+mod schema;
 mod skim;
+pub mod tell;
 mod topic_ids;
 
 pub use error::ErrorCode;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Change, Recorded, milestones, page};
+use super::{Change, Messages, Recorded, milestones, page};
 use crate::{
     check::{Claim, Finding, Status},
     trace::{Event, EventId, journal::Entry},
@@ -122,7 +122,7 @@ fn brief(run: &Recorded) -> Recorded {
     {
         *event = numbered(&numbers, *event);
     }
-    Recorded { manifest, entries, branches: Vec::new() }
+    Recorded { manifest, entries, messages: Messages::default(), branches: Vec::new() }
 }
 
 /// The first of an event's ancestors that is kept.

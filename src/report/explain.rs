@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{JOURNAL_FILE, MANIFEST_FILE, Manifest, Recorded, SCHEMA, story_text, terminal};
+use super::{JOURNAL_FILE, MANIFEST_FILE, Manifest, Messages, Recorded, SCHEMA, story_text, terminal};
 use crate::{
     base::{Offset, TopicPartition},
     check::{
@@ -89,7 +89,7 @@ pub fn load(manifest: &str, events: &str) -> Result<Recorded, ExplainError> {
     }
     story::tell(&entries, &manifest.plan, &mut manifest.verdict.lost);
     story::remember(&manifest.stories, &mut manifest.verdict.lost);
-    Ok(Recorded { manifest, entries, branches: Vec::new() })
+    Ok(Recorded { manifest, entries, messages: Messages::default(), branches: Vec::new() })
 }
 
 /// The verdict and the life of `record` (`orders-0@5`), or without one every story; records that share a fate share it.

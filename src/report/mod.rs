@@ -10,6 +10,7 @@ mod diff;
 mod explain;
 pub mod lesson;
 mod manifest;
+mod messages;
 mod milestones;
 mod page;
 mod perfetto;
@@ -22,6 +23,7 @@ pub use self::{
     diff::{Diff, DiffError},
     explain::{ExplainError, explain, load, read_manifest},
     manifest::{Change, Manifest, SCHEMA},
+    messages::Messages,
     terminal::{replay_command, run_json, run_lines, shell_word},
 };
 use crate::trace::journal::Entry;
@@ -33,6 +35,8 @@ pub struct Recorded {
     pub manifest: Manifest,
     /// Every event.
     pub entries: Vec<Entry>,
+    /// What its messages said; none where that was not kept.
+    pub messages: Messages,
     /// The same seed with one thing changed, as the page lists them.
     pub branches: Vec<Branch>,
 }
@@ -50,6 +54,8 @@ pub struct File {
 pub const MANIFEST_FILE: &str = "run.json";
 /// Name of the journal in a run's folder.
 pub const JOURNAL_FILE: &str = "events.jsonl";
+/// Name of what the messages said in a run's folder.
+pub const MESSAGES_FILE: &str = "messages.json";
 /// Name of the text for people in a run's folder.
 pub const STORY_FILE: &str = "story.txt";
 
@@ -66,9 +72,10 @@ pub const CATALOGUE_FILE: &str = "index.html";
 /// Names of the files of a run's folder, in the order to write them. A run whose journal was not kept has no journal, and
 /// nothing that is drawn from it.
 pub fn names(run: &Recorded) -> Vec<&'static str> {
-    let all = [STORY_FILE, MANIFEST_FILE, JOURNAL_FILE, BRANCHES_FILE, PAGE_FILE, PERFETTO_FILE];
+    let all = [STORY_FILE, MANIFEST_FILE, JOURNAL_FILE, MESSAGES_FILE, BRANCHES_FILE, PAGE_FILE, PERFETTO_FILE];
     let has = |name: &&str| match *name {
         STORY_FILE | MANIFEST_FILE => true,
+        MESSAGES_FILE => !run.messages.is_empty(),
         BRANCHES_FILE => !run.branches.is_empty(),
         _ => !run.entries.is_empty(),
     };
@@ -84,6 +91,7 @@ pub fn file(run: &Recorded, name: &'static str) -> File {
         STORY_FILE => story_text::story(run).into_bytes(),
         MANIFEST_FILE => manifest::to_json(&run.manifest).into_bytes(),
         JOURNAL_FILE => journal_lines(&run.entries),
+        MESSAGES_FILE => serde_json::to_vec(&run.messages).expect("messages are plain data"),
         BRANCHES_FILE => serde_json::to_vec(&run.branches).expect("branches are plain data"),
         PAGE_FILE => page::render(run).into_bytes(),
         PERFETTO_FILE => perfetto::render(run).into_bytes(),

@@ -1,8 +1,8 @@
 //! The worked example - an unclean election loses acknowledged records - as a journal by hand, rendered.
 
 use super::{
-    Change, ExplainError, File, JOURNAL_FILE, MANIFEST_FILE, Manifest, Recorded, SCHEMA, STORY_FILE, explain, file,
-    load, names, replay_command, run_json, run_lines,
+    Change, ExplainError, File, JOURNAL_FILE, MANIFEST_FILE, Manifest, Messages, Recorded, SCHEMA, STORY_FILE, explain,
+    file, load, names, replay_command, run_json, run_lines,
 };
 use crate::{
     base::Time,
@@ -88,7 +88,7 @@ pub(super) fn recorded() -> Recorded {
         scenario_text: "title = \"Unclean election\"\n".into(),
         drawn: None,
     };
-    Recorded { manifest, entries, branches: Vec::new() }
+    Recorded { manifest, entries, messages: Messages::default(), branches: Vec::new() }
 }
 
 fn files(run: &Recorded) -> Vec<File> {

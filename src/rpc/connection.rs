@@ -183,7 +183,7 @@ impl Connection {
             let none = ResponseKind::Produce(Default::default());
             let _ = sender.send(Ok(Answer { body: none, cause: None }));
         }
-        let label = Label { api: api::name(api), request: true, correlation, cause: trace::current_cause() };
+        let label = Label { api: api::name(api), version, request: true, correlation, cause: trace::current_cause() };
         let sent = self.outgoing.send(Message { chunks, label });
         drop(state);
         self.shared.changed.notify_one();

@@ -237,7 +237,8 @@ async fn write_replies(
                     break;
                 }
             };
-            let label = Label { api: api::name(api), request: false, correlation, cause };
+            // One of an unserved version is answered in version 0.
+            let label = Label { api: api::name(api), version: version.max(0), request: false, correlation, cause };
             if writer.write(Message { chunks, label }).await.is_err() {
                 break;
             }

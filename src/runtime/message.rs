@@ -19,6 +19,8 @@ pub struct Message {
 pub struct Label {
     /// Kafka's name of the API (`Fetch`).
     pub api: &'static str,
+    /// Its version.
+    pub version: i16,
     /// Request or response.
     pub request: bool,
     /// Correlation id of the request.

@@ -12,6 +12,7 @@ pub mod log_sink;
 
 use std::{future::Future, sync::Arc};
 
+use bytes::Bytes;
 pub use event::{AWAY, BatchInfo, Election, Event, Role, StopKind};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,11 @@ pub trait Sink: Send + Sync {
 
     /// Whether events of every message and batch are wanted, or milestones only.
     fn wants_detail(&self) -> bool;
+
+    /// Takes the bytes of the message that event `sent` put on the wire: a frame with its length prefix.
+    fn carried(&self, sent: EventId, version: i16, frame: &[Bytes]) {
+        let _ = (sent, version, frame);
+    }
 }
 
 /// Reports the events of one incarnation of one node. Cheap to clone.

@@ -105,6 +105,23 @@ const uses = {
     await page.goBack();
     await arrives(page, here);
   },
+  async 'a message shows the fields that were on the wire, where it is sent and where it arrives'(page, run) {
+    await presses(page, '/');
+    await page.fill('#query', 'sends Produce request');
+    await page.locator('#results a').first().click();
+    await closed(page, '#search');
+    const words = () => page.textContent('#decoded');
+    const asked = await words();
+    check(/^version \d+, client p\d/.test(asked) && /\n +- name orders\n/.test(asked) && / base_offset 0, leader_epoch -1, records \d+, /.test(asked), `a produce says ${asked}`);
+    await page.locator('#effects a', { hasText: 'gets Produce request' }).click();
+    await settled(page);
+    check(await words() === asked, 'it arrives as another message');
+    await presses(page, '/');
+    await page.fill('#query', 'sends Produce response');
+    await page.locator('#results a').first().click();
+    await closed(page, '#search');
+    check(/ error_code NONE, base_offset \d+/.test(await words()), `an answer says ${await words()}`);
+  },
   async 'a witness leads to its event'(page, run) {
     const witness = page.locator('.claims a').first();
     if (!run.lost) return;

@@ -23,6 +23,9 @@ use crate::{
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 
+/// Most bytes that what messages said may take in the page.
+const MESSAGES_BYTES_MAX: usize = 400_000;
+
 /// What chooses between the run and its branches, outside of the scripts that show one.
 const BRANCHES: &str = include_str!("js/branches.js");
 
@@ -94,7 +97,8 @@ fn with_branches(run: &Recorded) -> Value {
 
 /// What the scripts read: the journal in columns, and what cannot be seen from events alone.
 pub(super) fn data(run: &Recorded) -> Value {
-    let Recorded { manifest, entries, .. } = run;
+    let Recorded { manifest, entries, messages, .. } = run;
+    let opening = opening(&manifest.verdict, entries);
     let milestones: Vec<Value> =
         milestones::told(entries).iter().map(|(entry, words)| json!([entry.id.0, words])).collect();
     let lost = manifest.verdict.lost.iter().map(|lost| {
@@ -105,11 +109,13 @@ pub(super) fn data(run: &Recorded) -> Value {
     });
     let lost: Vec<Value> = lost.collect();
     json!({
-        "opening": opening(&manifest.verdict, entries).0,
+        "opening": opening.0,
         "milestones": milestones,
         "lost": lost,
         "topics": manifest.plan.topics,
         "journal": columns(entries),
+        "messages": messages.around(opening, MESSAGES_BYTES_MAX),
+        "messages_all": messages.len(),
     })
 }
 

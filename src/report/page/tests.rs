@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{columns::columns, markup, opening, render};
 use crate::{
     base::{Offset, Time},
-    report::{Branch, Recorded, tests::recorded},
+    report::{Branch, Messages, Recorded, tests::recorded},
     trace::{Event, EventId, journal::Entry},
 };
 
@@ -151,7 +151,7 @@ fn the_page_refers_to_nothing_outside() {
 
 #[test]
 fn a_page_of_20000_events_is_small() {
-    let Recorded { manifest, entries, branches } = recorded();
+    let Recorded { manifest, entries, branches, .. } = recorded();
     let request = |id: u64, index: u64| {
         let sent = id % 2 == 1;
         let (api, correlation) = (if index.is_multiple_of(3) { "Produce" } else { "Fetch" }, (index / 3) as i32);
@@ -166,7 +166,7 @@ fn a_page_of_20000_events_is_small() {
             },
         }
     };
-    let mut run = Recorded { manifest, entries, branches };
+    let mut run = Recorded { manifest, entries, messages: Messages::default(), branches };
     while run.entries.len() < 20_000 {
         let id = run.entries.len() as u64 + 1;
         let event = match id % 4 {

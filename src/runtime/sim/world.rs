@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use madsim::{runtime::Handle, task::NodeId, time::TimeHandle};
 use tokio::sync::Notify;
 
@@ -165,6 +166,11 @@ impl World {
     /// Reports an event of `host`. Nothing may be locked.
     pub(super) fn report(&self, host: &Arc<str>, cause: Option<EventId>, event: Event) -> Option<EventId> {
         self.0.sink.record(host, cause, event)
+    }
+
+    /// Shows the bytes of a message whose sending was reported.
+    pub(super) fn carried(&self, sent: EventId, version: i16, frame: &[Bytes]) {
+        self.0.sink.carried(sent, version, frame);
     }
 
     /// Adds a host and starts its process: `boot` is run at each start.

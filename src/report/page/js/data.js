@@ -61,6 +61,14 @@ const memberName = id => memberNames.get(id) || id || 'nobody';
 const milestones = data.milestones.map(([id]) => id);
 const milestoneWords = new Map(data.milestones);
 
+// What messages said, by the event of their sending: forms of words, and the numbers that fill their holes.
+const told = new Map(data.messages.sent.map(message => [message[0], message]));
+function messageWords(sent) {
+  if (!told.has(sent)) return null;
+  const [, form, ...numbers] = told.get(sent);
+  return data.messages.forms[form].split('\u0001').map((part, index) => index ? numbers[index - 1] + part : part).join('');
+}
+
 const isMessage = event => event.kind.startsWith('message_');
 const brokerName = number => number < 0 ? 'nobody' : `b${number}`;
 const brokerNumber = name => /^b\d+$/.test(name) ? Number(name.slice(1)) : null;

@@ -59,10 +59,18 @@ function messageFacts(event) {
   const way = !arrival ? 'never arrived in this run' : arrival.kind === 'message_lost' ? `lost after ${duration(arrival.time - sent.time)}: ${arrival.reason}` : `arrived after ${duration(arrival.time - sent.time)}`;
   const facts = [['message', `${messageName(sent)}, ${sent.node} to ${sent.to}, ${sent.bytes} bytes, correlation ${sent.correlation}`], ['way', `${way}${held.has(sent.id) ? ', held back' : ''}`]];
   const rows = facts.map(([name, words]) => `<dt>${name}</dt><dd>${escapeText(words)}</dd>`);
+  rows.push(decoded(sent.id));
   const carried = [sent, arrival].filter(other => other && other.id !== event.id).flatMap(({ id }) => effects[id]).filter(id => !isMessage(events[id]) && events[id].kind !== 'record_sent');
   if (carried.length) rows.push(`<dt>did</dt><dd><ul>${carried.slice(0, LINKS_MAX).map(id => `<li>${eventLink(id, '\u2192')}</li>`).join('')}${shownOf(Math.min(carried.length, LINKS_MAX), carried.length)}</ul></dd>`);
   if (other) rows.push(`<dt>${sent.request ? 'answer' : 'request'}</dt><dd>${eventLink(other, sent.request ? '\u2192' : '\u2190')}</dd>`);
   return rows.join('');
+}
+
+// Every field of the message, as it was on the wire.
+function decoded(sent) {
+  const words = messageWords(sent);
+  if (words !== null) return `<dt>decoded</dt><dd><pre id="decoded" tabindex="0" aria-label="The fields of the message">${escapeText(words)}</pre></dd>`;
+  return data.messages_all > told.size ? `<dt>decoded</dt><dd class="soft">not in this page: showing ${told.size} of ${data.messages_all} messages; messages.json has all</dd>` : '';
 }
 
 // The life of a record as its clients saw it: sent, asked for how often, answered, read, lost.

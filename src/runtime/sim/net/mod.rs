@@ -215,6 +215,9 @@ impl Writer {
             bytes,
         };
         let sent = world.report(&self.here.host, label.cause.or_else(trace::current_cause), event);
+        if let Some(sent) = sent {
+            world.carried(sent, label.version, &message.chunks);
+        }
         // The event may have ended this process, or cut the link.
         world.only_alive(&self.here).await;
         let held = {
