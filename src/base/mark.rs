@@ -47,6 +47,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("commit_refused", "a commit was refused for what the client said of itself"),
     ("member_session_over", "a member of a group was put out after its session"),
     ("static_member_replaced", "a static member came back and kept its place"),
+    ("join_could_not_be_answered", "a coordinator could not write its answer to the leader of a group (before 3.3.2)"),
     ("offsets_expired", "offsets were deleted because they had not been committed for too long"),
     ("unsynced_pages_lost", "a power loss took pages that had not been synced"),
 ];

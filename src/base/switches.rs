@@ -189,6 +189,8 @@ switches! {
             "the high watermark stays while the ISR is below min.insync.replicas (KAFKA-15583)";
         static_member_persisted = Release(2, 6, 1),
             "the new id of a static member that comes back is written, for the coordinator after this one (KAFKA-10284)";
+        instance_ids_left_out = Release(3, 3, 2),
+            "an answer to JoinGroup 4 or older leaves out the instance ids that it cannot carry (KAFKA-14422)";
         older_claims_count = Release(3, 4, 1),
             "cooperative-sticky believes a member that missed a generation and claims what nobody else does (KAFKA-14639)";
         commit_by_assignment_epoch = Release(4, 3, 0),

@@ -15,12 +15,13 @@ use crate::{
     check::{GroupPlan, WorkerPlan},
     client::{
         config::OffsetReset,
-        group::{GroupConfig, GroupProtocol},
+        group::{GroupConfig, GroupProtocol, config::JOIN_VERSION_MAX},
     },
 };
 
 /// Keys of `consume`.
-pub(super) const CONSUME: Keys = Keys { table: "`consume`", keys: &["topic", "group", "application", "processing"] };
+pub(super) const CONSUME: Keys =
+    Keys { table: "`consume`", keys: &["topic", "group", "application", "processing", "join_group"] };
 
 /// Settings that `consume` itself gives.
 pub const GIVEN_BY_CONSUME: &[&str] = &["group.id", "enable.auto.commit"];
@@ -36,6 +37,8 @@ pub struct Consuming {
     pub application: Application,
     /// How long the work for a record takes, drawn for each.
     pub processing: RangeInclusive<Duration>,
+    /// The newest version of JoinGroup that its client speaks.
+    pub join_group: i16,
 }
 
 /// What an application does with a poll's records.
@@ -150,7 +153,16 @@ impl Consuming {
             None => Application::AutoCommit,
         };
         let processing = times(&mut table, "processing", Duration::ZERO..=Duration::ZERO)?;
-        Ok(Self { topic, group, application, processing })
+        let join_group = match table.number("join_group")? {
+            None => JOIN_VERSION_MAX,
+            Some(version) => join_version(version.at, i16::try_from(version.value).ok())?,
+        };
+        Ok(Self { topic, group, application, processing, join_group })
+    }
+
+    /// Whether its client's JoinGroup has a `group.instance.id` (KIP-345).
+    pub(super) fn knows_instance_ids(&self) -> bool {
+        self.join_group >= 5
     }
 
     /// A variant's change of one key; returns the value before.
@@ -159,8 +171,12 @@ impl Consuming {
             "application" => Ok(std::mem::replace(&mut self.application, Application::parse(given)?).name().to_owned()),
             "group" if given.value.is_empty() => Err(Problem::at(given.at, "a group needs a name")),
             "group" => Ok(std::mem::replace(&mut self.group, given.clone()).value),
+            "join_group" => {
+                let version = join_version(given.at, given.value.parse().ok())?;
+                Ok(std::mem::replace(&mut self.join_group, version).to_string())
+            }
             other => {
-                let known = ["application", "group"];
+                let known = ["application", "group", "join_group"];
                 Err(Problem::at(given.at, unknown("a key of `consume` that a variant may set", other, known)))
             }
         }
@@ -176,8 +192,17 @@ impl Consuming {
         if *self.processing.end() > Duration::ZERO {
             fields.push(format!("processing = {}", show_times(&self.processing)));
         }
+        if self.join_group != JOIN_VERSION_MAX {
+            fields.push(format!("join_group = {}", self.join_group));
+        }
         format!("{{ {} }}", fields.join(", "))
     }
+}
+
+/// A version of JoinGroup that a client may speak at most. The first has no `rebalance_timeout_ms`.
+fn join_version(at: usize, given: Option<i16>) -> Result<i16, Problem> {
+    let expected = || Problem::at(at, format!("expected a version of JoinGroup from 1 to {JOIN_VERSION_MAX}"));
+    given.filter(|version| (1..=JOIN_VERSION_MAX).contains(version)).ok_or_else(expected)
 }
 
 /// Who is in each group, and what its applications mean to promise: what all of its members do.

@@ -180,6 +180,11 @@ pub fn resolve_with(
                 let mut config = GroupConfig::from_properties(&given).map_err(faulty)?;
                 config.consumer.truncation_check = switches.consumer_truncation_check;
                 config.older_claims_count = switches.older_claims_count;
+                config.join_version_max = consuming.join_group;
+                if let Some(at) = client.config.get("group.instance.id").filter(|_| !consuming.knows_instance_ids()) {
+                    let version = consuming.join_group;
+                    return Err(Problem::at(at.at, format!("JoinGroup {version} has no `group.instance.id`")));
+                }
                 members.push((name, config, consuming.clone()));
             }
         }

@@ -108,7 +108,7 @@ const uses = {
   async 'a message shows the fields that were on the wire, where it is sent and where it arrives'(page, run) {
     await presses(page, '/');
     await page.fill('#query', 'sends Produce request');
-    await page.locator('#results a').first().click();
+    await page.locator('#results a', { hasText: 'sends Produce request' }).first().click();
     await closed(page, '#search');
     const words = () => page.textContent('#decoded');
     const asked = await words();
@@ -118,7 +118,7 @@ const uses = {
     check(await words() === asked, 'it arrives as another message');
     await presses(page, '/');
     await page.fill('#query', 'sends Produce response');
-    await page.locator('#results a').first().click();
+    await page.locator('#results a', { hasText: 'sends Produce response' }).first().click();
     await closed(page, '#search');
     check(/ error_code NONE, base_offset \d+/.test(await words()), `an answer says ${await words()}`);
   },

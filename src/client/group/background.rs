@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::{
     assignor::PartitionCounts,
+    config::GroupConfig,
     membership::{Membership, Step},
 };
 use crate::{
@@ -24,10 +25,14 @@ use crate::{
     trace::Tracer,
 };
 
+/// The first version of JoinGroup with all that is said.
+const JOIN_VERSION_MIN: i16 = 7;
+
 /// What the application's side and the background share.
 pub(super) struct Shared {
     pub(super) cluster: Arc<Cluster>,
     pub(super) exclude_internal: bool,
+    join_version_max: i16,
     /// For the history of the run.
     pub(super) tracer: Tracer,
     membership: Mutex<Membership>,
@@ -42,13 +47,14 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         cluster: Arc<Cluster>,
-        exclude_internal: bool,
+        config: &GroupConfig,
         tracer: Tracer,
         membership: Membership,
     ) -> Arc<Self> {
+        let (exclude_internal, join_version_max) = (config.exclude_internal, config.join_version_max);
         let membership = Mutex::new(membership);
         let (changed, demanded, moved) = (Notify::new(), Notify::new(), Notify::new());
-        Arc::new(Self { cluster, exclude_internal, tracer, membership, changed, demanded, moved })
+        Arc::new(Self { cluster, exclude_internal, join_version_max, tracer, membership, changed, demanded, moved })
     }
 
     fn lock(&self) -> MutexGuard<'_, Membership> {
@@ -104,24 +110,24 @@ impl Shared {
         timeout: Option<Duration>,
     ) -> Result<ResponseKind, ClientError> {
         let link = self.cluster.connection_to_coordinator(address).await?;
-        let version = link.version_for(api, versions(api))?;
+        let version = link.version_for(api, self.versions(api))?;
         let timeout = timeout.unwrap_or(self.cluster.config().request_timeout);
         Ok(link.call(request, version, timeout).await?.body)
     }
-}
 
-/// The versions that we speak: from the first with all that is said, which brokers since Apache Kafka 3.2 serve (the
-/// consumer protocol's since 4.0).
-fn versions(api: ApiKey) -> (i16, i16) {
-    match api {
-        ApiKey::FindCoordinator => (4, 6),
-        ApiKey::JoinGroup => (7, 9),
-        ApiKey::SyncGroup | ApiKey::LeaveGroup => (5, 5),
-        ApiKey::Heartbeat => (3, 4),
-        ApiKey::OffsetCommit => (7, 9),
-        ApiKey::OffsetFetch => (8, 9),
-        ApiKey::ConsumerGroupHeartbeat => (1, 1),
-        other => unreachable!("{other:?} is not asked of a coordinator here"),
+    /// The versions that we speak: from the first with all that is said, which brokers since Apache Kafka 3.2 serve (the
+    /// consumer protocol's since 4.0).
+    fn versions(&self, api: ApiKey) -> (i16, i16) {
+        match api {
+            ApiKey::FindCoordinator => (4, 6),
+            ApiKey::JoinGroup => (JOIN_VERSION_MIN.min(self.join_version_max), self.join_version_max),
+            ApiKey::SyncGroup | ApiKey::LeaveGroup => (5, 5),
+            ApiKey::Heartbeat => (3, 4),
+            ApiKey::OffsetCommit => (7, 9),
+            ApiKey::OffsetFetch => (8, 9),
+            ApiKey::ConsumerGroupHeartbeat => (1, 1),
+            other => unreachable!("{other:?} is not asked of a coordinator here"),
+        }
     }
 }
 
@@ -148,7 +154,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
             Step::Find(request) => {
                 let api = ApiKey::FindCoordinator;
-                let answer = shared.cluster.call_any(*request, api, versions(api)).await;
+                let answer = shared.cluster.call_any(*request, api, shared.versions(api)).await;
                 shared.moved(|membership, now| membership.answered(now, answer.map(|answer| answer.body)));
             }
             Step::Call(address, api, request, timeout) => {

@@ -21,6 +21,9 @@ const GROUP: &[Setting] = &[
     ("session.timeout.ms", "45000", "classic: a member not heard of for so long is dead"),
 ];
 
+/// The newest version of JoinGroup that is spoken.
+pub const JOIN_VERSION_MAX: i16 = 9;
+
 /// Which protocol a group speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupProtocol {
@@ -59,6 +62,8 @@ pub struct GroupConfig {
     pub api_timeout: Duration,
     /// `exclude.internal.topics`.
     pub exclude_internal: bool,
+    /// No setting of Kafka's: the newest version of JoinGroup that it speaks, as an older client does.
+    pub join_version_max: i16,
     /// No setting of Kafka's: `cooperative-sticky` believes a member that claims partitions of a generation before the
     /// newest, as since Kafka 3.4.1.
     pub older_claims_count: bool,
@@ -106,6 +111,7 @@ impl GroupConfig {
             auto_commit_interval: values.ms("auto.commit.interval.ms")?,
             api_timeout: values.ms("default.api.timeout.ms")?,
             exclude_internal: flag("exclude.internal.topics")?,
+            join_version_max: JOIN_VERSION_MAX,
             older_claims_count: true,
         };
         if config.group_id.is_empty() && config.auto_commit && given.contains_key("enable.auto.commit") {

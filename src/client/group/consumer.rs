@@ -84,7 +84,7 @@ impl GroupConsumer {
         });
         let member_id = TopicId(random::stream("member id").random()).to_string();
         let membership = Membership::new(config.clone(), member_id.into());
-        let shared = Shared::new(cluster.clone(), config.exclude_internal, tracer.clone(), membership);
+        let shared = Shared::new(cluster.clone(), &config, tracer.clone(), membership);
         let (commits, waiting) = mpsc::unbounded_channel();
         let (finder, found) = mpsc::unbounded_channel();
         if !config.group_id.is_empty() {

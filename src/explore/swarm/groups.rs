@@ -11,7 +11,7 @@ use rand::{Rng, seq::IndexedRandom};
 use super::{choose, default_of, name, rather_few, spot, time};
 use crate::{
     base::random::Random,
-    client::group::config::group_settings,
+    client::group::config::{JOIN_VERSION_MAX, group_settings},
     controller::configs::broker,
     scenario::{
         Scenario,
@@ -70,7 +70,8 @@ fn members(swarm: &Swarm, random: &mut Random, drawn: &mut Scenario, group: &str
             let id = if is_namesake { name(letter, index - 1) } else { member.clone() };
             config.insert("group.instance.id".to_owned(), spot(id));
         }
-        let consuming = Consuming { topic, group: spot(group.to_owned()), application, processing };
+        let consuming =
+            Consuming { topic, group: spot(group.to_owned()), application, processing, join_group: JOIN_VERSION_MAX };
         let config = agreeing(config, &consuming);
         drawn.clients.push(Client { name: spot(member), work: Work::Consume(consuming), config });
     }

@@ -29,6 +29,8 @@ use crate::{
 const NEW_MEMBER_JOIN_TIMEOUT_MS: i32 = 5 * 60 * 1000;
 /// From this version on a member needs an id before it joins (KIP-394).
 const MEMBER_ID_REQUIRED_VERSION: i16 = 4;
+/// From this version on a leader is told the instance ids of static members (KIP-345).
+const INSTANCE_ID_VERSION: i16 = 5;
 /// From this version on a leader that comes back may be told not to assign anew (KIP-814).
 const SKIP_ASSIGNMENT_VERSION: i16 = 9;
 
@@ -160,6 +162,9 @@ impl ClassicGroup {
         let is_same = is_same(&self.members[&id].protocols, &request.protocols);
         match self.state {
             State::Empty => return Err(ErrorCode::UnknownMemberId),
+            State::CompletingRebalance if is_same && !self.can_be_told(turn, &id, turn.context.version) => {
+                return Err(ErrorCode::UnknownServerError);
+            }
             // It did not get the answer, or nothing has changed for it.
             State::CompletingRebalance if is_same => self.answer_join(turn, waiter, &id),
             State::Stable if is_same && !self.is_leader(&id) => {
@@ -172,7 +177,7 @@ impl ClassicGroup {
                     _ if is_same => "the leader joins again",
                     _ => "a member's metadata has changed",
                 };
-                self.update(&id, request, Some(waiter));
+                self.update(&id, request, turn.context.version, Some(waiter));
                 self.prepare_or_complete(turn, why);
             }
         }
@@ -197,6 +202,7 @@ impl ClassicGroup {
             assignment: Bytes::new(),
             is_new: true,
             joining: Some(waiter),
+            join_version: turn.context.version,
             syncing: None,
         };
         turn.out.events.push(Event::MemberJoined {
@@ -210,7 +216,7 @@ impl ClassicGroup {
         self.prepare_or_complete(turn, "a member joins");
     }
 
-    fn update(&mut self, id: &str, request: &JoinGroupRequest, waiter: Option<Waiter>) {
+    fn update(&mut self, id: &str, request: &JoinGroupRequest, version: i16, waiter: Option<Waiter>) {
         let member = self.members.get(id).expect("the caller has found it");
         let before = member.protocols.clone();
         self.count_protocols(&before, false);
@@ -220,7 +226,7 @@ impl ClassicGroup {
         member.protocols = after;
         member.rebalance_timeout_ms = request.rebalance_timeout_ms;
         member.session_timeout_ms = request.session_timeout_ms;
-        member.joining = waiter;
+        (member.joining, member.join_version) = (waiter, version);
     }
 
     /// A static member comes back: it gets a new id and keeps its place; whoever still has the old id is fenced.
@@ -248,7 +254,7 @@ impl ClassicGroup {
             self.unsynced.insert(new.clone());
         }
         turn.set_timer(&self.id, TimerKind::Session(new.clone()), before.session_timeout_ms);
-        self.update(&new, request, Some(waiter));
+        self.update(&new, request, turn.context.version, Some(waiter));
         match self.state {
             State::Stable if self.protocol == self.select_protocol() => {
                 let assignments: Assignments =
@@ -327,6 +333,15 @@ impl ClassicGroup {
     pub(super) fn answer_join(&self, turn: &mut Turn<'_, '_>, waiter: Waiter, member: &str) {
         let members = if self.is_leader(member) { self.members_with_metadata() } else { Vec::new() };
         self.answer_join_with(turn, waiter, member, JoinGroupResponse::default().with_members(members));
+    }
+
+    /// Whether an answer to a JoinGroup of `version` can be written. Until Kafka 3.3.2 it could not where a leader was to be
+    /// told of instance ids in a version without them.
+    pub(super) fn can_be_told(&self, turn: &Turn<'_, '_>, member: &str, version: i16) -> bool {
+        turn.switches.instance_ids_left_out
+            || version >= INSTANCE_ID_VERSION
+            || !self.is_leader(member)
+            || self.statics.is_empty()
     }
 
     fn answer_join_with(&self, turn: &mut Turn<'_, '_>, waiter: Waiter, member: &str, response: JoinGroupResponse) {

@@ -79,6 +79,8 @@ pub struct Member {
     /// It has not been part of a generation yet.
     is_new: bool,
     joining: Option<Waiter>,
+    /// Version of its last JoinGroup; of a member from a record none is known.
+    join_version: i16,
     syncing: Option<Waiter>,
 }
 
@@ -178,6 +180,7 @@ impl ClassicGroup {
                 assignment: member.assignment.clone(),
                 is_new: false,
                 joining: None,
+                join_version: i16::MAX,
                 syncing: None,
             });
         }

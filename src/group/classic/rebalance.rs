@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Assignments, ClassicGroup, State, Turn};
 use crate::{
-    base::{TopicPartition, java},
+    base::{TopicPartition, java, mark},
     group::{
         machine::{Then, Waiter},
         request::refuse_join,
@@ -142,7 +142,13 @@ impl ClassicGroup {
         for id in ids {
             let member = self.members.get_mut(&id).expect("the ids are the members'");
             member.is_new = false;
-            let session_ms = member.session_timeout_ms;
+            let (session_ms, version) = (member.session_timeout_ms, member.join_version);
+            if !self.can_be_told(turn, &id, version) {
+                // The broker failed at it: this member and those behind it wait, and nobody's time runs.
+                mark::reach("join_could_not_be_answered");
+                return;
+            }
+            let member = self.members.get_mut(&id).expect("the ids are the members'");
             if let Some(waiter) = member.joining.take() {
                 self.answer_join(turn, waiter, &id);
             }

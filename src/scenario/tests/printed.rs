@@ -163,7 +163,13 @@ fn client() -> impl Strategy<Value = Client> {
     let application = sample::select(APPLICATIONS).prop_map(|(_, application, ..)| application);
     let consume = (spot(text()), spot("[a-z]{1,5}".prop_map(String::from)), application, time(), time());
     let consume = consume.prop_map(|(topic, group, application, one, other)| {
-        Work::Consume(Consuming { topic, group, application, processing: one.min(other)..=one.max(other) })
+        Work::Consume(Consuming {
+            topic,
+            group,
+            application,
+            processing: one.min(other)..=one.max(other),
+            join_group: 9,
+        })
     });
     (spot(text()), prop_oneof![send, read, consume], settings()).prop_map(|(name, work, config)| Client {
         name,
