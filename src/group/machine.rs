@@ -65,6 +65,13 @@ pub enum Then {
     },
     /// A group exists.
     Created(Arc<str>),
+    /// A group of the consumer protocol is a classic one now.
+    Downgraded {
+        /// The group.
+        group: Arc<str>,
+        /// Whether its members have to join again.
+        rebalances: bool,
+    },
     /// A decision about a group of the consumer protocol stands.
     Decided(Box<Decided>),
 }

@@ -237,7 +237,7 @@ impl Shard {
                 group.heartbeat(&mut turn, request, waiter)
             }
             GroupRequest::Leave(request) if self.consumers.contains_key(request.group_id.as_str()) => {
-                self.remove_consumers(request, waiter, out);
+                self.remove_consumers(request, waiter, context, out);
                 Ok(())
             }
             GroupRequest::Leave(request) => {
@@ -348,6 +348,17 @@ impl Shard {
                 let (mut turn, groups) = self.turn(context, out);
                 if let Some(group) = groups.get_mut(&id) {
                     group.rejoined(&mut turn, *rejoin, code);
+                }
+            }
+            Then::Downgraded { group: id, rebalances } => {
+                let (mut turn, groups) = self.turn(context, out);
+                let Some(group) = groups.get_mut(&id) else { return };
+                match code {
+                    None => group.is_continued(&mut turn, rebalances),
+                    Some(code) => {
+                        group.give_up(&mut turn, code);
+                        groups.remove(&id);
+                    }
                 }
             }
             Then::Created(id) => {

@@ -227,6 +227,8 @@ impl Coordinated {
                 group.owners = owners.iter().cloned().collect();
                 group.assigned = *generation;
                 group.formed = group.formed.max(*generation);
+                // A group that has generations is of the classic protocol, whatever it was.
+                group.epochs.clear();
             }
             Event::PartitionChanged { partition, .. } if *partition.topic == *OFFSETS_TOPIC => {
                 self.partitions = self.partitions.max(partition.partition + 1);

@@ -29,6 +29,7 @@ use bytes::Bytes;
 pub use self::join::Rejoin;
 use super::{
     GroupSettings,
+    consumer::records::{ClassicMember, Subscription},
     machine::{Context, Outcome, Waiter},
     records::{GroupMetadata, MemberMetadata, Record},
     subscription,
@@ -186,6 +187,42 @@ impl ClassicGroup {
         }
         group.subscribed = group.compute_subscribed();
         group
+    }
+
+    /// Consumers that come from a group of the other protocol, whose epoch was `generation`; without assignments yet.
+    pub(super) fn of_consumers<'a>(
+        id: Arc<str>,
+        generation: i32,
+        members: impl Iterator<Item = (&'a Arc<str>, &'a Subscription, &'a ClassicMember)>,
+        wall_ms: Timestamp,
+    ) -> Self {
+        let mut group = Self::new(id, None);
+        (group.protocol_type, group.generation) = (Some(subscription::CONSUMER.into()), generation);
+        for (id, said, classic) in members {
+            group.add(Member {
+                id: id.clone(),
+                instance: said.instance.clone(),
+                client_id: said.client_id.clone(),
+                client_host: said.client_host.clone(),
+                rebalance_timeout_ms: said.rebalance_timeout_ms,
+                session_timeout_ms: classic.session_timeout_ms,
+                protocols: classic.protocols.clone(),
+                assignment: Bytes::new(),
+                is_new: false,
+                joining: None,
+                join_version: i16::MAX,
+                syncing: None,
+            });
+        }
+        group.protocol = group.select_protocol();
+        group.subscribed = group.compute_subscribed();
+        group.enter(State::Stable, wall_ms);
+        group
+    }
+
+    /// The record of the group as it is.
+    pub(super) fn record_as_it_is(&self) -> Record {
+        self.record(&self.members.values().map(|member| (member.id.clone(), member.assignment.clone())).collect())
     }
 
     /// The record of the group as it is, with `assignments`.

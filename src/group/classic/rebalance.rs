@@ -267,15 +267,7 @@ impl ClassicGroup {
             member.assignment = assignments.get(&member.id).cloned().unwrap_or_default();
         }
         self.enter(State::Stable, turn.context.wall_ms);
-        let owners = self.members.values().map(|member| {
-            let partitions: Vec<TopicPartition> = match self.is_of_consumers() {
-                true => subscription::partitions(&member.assignment),
-                false => Vec::new(),
-            };
-            (member.id.clone(), partitions)
-        });
-        let owners = owners.collect();
-        turn.out.events.push(Event::GroupAssigned { group: self.id.clone(), generation, owners });
+        turn.out.events.push(self.assigned_event());
         let ids: Vec<Arc<str>> = self.members.keys().cloned().collect();
         for id in ids {
             let member = self.members.get_mut(&id).expect("the ids are the members'");
@@ -284,6 +276,27 @@ impl ClassicGroup {
                 self.answer_sync(turn, waiter, &id);
                 turn.set_timer(&self.id, TimerKind::Session(id), session_ms);
             }
+        }
+    }
+
+    /// Tells who has what.
+    pub(in crate::group) fn assigned_event(&self) -> Event {
+        let owners = self.members.values().map(|member| {
+            let partitions: Vec<TopicPartition> = match self.is_of_consumers() {
+                true => subscription::partitions(&member.assignment),
+                false => Vec::new(),
+            };
+            (member.id.clone(), partitions)
+        });
+        Event::GroupAssigned { group: self.id.clone(), generation: self.generation, owners: owners.collect() }
+    }
+
+    /// That the group goes on in this protocol is committed. Where a member is out, or new in no generation, they all join
+    /// again; one of them may have begun already.
+    pub(in crate::group) fn is_continued(&mut self, turn: &mut Turn<'_, '_>, rebalances: bool) {
+        self.recorded = true;
+        if rebalances && self.state == State::Stable {
+            self.prepare(turn, "the group goes on in the classic protocol");
         }
     }
 
@@ -346,10 +359,10 @@ impl ClassicGroup {
         turn.timers.cancel(&self.id, TimerKind::Sync);
     }
 
-    /// The group's first record could not be written: everyone who waits looks for the coordinator again.
+    /// The group's first record in this protocol could not be written: everyone who waits looks for the coordinator again.
     pub(in crate::group) fn give_up(&mut self, turn: &mut Turn<'_, '_>, code: ErrorCode) {
         for member in self.members.values_mut() {
-            if let Some(waiter) = member.joining.take() {
+            for waiter in member.joining.take().into_iter().chain(member.syncing.take()) {
                 turn.out.refuse_write(waiter, code);
             }
         }

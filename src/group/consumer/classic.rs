@@ -1,4 +1,4 @@
-//! Members of the classic protocol in a group of the consumer protocol, and classic groups that go on in it.
+//! Members of the classic protocol in a group of the consumer protocol.
 //!
 //! An application that is upgraded member by member has both for a while. Whoever speaks the classic protocol joins and
 //! asks for its assignment as before; its generation is its member epoch. When the group has moved on it is told to join
@@ -12,16 +12,14 @@ use std::{
 use rand::Rng;
 
 use super::{
-    ConsumerGroup, Member, MigrationPolicy, Refusal,
+    ConsumerGroup, Decided, Member, MigrationPolicy,
     heartbeat::{Beat, answer_decided, check_static, millis},
-    records::{Change, ClassicMember, Current, Epochs, GroupEpoch, MemberState, Subscription, TargetEpoch},
+    records::{ClassicMember, Current, MemberState},
 };
 use crate::{
     base::{TopicId, TopicPartition},
     group::{
-        classic::ClassicGroup,
         machine::{Context, Outcome, Then, Waiter},
-        records::Record,
         request::refuse_join,
         shard::Shard,
         subscription,
@@ -34,90 +32,12 @@ use crate::{
             SyncGroupResponse,
         },
     },
-    trace::Event,
 };
 
 /// From this version on a member needs an id before it joins (KIP-394).
 const MEMBER_ID_REQUIRED_VERSION: i16 = 4;
 
 impl Shard {
-    /// A classic group with members goes on in the consumer protocol, its generation as epoch.
-    pub(super) fn upgrade(
-        &self,
-        classic: &ClassicGroup,
-        group: &mut ConsumerGroup,
-        records: &mut Vec<Record>,
-        events: &mut Vec<Event>,
-    ) -> Result<(), Refusal> {
-        let refuse = |why: &str| {
-            let message = format!("Cannot upgrade classic group {} to consumer group because {why}.", classic.id);
-            Err((ErrorCode::GroupIdNotFound, message))
-        };
-        if !matches!(self.settings.consumer.migration_policy, MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional)
-        {
-            return refuse("online upgrade is disabled");
-        }
-        if !classic.is_of_consumers() {
-            return refuse("the group does not use the consumer embedded protocol");
-        }
-        if classic.members.len() > self.settings.consumer.max_size {
-            return refuse("the group size exceeds the consumer group maximum size");
-        }
-        let epoch = classic.generation();
-        let (mut subscriptions, mut targets, mut currents) = (Vec::new(), Vec::new(), Vec::new());
-        for member in classic.members.values() {
-            if subscription::has_user_data(&member.assignment) {
-                return refuse("an unsupported custom assignor is in use");
-            }
-            let metadata = match classic.protocol() {
-                Some(protocol) => member.metadata(Some(protocol)),
-                None => member.protocols.first().map(|(_, metadata)| metadata.clone()).unwrap_or_default(),
-            };
-            let Ok(topics) = subscription::topics(&metadata) else {
-                return refuse("the embedded consumer protocol is malformed");
-            };
-            let subscription = Subscription {
-                instance: member.instance.clone(),
-                rack: None,
-                client_id: member.client_id.clone(),
-                client_host: member.client_host.clone(),
-                topics,
-                regex: Some("".into()),
-                rebalance_timeout_ms: member.rebalance_timeout_ms,
-                assignor: None,
-                classic: Some(ClassicMember {
-                    session_timeout_ms: member.session_timeout_ms,
-                    protocols: member.protocols.clone(),
-                }),
-            };
-            let mut assigned = Epochs::new();
-            for (topic, partition) in self.with_ids(subscription::partitions(&member.assignment)) {
-                assigned.entry(topic).or_default().insert(partition, epoch);
-            }
-            let target = assigned.iter().map(|(topic, of)| (*topic, of.keys().copied().collect())).collect();
-            let current = Current { epoch, previous_epoch: epoch, assigned, ..Current::default() };
-            subscriptions.push(Change::Subscription(member.id.clone(), Some(Arc::new(subscription))));
-            targets.push(Change::Target(member.id.clone(), Some(Arc::new(target))));
-            currents.push(Change::Current(member.id.clone(), Some(Arc::new(current))));
-        }
-        subscriptions.iter().for_each(|change| drop(group.apply(change)));
-        let members: Vec<Member> = group.members().collect();
-        let metadata_hash = self.hash_of_subscribed(group, &members);
-        let changes = subscriptions
-            .into_iter()
-            .chain([Change::Epoch(Some(GroupEpoch { epoch, metadata_hash }))])
-            .chain(targets)
-            .chain([Change::TargetEpoch(Some(TargetEpoch { epoch, computed_ms: 0 }))])
-            .chain(currents);
-        records.push(Record::Group { group: classic.id.clone(), value: None });
-        for change in changes {
-            group.apply(&change);
-            records.push(group.record(change));
-        }
-        events.extend(group.members().map(|member| self.advanced(group, &member)));
-        Ok(())
-    }
-
     /// JoinGroup of a group of the consumer protocol that has members.
     pub(in crate::group) fn join_consumer_group(
         &mut self,
@@ -182,7 +102,17 @@ impl Shard {
             .with_generation_id(beat.member.current.epoch)
             .with_protocol_type(Some(StrBytes::from_static_str(subscription::CONSUMER)))
             .with_protocol_name(Some(first.name.clone()));
+        let members = beat.next_members();
         let (records, events) = (beat.records, beat.events);
+        if let Some(known) = instance.and_then(|instance| group.statics.get(instance))
+            && let Some(classic) = self.downgrade(group, &members, Some((&member_id, known)), context.wall_ms)
+        {
+            // What it says is in the record of the classic group.
+            let decided = Decided { answer: Some((waiter, Box::new(response.into()))), events };
+            let rebalances = beat.member.current.epoch != classic.generation();
+            self.go_on_as_classic(classic, rebalances, decided, context, out);
+            return Ok(());
+        }
         if let Some(replaced) = &replaced {
             self.timers.cancel_all_of(&id, replaced);
         }
@@ -268,7 +198,7 @@ impl Shard {
     }
 
     /// With the ids of topics that exist.
-    fn with_ids(&self, partitions: Vec<TopicPartition>) -> impl Iterator<Item = (TopicId, i32)> {
+    pub(super) fn with_ids(&self, partitions: Vec<TopicPartition>) -> impl Iterator<Item = (TopicId, i32)> {
         partitions
             .into_iter()
             .filter_map(|partition| Some((self.topics.find(&partition.topic)?.id, partition.partition)))
@@ -319,8 +249,8 @@ impl ConsumerGroup {
         if generation == member.current.epoch { Ok((member, classic)) } else { Err(ErrorCode::IllegalGeneration) }
     }
 
-    /// The epoch that members are to come to. With nobody left who speaks the consumer protocol those who join again have
-    /// to have the target assignment computed; Kafka makes it a classic group then.
+    /// The epoch that members are to come to. With nobody left who speaks the consumer protocol, where it may not become a
+    /// classic group, those who join again have to have the target assignment computed.
     fn epoch_to_come_to(&self) -> i32 {
         let all_classic = self.subscriptions.values().all(|subscription| subscription.classic.is_some());
         if all_classic { self.epoch() } else { self.assignment_epoch() }

@@ -67,7 +67,9 @@ impl Shard {
     ) {
         let decided = match check(request, context.version, &self.settings.consumer) {
             Err(refusal) => Err(refusal),
-            Ok(()) if matches!(request.member_epoch, LEAVE | AWAY) => self.leave_consumer_group(request, waiter, out),
+            Ok(()) if matches!(request.member_epoch, LEAVE | AWAY) => {
+                self.leave_consumer_group(request, waiter, context, out)
+            }
             Ok(()) => self.beat(request, waiter, context, out),
         };
         match decided {
@@ -125,7 +127,9 @@ impl Shard {
         let topics_changed = beat.member.subscription.topics != beat.before.subscription.topics;
         let regex = self.update_regex(&mut beat, context)?;
         let resubscribed = topics_changed || regex.changed;
-        let epoch = self.update_epoch(&mut beat, topics_changed || regex.resolved);
+        // What members of a group in the midst of a rebalance were given last is not what they would be given now.
+        let is_unsettled = upgrades && classic.is_some_and(|classic| classic.state() != State::Stable);
+        let epoch = self.update_epoch(&mut beat, topics_changed || regex.resolved || is_unsettled);
         if self.reconcile(&mut beat, epoch, resubscribed, owned.as_ref(), context.wall_ms)? {
             let timer = TimerKind::Revocation(member_id.clone());
             match beat.member.current.state {

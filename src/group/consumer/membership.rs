@@ -30,6 +30,7 @@ impl Shard {
         &mut self,
         request: &ConsumerGroupHeartbeatRequest,
         waiter: Waiter,
+        context: &Context<'_>,
         out: &mut Outcome,
     ) -> Result<(), Refusal> {
         let id = request.group_id.as_str();
@@ -60,7 +61,7 @@ impl Shard {
             return Ok(());
         }
         let id = group.id.clone();
-        self.fence(&id, &[member], "it left", answer, out);
+        self.fence(&id, &[member], "it left", answer, context, out);
         Ok(())
     }
 
@@ -69,6 +70,7 @@ impl Shard {
         &mut self,
         request: &LeaveGroupRequest,
         waiter: Waiter,
+        context: &Context<'_>,
         out: &mut Outcome,
     ) {
         let group = &self.consumers[request.group_id.as_str()];
@@ -91,28 +93,36 @@ impl Shard {
         let id = group.id.clone();
         match leaving.is_empty() {
             true => out.answer(waiter, response),
-            false => self.fence(&id, &leaving, "an administrator removed it", Some((waiter, Box::new(response))), out),
+            false => {
+                let answer = Some((waiter, Box::new(response)));
+                self.fence(&id, &leaving, "an administrator removed it", answer, context, out);
+            }
         }
     }
 
-    /// Removes members: tombstones of what they said and had, and a new epoch for the others.
+    /// Removes members: tombstones of what they said and had, and a new epoch for the others; or a classic group of them.
     fn fence(
         &mut self,
         id: &Arc<str>,
         leaving: &[Member],
         why: &str,
         answer: Option<(Waiter, Box<ResponseKind>)>,
+        context: &Context<'_>,
         out: &mut Outcome,
     ) {
         let group = &self.consumers[id];
-        let (mut records, mut events): (Vec<Record>, Vec<Event>) = (Vec::new(), Vec::new());
+        let mut events = Vec::new();
         for member in leaving {
             let id = &member.id;
-            records.extend(tombstones(id).map(|change| group.record(change)));
             events.push(Event::MemberLeft { group: group.id.clone(), member: id.clone(), why: why.into() });
             self.timers.cancel_all_of(&group.id, id);
         }
         let staying: Vec<Member> = group.members().filter(|member| !leaving.contains(member)).collect();
+        if let Some(classic) = self.downgrade(group, &staying, None, context.wall_ms) {
+            return self.go_on_as_classic(classic, true, Decided { answer, events }, context, out);
+        }
+        let gone = leaving.iter().flat_map(|member| tombstones(&member.id));
+        let mut records: Vec<Record> = gone.map(|change| group.record(change)).collect();
         let is_used = |regex: &Arc<str>| staying.iter().any(|member| member.regex() == Some(regex));
         let mut regexes: Vec<&Arc<str>> =
             leaving.iter().filter_map(Member::regex).filter(|regex| !is_used(regex)).collect();
@@ -164,7 +174,7 @@ impl Shard {
             TimerKind::Join | TimerKind::Sync | TimerKind::Commit => return,
         };
         if let Some(member) = member {
-            self.fence(&key.group, &[member], why, None, out);
+            self.fence(&key.group, &[member], why, None, context, out);
         }
     }
 

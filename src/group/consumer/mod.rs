@@ -20,16 +20,15 @@
 //! | [`membership`] | who leaves and why: sessions, revocations that take too long |
 //! | [`regex`] | regular expressions |
 //! | [`classic`] | members of the classic protocol in such a group |
+//! | [`migration`] | from a classic group, and to one |
 //! | [`offsets`] | who may commit and fetch offsets |
 //! | [`describe`] | what administrators see |
-//!
-//! Not here: a group does not become a classic one again when its last member of the consumer protocol leaves; that is
-//! what Kafka does with `group.consumer.migration.policy=upgrade`.
 
 mod classic;
 mod describe;
 mod heartbeat;
 mod membership;
+mod migration;
 mod offsets;
 mod reconcile;
 pub mod records;

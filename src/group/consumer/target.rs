@@ -37,7 +37,7 @@ impl Shard {
         beat.records.push(group.record(Change::Epoch(Some(GroupEpoch { epoch, metadata_hash }))));
         let why = match (beat.is_new(), bump) {
             (true, _) => "a member joins",
-            (false, true) => "a member subscribes to other topics",
+            (false, true) => "a member subscribes to other topics, or a classic group goes on",
             (false, false) => "a topic that members subscribe to has changed",
         };
         beat.events.extend(self.formed(group, epoch, &members, why));

@@ -1,5 +1,7 @@
 //! Groups of the consumer protocol: heartbeats by hand, and what they are answered.
 
+mod migration;
+
 use std::sync::Arc;
 
 use super::*;
@@ -424,75 +426,4 @@ fn a_group_that_stays_empty_is_gone_with_its_offsets() {
     assert_eq!((desk.consumer_state(), desk.fetch("t")), ("Dead".to_owned(), -1));
     let next = Desk::after(&desk.log, desk.now, Switches::NEWEST);
     assert_eq!(next.consumer_state(), "Dead");
-}
-
-/// A consumer's assignment: the first `count` partitions of t.
-fn given(count: u8) -> String {
-    let mut bytes = vec![0, 0, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, count];
-    (0..count).for_each(|partition| bytes.extend([0, 0, 0, partition]));
-    bytes.extend([0; 4]);
-    String::from_utf8(bytes).unwrap()
-}
-
-impl Desk {
-    /// A member of the classic protocol joins again and asks what it got: its generation and partitions.
-    fn rejoin(&mut self, member: &str) -> (i32, Vec<i32>) {
-        let waiter = self.join(member, None, &["t"]);
-        let generation = self.joined(waiter).generation_id;
-        let waiter = self.sync(member, generation, &[]);
-        let Ok(ResponseKind::SyncGroup(response)) = self.answer(waiter) else { panic!("no sync was answered") };
-        let partitions = super::super::subscription::partitions(&response.assignment);
-        (generation, partitions.into_iter().map(|partition| partition.partition).collect())
-    }
-}
-
-#[test]
-fn a_classic_group_goes_on_in_the_consumer_protocol_member_by_member() {
-    let mut desk = desk(&[("t", 2)]);
-    let id = desk.member_id();
-    let waiter = desk.join(&id, None, &["t"]);
-    desk.sleep(6);
-    let first = desk.joined(waiter).generation_id;
-    let waiter = desk.sync(&id, first, &[(&id, &given(2))]);
-    assert_eq!(desk.synced(waiter), Ok(given(2)));
-    let next = first + 1;
-    desk.check_beats(&[("n", 0, subscribes(&["t"]), Ok((next, "")))]);
-    assert_eq!((desk.machine.shard().groups().count(), desk.consumer_state()), (0, "Reconciling".to_owned()));
-    assert_eq!(desk.heartbeat(&id, first), ErrorCode::RebalanceInProgress);
-    let waiter = desk.sync(&id, first, &[]);
-    assert_eq!(desk.synced(waiter), Err(ErrorCode::RebalanceInProgress));
-    assert_eq!(desk.commit_offset(&id, first, "t", 3), ErrorCode::None, "it has the partitions still");
-    let (generation, kept) = desk.rejoin(&id);
-    assert_eq!((generation, kept.len(), desk.heartbeat(&id, next)), (next, 1, ErrorCode::None));
-    assert_eq!(desk.heartbeat(&id, first), ErrorCode::IllegalGeneration);
-    assert_eq!(desk.commit_offset(&id, first - 1, "t", 3), ErrorCode::IllegalGeneration);
-    let other = format!("t:{}", 1 - kept[0]);
-    desk.check_beats(&[("n", next, SAME, Ok((next, other.as_str())))]);
-    let mut failed_over = Desk::after(&desk.log, desk.now, Switches::NEWEST);
-    set_topics(&mut failed_over, &[("t", 2)]);
-    assert_eq!(failed_over.heartbeat(&id, next), ErrorCode::None, "the record tells what it speaks");
-    desk.sleep(1);
-    desk.check_beats(&[("n", -1, SAME, Ok((-1, "-")))]);
-    assert_eq!(desk.heartbeat(&id, next), ErrorCode::RebalanceInProgress);
-    assert_eq!(desk.rejoin(&id), (next + 1, vec![0, 1]));
-    desk.sleep(11);
-    assert_eq!(desk.consumer_state(), "Empty", "its session is that of its own protocol");
-}
-
-#[test]
-fn a_member_of_the_classic_protocol_joins_a_group_of_the_consumer_protocol() {
-    let mut desk = desk(&[("t", 2)]);
-    desk.check_beats(&[("m", 0, subscribes(&["t"]), Ok((2, "t:0.1")))]);
-    desk.sleep(1);
-    let id = desk.member_id();
-    assert_eq!(desk.rejoin(&id), (3, vec![]));
-    desk.check_beats(&[("m", 2, SAME, Ok((2, "t:0"))), ("m", 2, owns("t:0"), Ok((3, "-")))]);
-    assert_eq!(desk.heartbeat(&id, 3), ErrorCode::RebalanceInProgress, "the other has given it up");
-    assert_eq!(desk.rejoin(&id), (3, vec![1]));
-    assert_eq!(desk.heartbeat("m", 3), ErrorCode::UnknownMemberId, "it does not speak the classic protocol");
-    desk.sleep(9);
-    assert_eq!((desk.heartbeat(&id, 3), desk.leave(&id)), (ErrorCode::None, ErrorCode::None));
-    desk.check_beats(&[("m", 3, SAME, Ok((4, "t:0.1")))]);
-    let other = desk.begin("c", 5, GroupRequest::Join(join("", None, &["t"]).with_protocol_type(string("connect"))));
-    assert_eq!(desk.answer(other), Err(ErrorCode::InconsistentGroupProtocol));
 }

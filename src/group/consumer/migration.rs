@@ -1,0 +1,160 @@
+//! A group with members that goes on in the other protocol (KIP-848, `group.consumer.migration.policy`).
+//!
+//! Upgrade: somebody of the consumer protocol joins a classic group. Downgrade: the last member of the consumer protocol
+//! is out, or a static member of the classic protocol has taken its place. Either way the members stay what they are and
+//! keep what they have: the records of the one group become tombstones, the other group's follow in the same batch, and
+//! the epoch is the generation. Who is left after a downgrade joins again, so that somebody gets what is nobody's now.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    ConsumerGroup, Decided, Member, MigrationPolicy, Refusal,
+    records::{Change, ClassicMember, Current, Epochs, GroupEpoch, Subscription, TargetEpoch},
+};
+use crate::{
+    base::{Timestamp, TopicId},
+    group::{
+        classic::ClassicGroup,
+        machine::{Context, Outcome, Then},
+        records::Record,
+        shard::Shard,
+        subscription,
+        timers::TimerKind,
+    },
+    protocol::ErrorCode,
+    trace::Event,
+};
+
+impl Shard {
+    /// A classic group with members goes on in the consumer protocol, its generation as epoch.
+    pub(super) fn upgrade(
+        &self,
+        classic: &ClassicGroup,
+        group: &mut ConsumerGroup,
+        records: &mut Vec<Record>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Refusal> {
+        let refuse = |why: &str| {
+            let message = format!("Cannot upgrade classic group {} to consumer group because {why}.", classic.id);
+            Err((ErrorCode::GroupIdNotFound, message))
+        };
+        if !matches!(self.settings.consumer.migration_policy, MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional)
+        {
+            return refuse("online upgrade is disabled");
+        }
+        if !classic.is_of_consumers() {
+            return refuse("the group does not use the consumer embedded protocol");
+        }
+        if classic.members.len() > self.settings.consumer.max_size {
+            return refuse("the group size exceeds the consumer group maximum size");
+        }
+        let epoch = classic.generation();
+        let (mut subscriptions, mut targets, mut currents) = (Vec::new(), Vec::new(), Vec::new());
+        for member in classic.members.values() {
+            if subscription::has_user_data(&member.assignment) {
+                return refuse("an unsupported custom assignor is in use");
+            }
+            let metadata = match classic.protocol() {
+                Some(protocol) => member.metadata(Some(protocol)),
+                None => member.protocols.first().map(|(_, metadata)| metadata.clone()).unwrap_or_default(),
+            };
+            let Ok(topics) = subscription::topics(&metadata) else {
+                return refuse("the embedded consumer protocol is malformed");
+            };
+            let subscription = Subscription {
+                instance: member.instance.clone(),
+                rack: None,
+                client_id: member.client_id.clone(),
+                client_host: member.client_host.clone(),
+                topics,
+                regex: Some("".into()),
+                rebalance_timeout_ms: member.rebalance_timeout_ms,
+                assignor: None,
+                classic: Some(ClassicMember {
+                    session_timeout_ms: member.session_timeout_ms,
+                    protocols: member.protocols.clone(),
+                }),
+            };
+            let mut assigned = Epochs::new();
+            for (topic, partition) in self.with_ids(subscription::partitions(&member.assignment)) {
+                assigned.entry(topic).or_default().insert(partition, epoch);
+            }
+            let target = assigned.iter().map(|(topic, of)| (*topic, of.keys().copied().collect())).collect();
+            let current = Current { epoch, previous_epoch: epoch, assigned, ..Current::default() };
+            subscriptions.push(Change::Subscription(member.id.clone(), Some(Arc::new(subscription))));
+            targets.push(Change::Target(member.id.clone(), Some(Arc::new(target))));
+            currents.push(Change::Current(member.id.clone(), Some(Arc::new(current))));
+        }
+        subscriptions.iter().for_each(|change| drop(group.apply(change)));
+        let members: Vec<Member> = group.members().collect();
+        let metadata_hash = self.hash_of_subscribed(group, &members);
+        let changes = subscriptions
+            .into_iter()
+            .chain([Change::Epoch(Some(GroupEpoch { epoch, metadata_hash }))])
+            .chain(targets)
+            .chain([Change::TargetEpoch(Some(TargetEpoch { epoch, computed_ms: 0 }))])
+            .chain(currents);
+        records.push(Record::Group { group: classic.id.clone(), value: None });
+        for change in changes {
+            group.apply(&change);
+            records.push(group.record(change));
+        }
+        events.extend(group.members().map(|member| self.advanced(group, &member)));
+        Ok(())
+    }
+
+    /// The classic group in which `members` go on, if all of them speak that protocol and it is allowed. They have what
+    /// they were to have; an heir, given by its id, has what the static member was to have whose place it takes.
+    pub(super) fn downgrade(
+        &self,
+        group: &ConsumerGroup,
+        members: &[Member],
+        heir: Option<(&Arc<str>, &Arc<str>)>,
+        wall_ms: Timestamp,
+    ) -> Option<ClassicGroup> {
+        let policy = self.settings.consumer.migration_policy;
+        let is_allowed = matches!(policy, MigrationPolicy::Downgrade | MigrationPolicy::Bidirectional);
+        if !is_allowed || !(1..=self.settings.max_size).contains(&members.len()) {
+            return None;
+        }
+        let speaks = |member: &'_ Member| Some((member.id.clone(), member.subscription.classic.clone()?));
+        let classics: BTreeMap<Arc<str>, ClassicMember> = members.iter().map(speaks).collect::<Option<_>>()?;
+        let consumers = members.iter().map(|member| (&member.id, &*member.subscription, &classics[&member.id]));
+        let mut classic = ClassicGroup::of_consumers(group.id.clone(), group.epoch(), consumers, wall_ms);
+        let protocol = classic.protocol().map(Arc::<str>::from);
+        for member in classic.members.values_mut() {
+            let of = heir.filter(|(id, _)| **id == member.id).map_or(&member.id, |(_, before)| before);
+            let target = group.targets.get(of).into_iter().flat_map(|target| target.iter());
+            let topic = |(id, partitions): (&TopicId, &BTreeSet<i32>)| {
+                Some((&**self.topics.name_of(*id)?, partitions.iter().copied().collect::<Vec<i32>>()))
+            };
+            member.assignment =
+                subscription::assignment(&member.metadata(protocol.as_deref()), target.filter_map(topic));
+        }
+        Some(classic)
+    }
+
+    /// The group is a classic one from here on: nothing is due for it as one of the consumer protocol any more, and its
+    /// members have a whole session. `decided` is told when all is committed.
+    pub(super) fn go_on_as_classic(
+        &mut self,
+        classic: ClassicGroup,
+        rebalances: bool,
+        mut decided: Decided,
+        context: &Context<'_>,
+        out: &mut Outcome,
+    ) {
+        let id = classic.id.clone();
+        let group = &self.consumers[&id];
+        group.member_ids().for_each(|member| self.timers.cancel_all_of(&id, member));
+        self.timers.cancel(&id, TimerKind::Regex);
+        classic.member_ids().for_each(|member| classic.extend_session(member, &mut self.timers, context.now));
+        decided.events.push(classic.assigned_event());
+        out.write(Self::tombstones_of_consumers(group), decided.into());
+        out.write(vec![classic.record_as_it_is()], Then::Downgraded { group: id.clone(), rebalances });
+        self.groups.insert(id, classic);
+    }
+}

@@ -1,0 +1,142 @@
+//! From one protocol to the other: groups with members that go on, and members of both in one group.
+
+use super::*;
+
+/// A consumer's assignment: the first `count` partitions of t.
+fn given(count: u8) -> String {
+    let mut bytes = vec![0, 0, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, count];
+    (0..count).for_each(|partition| bytes.extend([0, 0, 0, partition]));
+    bytes.extend([0; 4]);
+    String::from_utf8(bytes).unwrap()
+}
+
+impl Desk {
+    /// A member of the classic protocol joins again and asks what it got: its generation and partitions.
+    fn rejoin(&mut self, member: &str) -> (i32, Vec<i32>) {
+        let waiter = self.join(member, None, &["t"]);
+        let generation = self.joined(waiter).generation_id;
+        let waiter = self.sync(member, generation, &[]);
+        let Ok(ResponseKind::SyncGroup(response)) = self.answer(waiter) else { panic!("no sync was answered") };
+        let partitions = crate::group::subscription::partitions(&response.assignment);
+        (generation, partitions.into_iter().map(|partition| partition.partition).collect())
+    }
+}
+
+#[test]
+fn a_classic_group_goes_on_in_the_consumer_protocol_member_by_member() {
+    let mut desk = desk(&[("t", 2)]);
+    let id = desk.member_id();
+    let waiter = desk.join(&id, None, &["t"]);
+    desk.sleep(6);
+    let first = desk.joined(waiter).generation_id;
+    let waiter = desk.sync(&id, first, &[(&id, &given(2))]);
+    assert_eq!(desk.synced(waiter), Ok(given(2)));
+    let next = first + 1;
+    desk.check_beats(&[("n", 0, subscribes(&["t"]), Ok((next, "")))]);
+    assert_eq!((desk.machine.shard().groups().count(), desk.consumer_state()), (0, "Reconciling".to_owned()));
+    assert_eq!(desk.heartbeat(&id, first), ErrorCode::RebalanceInProgress);
+    let waiter = desk.sync(&id, first, &[]);
+    assert_eq!(desk.synced(waiter), Err(ErrorCode::RebalanceInProgress));
+    assert_eq!(desk.commit_offset(&id, first, "t", 3), ErrorCode::None, "it has the partitions still");
+    let (generation, kept) = desk.rejoin(&id);
+    assert_eq!((generation, kept.len(), desk.heartbeat(&id, next)), (next, 1, ErrorCode::None));
+    assert_eq!(desk.heartbeat(&id, first), ErrorCode::IllegalGeneration);
+    assert_eq!(desk.commit_offset(&id, first - 1, "t", 3), ErrorCode::IllegalGeneration);
+    let other = format!("t:{}", 1 - kept[0]);
+    desk.check_beats(&[("n", next, SAME, Ok((next, other.as_str())))]);
+    let mut failed_over = Desk::after(&desk.log, desk.now, Switches::NEWEST);
+    set_topics(&mut failed_over, &[("t", 2)]);
+    assert_eq!(failed_over.heartbeat(&id, next), ErrorCode::None, "the record tells what it speaks");
+    desk.sleep(1);
+    desk.check_beats(&[("n", -1, SAME, Ok((-1, "-")))]);
+    assert_eq!((desk.state(), desk.consumer_state()), ("PreparingRebalance".to_owned(), "Dead".to_owned()));
+    assert_eq!(desk.heartbeat(&id, next), ErrorCode::RebalanceInProgress, "its epoch is the generation");
+    desk.check_beats(&[("n", next, SAME, Err(ErrorCode::GroupIdNotFound))]);
+    let waiter = desk.join(&id, None, &["t"]);
+    assert_eq!(desk.joined(waiter).generation_id, next + 1);
+    let waiter = desk.sync(&id, next + 1, &[(&id, &given(2))]);
+    assert_eq!(desk.synced(waiter), Ok(given(2)));
+    desk.sleep(11);
+    assert_eq!(desk.state(), "Empty", "its session is over");
+}
+
+impl Desk {
+    /// The member of the classic protocol alone shows that it lives, until the session of the other is nearly over.
+    fn wait_with(&mut self, member: &str) {
+        for _ in 0..8 {
+            self.sleep(5);
+            assert_eq!((self.heartbeat(member, 3), self.consumer_state()), (ErrorCode::None, "Stable".to_owned()));
+        }
+    }
+}
+
+/// A member of each protocol, both in epoch 3: m with t:0, and the other, whose id is given, with t:1.
+fn mixed() -> (Desk, String) {
+    let mut desk = desk(&[("t", 2)]);
+    desk.check_beats(&[("m", 0, Says { instance: Some("i"), ..subscribes(&["t"]) }, Ok((2, "t:0.1")))]);
+    desk.sleep(1);
+    let id = desk.member_id();
+    assert_eq!(desk.rejoin(&id), (3, vec![]));
+    let of_i = |says| Says { instance: Some("i"), ..says };
+    desk.check_beats(&[("m", 2, of_i(SAME), Ok((2, "t:0"))), ("m", 2, of_i(owns("t:0")), Ok((3, "-")))]);
+    assert_eq!(desk.rejoin(&id), (3, vec![1]));
+    (desk, id)
+}
+
+#[test]
+fn a_group_becomes_a_classic_one_when_the_session_of_its_last_member_of_the_consumer_protocol_is_over() {
+    let (mut desk, id) = mixed();
+    desk.wait_with(&id);
+    desk.sleep(6);
+    assert_eq!((desk.heartbeat(&id, 3), desk.state()), (ErrorCode::RebalanceInProgress, "PreparingRebalance".into()));
+    let mut next = Desk::after(&desk.log, desk.now, Switches::NEWEST);
+    assert_eq!((next.heartbeat(&id, 3), next.state()), (ErrorCode::None, "Stable".into()), "it is a record");
+    let waiter = next.sync(&id, 3, &[]);
+    let Ok(ResponseKind::SyncGroup(response)) = next.answer(waiter) else { panic!("no sync was answered") };
+    let partitions = crate::group::subscription::partitions(&response.assignment);
+    assert_eq!(partitions, [crate::base::TopicPartition::new("t", 1)], "it has what it had");
+}
+
+#[test]
+fn a_static_member_that_is_replaced_by_one_of_the_classic_protocol_leaves_its_partitions_to_that() {
+    let (mut desk, id) = mixed();
+    let waiter = desk.join("", Some("i"), &["t"]);
+    let response = desk.joined(waiter);
+    assert_eq!((response.generation_id, desk.state().as_str()), (3, "Stable"));
+    let heir = response.member_id.to_string();
+    assert_eq!((desk.heartbeat_of(&heir, Some("i"), 3), desk.heartbeat(&id, 3)), (ErrorCode::None, ErrorCode::None));
+    let waiter = desk.sync(&heir, 3, &[]);
+    let Ok(ResponseKind::SyncGroup(response)) = desk.answer(waiter) else { panic!("no sync was answered") };
+    let partitions = crate::group::subscription::partitions(&response.assignment);
+    assert_eq!(partitions, [crate::base::TopicPartition::new("t", 0)]);
+}
+
+#[test]
+fn a_downgrade_that_cannot_be_written_did_not_happen() {
+    let (mut desk, id) = mixed();
+    desk.wait_with(&id);
+    desk.append_fails = Some(ErrorCode::NotEnoughReplicas);
+    desk.sleep(6);
+    desk.append_fails = None;
+    assert_eq!((desk.consumer_state(), desk.machine.shard().groups().count()), ("Stable".to_owned(), 0));
+    assert_eq!(desk.heartbeat(&id, 3), ErrorCode::None);
+    desk.check_beats(&[("m", 3, Says { instance: Some("i"), ..SAME }, Ok((3, "-")))]);
+}
+
+#[test]
+fn a_member_of_the_classic_protocol_joins_a_group_of_the_consumer_protocol() {
+    let mut desk = desk(&[("t", 2)]);
+    desk.check_beats(&[("m", 0, subscribes(&["t"]), Ok((2, "t:0.1")))]);
+    desk.sleep(1);
+    let id = desk.member_id();
+    assert_eq!(desk.rejoin(&id), (3, vec![]));
+    desk.check_beats(&[("m", 2, SAME, Ok((2, "t:0"))), ("m", 2, owns("t:0"), Ok((3, "-")))]);
+    assert_eq!(desk.heartbeat(&id, 3), ErrorCode::RebalanceInProgress, "the other has given it up");
+    assert_eq!(desk.rejoin(&id), (3, vec![1]));
+    assert_eq!(desk.heartbeat("m", 3), ErrorCode::UnknownMemberId, "it does not speak the classic protocol");
+    desk.sleep(9);
+    assert_eq!((desk.heartbeat(&id, 3), desk.leave(&id)), (ErrorCode::None, ErrorCode::None));
+    desk.check_beats(&[("m", 3, SAME, Ok((4, "t:0.1")))]);
+    let other = desk.begin("c", 5, GroupRequest::Join(join("", None, &["t"]).with_protocol_type(string("connect"))));
+    assert_eq!(desk.answer(other), Err(ErrorCode::InconsistentGroupProtocol));
+}
