@@ -14,12 +14,12 @@
 //! p1 refused 0 NOT_ENOUGH_REPLICAS               p1 timeout 0
 //! audit position orders-0 0 start                audit read orders-0 0 v-0
 //! audit end orders-0 3                           b1 up 1; b1 kill; b1 power; b1 stop; b1 pause; b1 resume
-//! b1 joins g m1                                  b1 out g m1; b1 forms g gen=2; b1 assigns g gen=2
-//! b1 forms g - gen=2 (without a leader)          b1 expiring g orders-0; b1 expires g orders-0
+//! b1 joins g m1                                  b1 out g m1; b1 forms g m1 m2 gen=2; b1 assigns g gen=2
+//! b1 forms g - m1 gen=2 (without a leader)       b1 expiring g orders-0; b1 expires g orders-0
 //! g1 gets g m1 gen=1 orders-0                    g1 gives g m1 orders-0; g1 loses g m1 orders-0; g1 did g orders-0 5 v-5
 //! g1 commits g m1 gen=1 orders-0 5               g1 told g sent=12 NONE (or an error, `open`: nobody knows)
 //! b1 refuses g m1 gen=1 in=2 ILLEGAL_GENERATION  b1 rebalances g gen=1
-//! g1 wonders g orders-0 b2                        g1 finds g orders-0 5 asked=14
+//! g1 wonders g orders-0 b2                       g1 finds g orders-0 5 asked=14
 //! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3; scenario heal; scenario settled
 //! ```
 
@@ -238,8 +238,8 @@ fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
             group: group(),
             generation,
             protocol: "".into(),
-            leader: words.plain.get(1).map_or("m1", |_| "").into(),
-            members: Vec::new(),
+            leader: words.plain[1].trim_matches('-').into(),
+            members: words.plain[1..].iter().map(|member| Arc::from(*member)).collect(),
         },
         "advances" => Event::MemberAdvanced {
             group: group(),

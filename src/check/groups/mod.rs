@@ -171,6 +171,8 @@ struct Coordination {
     clients: BTreeMap<Arc<str>, Arc<str>>,
     /// Processes that had joined when another coordinator began, which does not know them: nothing was written yet.
     forgotten: BTreeSet<Arc<str>>,
+    /// Static members that did not come when the newest generation was formed: what they had was given to others.
+    absent: BTreeSet<Arc<str>>,
     /// How often the last member went.
     emptied: u64,
     /// What each member was given by the newest assignment.
@@ -218,9 +220,10 @@ impl Coordinated {
             }
             // Of another protocol it may begin anew.
             Event::GroupEmptied { group, .. } => self.group(group).formed = 0,
-            Event::GenerationFormed { group, generation, leader, .. } => {
+            Event::GenerationFormed { group, generation, leader, members, .. } => {
                 let group = self.group(group);
                 (group.formed, group.is_modern) = (*generation, leader.is_empty());
+                group.absent = group.members.iter().filter(|member| !members.contains(member)).cloned().collect();
             }
             Event::GroupAssigned { group, generation, owners } => {
                 let group = self.group(group);
@@ -257,6 +260,7 @@ impl Coordinated {
             let forgotten = group.members.iter().filter(|member| !is_known(member));
             group.forgotten.extend(forgotten.filter_map(|member| group.clients.get(member).cloned()));
             group.members.clear();
+            group.absent.clear();
         }
         for (group, member) in members {
             self.group(group).members.insert(member.clone());
@@ -325,11 +329,13 @@ impl Coordinated {
     }
 
     /// Whether the coordinator takes `partition` for one that `member` has or may have. What a static member that is away
-    /// for a while had not given up yet, it gave up by going.
+    /// for a while had not given up yet, it gave up by going; one that did not come when the group formed its generation is
+    /// not asked to give anything up.
     fn counts_with(&self, group: &Arc<str>, member: &Arc<str>, partition: &TopicPartition) -> bool {
-        let known = self.groups.get(group).and_then(|group| group.epochs.get(member));
+        let Some(group) = self.groups.get(group).filter(|group| group.members.contains(member)) else { return false };
+        let known = group.epochs.get(member);
         let has_let_go = known.is_some_and(|known| known.epoch == AWAY && !known.since.contains_key(partition));
-        self.counts(group, member) && !has_let_go
+        !group.absent.contains(member) && !has_let_go
     }
 
     /// Whether a member was given `partition`.

@@ -2,7 +2,8 @@
 //!
 //! When a member takes a partition, no other member believes to have it. Whoever the coordinator has thrown out already
 //! does not count, neither who has a partition nor who hears late that it got one: it is fenced when it speaks to the
-//! coordinator next, and nobody can call it back before. What a process believed ends with the process.
+//! coordinator next, and nobody can call it back before. Nor does a static member of a classic group that did not come when
+//! the generation was formed. What a process believed ends with the process.
 //!
 //! `group-converges`: L-group. After everything healed, each partition that a group subscribes to belongs to exactly one
 //! running member. Not asked of a run that ends broken, nor where a static member was sent away by a coordinator that was

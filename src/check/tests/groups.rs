@@ -12,7 +12,7 @@ const BEGIN: &str = "
     p1 acked 1 t-0 1
     b1 joins g m1
     b1 joins g m2
-    b1 forms g gen=1
+    b1 forms g m1 m2 gen=1
     b1 assigns g gen=1
     g1 gets g m1 gen=1 t-0
 ";
@@ -31,7 +31,7 @@ const WORK: &str = "
 /// g1 is thrown out, g2 gets the partition and asks where to go on. Events 17 to 21.
 const MOVE: &str = "
     b1 out g m1
-    b1 forms g gen=2
+    b1 forms g m1 m2 gen=2
     b1 assigns g gen=2
     g2 gets g m2 gen=2 t-0
     g2 wonders g t-0
@@ -146,14 +146,14 @@ fn a_commit_of_an_older_generation_that_is_taken_is_a_violation() {
 
 #[test]
 fn a_generation_that_was_never_assigned_is_forgotten_with_its_coordinator() {
-    let failover = "b1 forms g gen=2\nb2 loaded __consumer_offsets-0 m1 m2 e1\n";
+    let failover = "b1 forms g m1 m2 gen=2\nb2 loaded __consumer_offsets-0 m1 m2 e1\n";
     let commit = "g1 commits g m1 gen=1 t-0 2\ng1 told g sent=19 NONE\n";
     check(&[BEGIN, WORK, failover, commit, END], Claim::OnlyMembersCommit, Status::Held, "");
 }
 
 #[test]
 fn a_member_may_commit_what_it_has_had_since_an_epoch_though_the_group_and_it_have_moved_on() {
-    let moved = "b1 advances g m1 t-0 gen=1 since=1\nb1 forms g gen=2\n";
+    let moved = "b1 advances g m1 t-0 gen=1 since=1\nb1 forms g m1 m2 gen=2\n";
     let commit = "g1 commits g m1 gen=1 t-0 2\ng1 told g sent=SENT NONE\n";
     let lags = [moved, &commit.replace("SENT", "19")].concat();
     check(&[BEGIN, WORK, &lags, END], Claim::OnlyMembersCommit, Status::Held, "");
@@ -170,7 +170,9 @@ fn a_member_may_commit_what_it_has_had_since_an_epoch_though_the_group_and_it_ha
 #[test]
 fn in_a_group_without_a_leader_the_epoch_of_the_member_counts() {
     let commit = "g1 commits g m1 gen=1 t-0 1\ng1 told g sent=18 NONE\n";
-    for (forms, status) in [("b1 forms g gen=2\n", Status::Violated), ("b1 forms g - gen=2\n", Status::Held)] {
+    for (forms, status) in
+        [("b1 forms g m1 m2 gen=2\n", Status::Violated), ("b1 forms g - m1 m2 gen=2\n", Status::Held)]
+    {
         check(&[BEGIN, WORK, forms, commit, END], Claim::OnlyMembersCommit, status, "");
     }
 }
@@ -302,9 +304,17 @@ fn a_record_may_stay_unprocessed_by_the_causes_that_are_permitted_and_no_other()
 
 #[test]
 fn who_hears_late_of_an_assignment_and_is_no_member_any_more_breaks_nothing() {
-    let late = MOVE.replace("b1 forms g gen=2", "b1 out g m2");
+    let late = MOVE.replace("b1 forms g m1 m2 gen=2", "b1 out g m2");
     let late = late.replace("b1 out g m1", "b1 up 1");
     check(&[BEGIN, WORK, &late, END], Claim::OneOwnerPerPartition, Status::Held, "");
+}
+
+#[test]
+fn a_static_member_that_did_not_come_gives_nothing_up() {
+    for (forms, status) in [("m1 m2", Status::Violated), ("m2", Status::Held)] {
+        let given = format!("b1 forms g {forms} gen=2\nb1 assigns g gen=2\ng2 gets g m2 gen=2 t-0\n");
+        check(&[BEGIN, WORK, &given, END], Claim::OneOwnerPerPartition, status, "");
+    }
 }
 
 #[test]

@@ -131,12 +131,13 @@ impl ClassicGroup {
         self.protocol = self.select_protocol();
         self.subscribed = self.compute_subscribed();
         self.enter(State::CompletingRebalance, turn.context.wall_ms);
+        let joined = self.members.values().filter(|member| member.joining.is_some());
         turn.out.events.push(Event::GenerationFormed {
             group: self.id.clone(),
             generation: self.generation,
             protocol: self.protocol.clone().unwrap_or_default(),
             leader: self.leader.clone().unwrap_or_default(),
-            members: self.members.keys().cloned().collect(),
+            members: joined.map(|member| member.id.clone()).collect(),
         });
         let ids: Vec<Arc<str>> = self.members.keys().cloned().collect();
         for id in ids {

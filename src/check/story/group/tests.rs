@@ -13,7 +13,7 @@ const BEGIN: &str = "
     p1 acked 0 t-0 0
     p1 acked 1 t-0 1
     b1 joins g m1
-    b1 forms g gen=1
+    b1 forms g m1 m2 gen=1
     b1 assigns g gen=1
     g1 gets g m1 gen=1 t-0
     g1 position t-0 0 start
@@ -130,7 +130,7 @@ fn a_refused_commit_is_told_with_the_generation_of_it_and_of_the_group() {
     let refused = "
         g1 pause
         b1 out g m1
-        b1 forms g gen=2
+        b1 forms g m1 m2 gen=2
         g2 gets g m2 gen=2 t-0
         g1 resume
         g1 commits g m1 gen=1 t-0 2
