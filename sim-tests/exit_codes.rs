@@ -138,7 +138,7 @@ fn a_page_that_cannot_be_written_leaves_the_other_files() {
     let Left { exit, stdout, stderr } = run(["run", scenario, "--seed", "7", "--out", &out]);
     assert_eq!((exit, stdout.as_str()), (74, ""), "{stderr}");
     assert!(stderr.contains("report.html"), "{stderr}");
-    for name in ["story.txt", "run.json", "events.jsonl", "branches.json", "trace.perfetto.json"] {
+    for name in ["story.txt", "run.json", "events.jsonl", "messages.json", "branches.json", "trace.perfetto.json"] {
         assert!(run_folder.join(name).is_file(), "{name} is missing");
     }
 }
@@ -151,8 +151,9 @@ fn a_damaged_or_foreign_journal_is_told_with_its_place() {
     assert_eq!(run(["run", scenario, "--seed", "7", "--out", &out]).exit, 0);
     let run_folder = folder.path().join("01-acks-one-leader-crash/seed-7");
     let given = run_folder.display().to_string();
-    let damages: [(&str, &[u8], &str); 4] = [
+    let damages: [(&str, &[u8], &str); 5] = [
         ("branches.json", b"[{]", "line 1 column 3"),
+        ("messages.json", b"{\"forms\":[],\"sent\":[[1,0]]}", "message 0 does not fill a form"),
         ("events.jsonl", b"{\"id\":1,\"time\":0}\n", "line 1"),
         ("events.jsonl", b"", "0 events"),
         ("run.json", b"{\n  \"schema\": 7\n}", "line 2"),

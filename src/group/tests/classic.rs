@@ -55,6 +55,26 @@ fn commits_of_an_old_generation_are_taken_with_the_planted_bug() {
     assert_eq!(desk.fetch("t"), 4);
 }
 
+/// KAFKA-14422: JoinGroup 4 has no instance ids to tell a leader of.
+#[test]
+fn an_old_leader_beside_a_static_member_is_answered_where_instance_ids_are_left_out() {
+    for instance_ids_left_out in [true, false] {
+        let mut desk = Desk::with(Switches { instance_ids_left_out, ..Switches::NEWEST });
+        let (ids, generation) = desk.stable_group(1);
+        desk.join("", Some("static"), &["t"]);
+        let leader = desk.begin("client", 4, GroupRequest::Join(join(&ids[0], None, &["t"])));
+        assert_eq!(desk.is_answered(leader), instance_ids_left_out);
+        assert_eq!(desk.state(), "CompletingRebalance");
+        if instance_ids_left_out {
+            let response = desk.joined(leader);
+            assert_eq!((response.generation_id, response.members.len()), (generation + 1, 2));
+        } else {
+            let again = desk.begin("client", 4, GroupRequest::Join(join(&ids[0], None, &["t"])));
+            assert_eq!(desk.answer(again).unwrap_err(), ErrorCode::UnknownServerError);
+        }
+    }
+}
+
 #[test]
 fn who_does_not_join_again_in_time_is_out() {
     let mut desk = Desk::new();
