@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use super::{
     config::NodeConfig,
     partition::{Partition, PartitionContext},
@@ -23,12 +25,18 @@ use crate::{
 /// How often silent producers are looked for, unless they expire sooner.
 const PRODUCERS_CHECK: Duration = Duration::from_secs(600);
 
+/// How many partitions are opened, led or closed at a time: what their files have to sync goes to the device together.
+const AT_A_TIME: usize = 64;
+
+/// Partitions by topic and index.
+type ByTopic = BTreeMap<Arc<str>, BTreeMap<i32, Arc<Partition>>>;
+
 /// The partitions of a broker.
 pub struct Replicas {
     directory: LogDirectory,
     config: Arc<NodeConfig>,
     context: PartitionContext,
-    partitions: Mutex<BTreeMap<TopicPartition, Arc<Partition>>>,
+    partitions: Mutex<ByTopic>,
     /// Logs found at the start that the metadata has not claimed yet.
     loaded: tokio::sync::Mutex<BTreeMap<TopicPartition, Opened>>,
 }
@@ -54,15 +62,25 @@ impl Replicas {
 
     /// The partition called `id`, if it is on this broker.
     pub fn find(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
-        self.lock().get(id).cloned()
+        self.lock().get(&id.topic)?.get(&id.partition).cloned()
     }
 
     /// All partitions on this broker.
     pub fn all(&self) -> Vec<Arc<Partition>> {
-        self.lock().values().cloned().collect()
+        self.lock().values().flat_map(BTreeMap::values).cloned().collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<TopicPartition, Arc<Partition>>> {
+    fn take_out(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
+        let mut topics = self.lock();
+        let partitions = topics.get_mut(&id.topic)?;
+        let known = partitions.remove(&id.partition);
+        if partitions.is_empty() {
+            topics.remove(&id.topic);
+        }
+        known
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, ByTopic> {
         self.partitions.lock().expect("no panic while the partitions are held")
     }
 
@@ -82,31 +100,32 @@ impl Replicas {
                 partition.set_active(&active).await;
             }
         }
-        let mut leaders = BTreeSet::new();
-        for id in &delta.partitions {
-            let Some(registration) = image.partition(id) else { continue };
-            let topic_id = image.topic(&id.topic).expect("the partition's topic is in the image").id;
-            if !registration.replicas.contains(&self.context.node) {
-                if self.find(id).is_some() {
-                    self.delete(id, topic_id).await;
-                }
-                continue;
-            }
-            let leaves = image.broker(self.context.node).is_some_and(|known| known.in_controlled_shutdown);
-            if leaves && !self.context.switches.leaving_brokers_step_down {
-                continue;
-            }
-            if let Err(error) = self.apply_one(id, topic_id, registration, image, &active).await {
-                tracing::error!(partition = %id, %error, "the partition is offline on this broker");
-                self.lock().remove(id);
-                continue;
-            }
-            if registration.leader != self.context.node && registration.leader != NodeId::NONE {
-                leaders.insert(registration.leader);
-            }
-        }
+        let roles: Vec<_> = delta.partitions.iter().map(|id| self.give_role(id, image, &active)).collect();
+        let leaders: Vec<NodeId> = stream::iter(roles).buffer_unordered(AT_A_TIME).collect().await;
         self.reconfigure(image, delta).await;
-        leaders
+        leaders.into_iter().filter(|leader| *leader != NodeId::NONE).collect()
+    }
+
+    /// Gives a partition the role that the metadata says. Returns whom this broker follows in it now, if anyone.
+    async fn give_role(&self, id: &TopicPartition, image: &MetadataImage, active: &ActiveBrokers) -> NodeId {
+        let Some(registration) = image.partition(id) else { return NodeId::NONE };
+        let topic_id = image.topic(&id.topic).expect("the partition's topic is in the image").id;
+        if !registration.replicas.contains(&self.context.node) {
+            if self.find(id).is_some() {
+                self.delete(id, topic_id).await;
+            }
+            return NodeId::NONE;
+        }
+        let leaves = image.broker(self.context.node).is_some_and(|known| known.in_controlled_shutdown);
+        if leaves && !self.context.switches.leaving_brokers_step_down {
+            return NodeId::NONE;
+        }
+        if let Err(error) = self.apply_one(id, topic_id, registration, image, active).await {
+            tracing::error!(partition = %id, %error, "the partition is offline on this broker");
+            self.take_out(id);
+            return NodeId::NONE;
+        }
+        if registration.leader == self.context.node { NodeId::NONE } else { registration.leader }
     }
 
     async fn apply_one(
@@ -128,7 +147,7 @@ impl Replicas {
                 let context = self.context.clone();
                 let partition =
                     Partition::new(id.clone(), topic_id, opened.log, opened.high_watermark, settings, context);
-                self.lock().insert(id.clone(), partition.clone());
+                self.lock().entry(id.topic.clone()).or_default().insert(id.partition, partition.clone());
                 partition
             }
         };
@@ -158,7 +177,7 @@ impl Replicas {
     }
 
     async fn delete(&self, id: &TopicPartition, topic_id: TopicId) {
-        let known = self.lock().remove(id);
+        let known = self.take_out(id);
         if let Some(partition) = known {
             partition.abandon().await;
         } else if self.loaded.lock().await.remove(id).is_none() {
@@ -237,9 +256,8 @@ impl Replicas {
     /// # Errors
     /// The disk failed; the next start will check the logs.
     pub async fn close(&self, broker_epoch: BrokerEpoch) -> Result<(), StorageError> {
-        for partition in self.all() {
-            partition.close().await?;
-        }
+        let closing = stream::iter(self.all().into_iter().map(Ok));
+        closing.try_for_each_concurrent(AT_A_TIME, async |partition| partition.close().await).await?;
         // Those that the metadata has not given a role.
         for opened in self.loaded.lock().await.values_mut() {
             opened.log.close().await?;

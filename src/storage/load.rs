@@ -88,7 +88,7 @@ impl Log {
         self.recovery_point = self.recovery_point.clamp(self.start, self.end);
         self.epochs_dirty |= self.epochs.truncate_from_end(self.end);
         self.epochs_dirty |= self.epochs.truncate_from_start(self.start);
-        self.write_epochs().await?;
+        // Written when the next leadership or batch changes them: the next start would cut them the same way.
         self.remove_snapshots_after(self.end).await?;
         self.rebuild_producers().await?;
         self.expire_producers();
