@@ -1,29 +1,31 @@
 //! Copies from one leader: one task fetches all partitions that follow the same broker.
 //!
 //! The loop is Kafka's: ask for everything that follows this leader, from each log's end and with the epoch there; cut
-//! where the leader says that the logs diverge; append what it sends; take its high watermark. A partition in error
-//! pauses for `replica.fetch.backoff.ms`; a leader that does not answer pauses them all.
+//! where the leader says that the logs diverge; append what it sends; take its high watermark. What has not changed is
+//! neither asked for nor answered again: [`super::following`]. A partition in error pauses for
+//! `replica.fetch.backoff.ms`; a leader that does not answer pauses them all.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
     config::NodeConfig,
+    following::{Following, Key},
     lifecycle::Registration,
     metadata::MetadataCache,
     partition::{Fetched, FollowerPosition, Partition},
     replicas::Replicas,
 };
 use crate::{
-    base::{LeaderEpoch, NodeId, Offset, Switches, Time, TopicPartition},
+    base::{LeaderEpoch, NodeId, Offset, Switches, Time, TopicId, TopicPartition},
     protocol::{
         ErrorCode,
         messages::{
             FetchRequest, FetchResponse, ListOffsetsRequest, OffsetForLeaderEpochRequest, RequestKind, ResponseKind,
             TopicName,
-            fetch_request::{FetchPartition, FetchTopic, ReplicaState},
+            fetch_request::{FetchPartition, FetchTopic, ForgottenTopic, ReplicaState},
             fetch_response::PartitionData,
             list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
             offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
@@ -50,15 +52,27 @@ pub struct Fetcher {
     pub cache: Arc<MetadataCache>,
     /// Who this broker is.
     pub registration: Arc<Registration>,
-    /// Rung when the partitions to fetch may have changed.
-    pub changed: Arc<Notify>,
+    /// Changes when the partitions to fetch may have changed.
+    pub changed: watch::Receiver<()>,
     /// When to stop.
     pub shutdown: Shutdown,
     /// Behaviour switches.
     pub switches: Switches,
 }
 
-type Asked = Vec<(Arc<Partition>, FollowerPosition)>;
+/// Why a round of fetching ended early.
+enum Failure {
+    /// The leader cannot be spoken with.
+    Unreachable(RpcError),
+    /// It refused the fetch as a whole.
+    Refused(ErrorCode),
+}
+
+impl From<RpcError> for Failure {
+    fn from(error: RpcError) -> Self {
+        Self::Unreachable(error)
+    }
+}
 
 impl Fetcher {
     /// Copies until its shutdown. That ends the wait for an answer, never what is done with one: a log must not be
@@ -67,69 +81,90 @@ impl Fetcher {
         let shutdown = &self.shutdown;
         let mut connection: Option<Arc<Connection>> = None;
         let mut paused: BTreeMap<TopicPartition, Time> = BTreeMap::new();
+        let (mut following, mut changed) = (Following::default(), self.changed.clone());
+        changed.mark_changed();
         while !shutdown.is_triggered() {
-            let asked = self.asked(&paused).await;
-            if asked.is_empty() {
-                shutdown.or(self.wait_for_change(paused.values().min().copied())).await;
-                paused.retain(|_, until| *until > clock::now());
+            let ended = paused.extract_if(.., |_, until| *until <= clock::now()).count() > 0;
+            if ended || changed.has_changed().unwrap_or(true) {
+                changed.mark_unchanged();
+                following.set_all(self.followed(&paused).await);
+            }
+            if following.is_empty() {
+                shutdown.or(wait_for_change(&mut changed, paused.values().min().copied())).await;
                 continue;
             }
-            let round = async {
-                let open = match connection.take().filter(|open| !open.is_closed()) {
-                    Some(open) => open,
-                    None => self.connect().await?,
-                };
-                let failed = self.ask_epochs(&asked, &open).await?;
-                if let Some(failed) = failed {
-                    return Ok((open, failed));
-                }
-                let request = RequestKind::Fetch(self.request(&asked));
-                let answer = self.call(&open, request, FETCH_VERSION).await?;
-                let ResponseKind::Fetch(response) = answer.body else { return Ok((open, Vec::new())) };
-                let failed = trace::caused_by(answer.cause, self.take(&asked, &response, &open)).await;
-                Ok::<_, RpcError>((open, failed))
-            };
-            match round.await {
-                Ok((open, failed)) => {
+            match self.fetch(&mut following, &mut connection).await {
+                Ok(failed) => {
                     let until = clock::now() + self.config.replica_fetch_backoff;
-                    paused.extend(failed.into_iter().map(|id| (id, until)));
-                    connection = Some(open);
+                    for key in failed {
+                        paused.extend(following.find(&key).map(|followed| (followed.partition.id.clone(), until)));
+                        following.set(key, None);
+                    }
                 }
-                Err(error) => {
-                    tracing::debug!(leader = %self.leader, %error, "a fetch failed");
+                Err(Failure::Refused(
+                    code @ (ErrorCode::FetchSessionIdNotFound
+                    | ErrorCode::InvalidFetchSessionEpoch
+                    | ErrorCode::FetchSessionTopicIdError),
+                )) => {
+                    tracing::debug!(leader = %self.leader, %code, "beginning another fetch session");
+                    following.begin_anew();
+                }
+                Err(failure) => {
+                    match failure {
+                        Failure::Unreachable(error) => tracing::debug!(leader = %self.leader, %error, "a fetch failed"),
+                        Failure::Refused(code) => tracing::warn!(leader = %self.leader, %code, "a fetch was refused"),
+                    }
                     connection = None;
                     let until = clock::now() + self.config.replica_fetch_backoff;
-                    shutdown.or(self.wait_for_change(Some(until))).await;
+                    shutdown.or(wait_for_change(&mut changed, Some(until))).await;
                 }
             }
-            paused.retain(|_, until| *until > clock::now());
         }
     }
 
-    /// Waits until the partitions to fetch may have changed, at most until `deadline`.
-    async fn wait_for_change(&self, deadline: Option<Time>) {
-        let Some(deadline) = deadline else { return self.changed.notified().await };
-        tokio::select! {
-            biased;
-            () = self.changed.notified() => {}
-            () = clock::sleep_until(deadline) => {}
+    /// One fetch and what it brings; returns the partitions that have to pause.
+    async fn fetch(
+        &self,
+        following: &mut Following,
+        connection: &mut Option<Arc<Connection>>,
+    ) -> Result<Vec<Key>, Failure> {
+        let open = match connection.as_ref().filter(|open| !open.is_closed()) {
+            Some(open) => open.clone(),
+            None => {
+                following.begin_anew();
+                connection.insert(self.connect().await?).clone()
+            }
+        };
+        if let Some(failed) = self.ask_epochs(following, &open).await? {
+            return Ok(failed);
         }
+        let request = RequestKind::Fetch(self.request(following));
+        let answer = self.call(&open, request, FETCH_VERSION).await?;
+        let ResponseKind::Fetch(response) = answer.body else { unreachable!("an answer is of its request's kind") };
+        match ErrorCode::from_i16(response.error_code) {
+            ErrorCode::None => {}
+            code => return Err(Failure::Refused(code)),
+        }
+        following.answered(response.session_id);
+        Ok(trace::caused_by(answer.cause, self.take(following, &response, &open)).await)
     }
 
     /// The partitions that follow this leader, and where each stands.
-    async fn asked(&self, paused: &BTreeMap<TopicPartition, Time>) -> Asked {
-        let mut asked = Vec::new();
+    async fn followed(&self, paused: &BTreeMap<TopicPartition, Time>) -> Vec<(Arc<Partition>, FollowerPosition)> {
+        let mut followed = Vec::new();
         for partition in self.replicas.all() {
-            if paused.contains_key(&partition.id) {
-                continue;
-            }
-            if let Some(position) =
-                partition.follower_position().await.filter(|position| position.leader == self.leader)
+            if !paused.contains_key(&partition.id)
+                && let Some(position) = self.position(&partition).await
             {
-                asked.push((partition, position));
+                followed.push((partition, position));
             }
         }
-        asked
+        followed
+    }
+
+    /// Where a partition stands, if it follows this leader.
+    async fn position(&self, partition: &Partition) -> Option<FollowerPosition> {
+        partition.follower_position().await.filter(|position| position.leader == self.leader)
     }
 
     async fn connect(&self) -> Result<Arc<Connection>, RpcError> {
@@ -151,52 +186,63 @@ impl Fetcher {
         self.shutdown.or(call).await.unwrap_or_else(|| Err(open.disconnected()))
     }
 
-    fn request(&self, asked: &Asked) -> FetchRequest {
-        let mut topics: BTreeMap<[u8; 16], Vec<FetchPartition>> = BTreeMap::new();
-        for (partition, position) in asked {
+    fn request(&self, following: &mut Following) -> FetchRequest {
+        let (news, gone) = following.news();
+        let mut topics: BTreeMap<TopicId, Vec<FetchPartition>> = BTreeMap::new();
+        for followed in news {
+            let (partition, position) = (followed.partition, followed.position);
             let wanted = FetchPartition::default()
                 .with_partition(partition.id.partition)
-                .with_current_leader_epoch(self.current_epoch(position).0)
+                .with_current_leader_epoch(self.current_epoch(&position).0)
                 .with_fetch_offset(position.offset.0)
                 .with_last_fetched_epoch(position.last_epoch.0)
                 .with_log_start_offset(position.log_start.0)
                 .with_partition_max_bytes(self.config.replica_fetch_max_bytes);
-            topics.entry(partition.topic_id.0).or_default().push(wanted);
+            topics.entry(partition.topic_id).or_default().push(wanted);
         }
         let topics = topics.into_iter().map(|(id, partitions)| {
-            FetchTopic::default().with_topic_id(Uuid::from_bytes(id)).with_partitions(partitions)
+            FetchTopic::default().with_topic_id(Uuid::from_bytes(id.0)).with_partitions(partitions)
+        });
+        let mut forgotten: BTreeMap<TopicId, Vec<i32>> = BTreeMap::new();
+        gone.into_iter().for_each(|(id, partition)| forgotten.entry(id).or_default().push(partition));
+        let forgotten = forgotten.into_iter().map(|(id, partitions)| {
+            ForgottenTopic::default().with_topic_id(Uuid::from_bytes(id.0)).with_partitions(partitions)
         });
         let replica = ReplicaState::default()
             .with_replica_id(self.registration.node.0.into())
             .with_replica_epoch(self.registration.broker_epoch().0);
+        let (session_id, session_epoch) = following.session();
         FetchRequest::default()
             .with_replica_state(replica)
             .with_max_wait_ms(self.config.replica_fetch_wait_max.as_millis() as i32)
             .with_min_bytes(self.config.replica_fetch_min_bytes)
             .with_max_bytes(self.config.replica_fetch_response_max_bytes)
-            .with_session_epoch(-1)
+            .with_session_id(session_id)
+            .with_session_epoch(session_epoch)
             .with_topics(topics.collect())
+            .with_forgotten_topics_data(forgotten.collect())
     }
 
     /// Takes the answers; returns the partitions that have to pause.
-    async fn take(&self, asked: &Asked, response: &FetchResponse, open: &Connection) -> Vec<TopicPartition> {
+    async fn take(&self, following: &mut Following, response: &FetchResponse, open: &Connection) -> Vec<Key> {
         let mut failed = Vec::new();
         for topic in &response.responses {
             for answer in &topic.partitions {
-                let of = |(partition, _): &&(Arc<Partition>, FollowerPosition)| {
-                    partition.topic_id.0 == *topic.topic_id.as_bytes()
-                        && partition.id.partition == answer.partition_index
-                };
-                let Some((partition, position)) = asked.iter().find(of) else { continue };
+                let key = (TopicId(*topic.topic_id.as_bytes()), answer.partition_index);
+                let Some(followed) = following.find(&key) else { continue };
+                let (partition, position) = (followed.partition.clone(), followed.position);
                 let fetched = fetched_of(answer);
                 let outcome = match fetched.code {
-                    ErrorCode::None => partition.take(position, &fetched).await.map_err(|error| error.to_string()),
-                    ErrorCode::OffsetOutOfRange => self.ask_range(partition, position, open).await,
+                    ErrorCode::None => partition.take(&position, &fetched).await.map_err(|error| error.to_string()),
+                    ErrorCode::OffsetOutOfRange => self.ask_range(&partition, &position, open).await,
                     code => Err(code.to_string()),
                 };
-                if let Err(problem) = outcome {
-                    tracing::debug!(partition = %partition.id, problem, "a fetched partition pauses");
-                    failed.push(partition.id.clone());
+                match outcome {
+                    Ok(()) => following.set(key, self.position(&partition).await),
+                    Err(problem) => {
+                        tracing::debug!(partition = %partition.id, problem, "a fetched partition pauses");
+                        failed.push(key);
+                    }
                 }
             }
         }
@@ -210,14 +256,16 @@ impl Fetcher {
 
     /// Asks where epochs end, for the partitions that have to know before they fetch. Returns those that have to
     /// pause; `None` if nobody had to ask.
-    async fn ask_epochs(&self, asked: &Asked, open: &Connection) -> Result<Option<Vec<TopicPartition>>, RpcError> {
+    async fn ask_epochs(&self, following: &mut Following, open: &Connection) -> Result<Option<Vec<Key>>, RpcError> {
         let mut failed = None;
-        for (partition, position) in asked {
+        let asking: Vec<_> = following.all().filter(|followed| followed.position.asks.is_some()).cloned().collect();
+        for followed in asking {
+            let (partition, position) = (followed.partition, followed.position);
             let Some(epoch) = position.asks else { continue };
             let failed = failed.get_or_insert_with(Vec::new);
             let wanted = OffsetForLeaderPartition::default()
                 .with_partition(partition.id.partition)
-                .with_current_leader_epoch(self.current_epoch(position).0)
+                .with_current_leader_epoch(self.current_epoch(&position).0)
                 .with_leader_epoch(epoch.0);
             let topic = OffsetForLeaderTopic::default()
                 .with_topic(TopicName(partition.id.topic.to_string().into()))
@@ -231,14 +279,18 @@ impl Fetcher {
             let taken = match found.filter(|found| found.error_code == 0) {
                 Some(found) => {
                     let end = (LeaderEpoch(found.leader_epoch), Offset(found.end_offset));
-                    let taken = partition.take_epoch_end(position, end);
+                    let taken = partition.take_epoch_end(&position, end);
                     trace::caused_by(answer.cause, taken).await.map_err(|error| error.to_string())
                 }
                 None => Err("the leader did not say where its epoch ends".to_owned()),
             };
-            if let Err(problem) = taken {
-                tracing::debug!(partition = %partition.id, problem, "a partition that has to truncate pauses");
-                failed.push(partition.id.clone());
+            let key = (partition.topic_id, partition.id.partition);
+            match taken {
+                Ok(()) => following.set(key, self.position(&partition).await),
+                Err(problem) => {
+                    tracing::debug!(partition = %partition.id, problem, "a partition that has to truncate pauses");
+                    failed.push(key);
+                }
             }
         }
         Ok(failed)
@@ -281,6 +333,24 @@ impl Fetcher {
             ErrorCode::None => Ok(Offset(found.offset)),
             code => Err(code.to_string()),
         }
+    }
+}
+
+/// Waits until the partitions to fetch may have changed, at most until `deadline`.
+async fn wait_for_change(changed: &mut watch::Receiver<()>, deadline: Option<Time>) {
+    let changed = async {
+        match changed.changed().await {
+            // Whoever looks at the partitions next is to see it.
+            Ok(()) => changed.mark_changed(),
+            // The broker stops.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let Some(deadline) = deadline else { return changed.await };
+    tokio::select! {
+        biased;
+        () = changed => {}
+        () = clock::sleep_until(deadline) => {}
     }
 }
 

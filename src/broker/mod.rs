@@ -4,6 +4,7 @@ pub mod config;
 mod controller_channel;
 mod coordinator;
 mod fetcher;
+mod following;
 mod isr_changes;
 mod lifecycle;
 mod metadata;

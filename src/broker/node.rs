@@ -7,7 +7,7 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
     config::{Endpoint, NodeConfig},
@@ -239,7 +239,7 @@ struct Applied {
     cache: Arc<MetadataCache>,
     registration: Arc<Registration>,
     shutdown: Shutdown,
-    fetchers: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
+    fetchers: Mutex<BTreeMap<NodeId, watch::Sender<()>>>,
     switches: Switches,
 }
 
@@ -250,14 +250,14 @@ impl Apply for Applied {
         let mut fetchers = self.fetchers.lock().expect("no panic while the fetchers are held");
         for leader in leaders {
             fetchers.entry(leader).or_insert_with(|| {
-                let changed = Arc::new(Notify::new());
+                let changed = watch::Sender::new(());
                 let fetcher = Fetcher {
                     leader,
                     config: self.config.clone(),
                     replicas: self.replicas.clone(),
                     cache: self.cache.clone(),
                     registration: self.registration.clone(),
-                    changed: changed.clone(),
+                    changed: changed.subscribe(),
                     shutdown: self.shutdown.clone(),
                     switches: self.switches,
                 };
@@ -265,6 +265,6 @@ impl Apply for Applied {
                 changed
             });
         }
-        fetchers.values().for_each(|changed| changed.notify_one());
+        fetchers.values().for_each(|changed| changed.send_replace(()));
     }
 }

@@ -12,7 +12,10 @@ mod follow;
 mod produce;
 mod read;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
@@ -77,7 +80,8 @@ struct State {
     asks_first: bool,
     settings: TopicSettings,
     acks: Vec<AckWaiter>,
-    fetches: Vec<Arc<Notify>>,
+    /// Fetches that wait for more; those that have ended stay until the next one comes.
+    fetches: Vec<Weak<Notify>>,
     /// The coordinator whose records these are.
     observer: Option<Arc<Notify>>,
 }
@@ -384,9 +388,15 @@ impl State {
         if matches!(self.role, Standing::Leader(_)) { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) }
     }
 
+    fn wake_on_change(&mut self, waiter: &Arc<Notify>) {
+        let waiter = Arc::downgrade(waiter);
+        self.fetches.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&waiter));
+        self.fetches.push(waiter);
+    }
+
     fn wake_fetches(&mut self) {
-        for notify in self.fetches.drain(..) {
-            notify.notify_one();
+        for waiter in self.fetches.drain(..).filter_map(|waiter| waiter.upgrade()) {
+            waiter.notify_one();
         }
     }
 

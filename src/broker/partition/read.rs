@@ -86,10 +86,14 @@ impl Fetched {
 }
 
 impl Partition {
-    /// Reads for a consumer or a follower.
-    pub async fn fetch(self: &Arc<Self>, params: &FetchParams) -> Fetched {
+    /// Reads for a consumer or a follower. At the next change that a fetch may wait for, `waiter` is rung, as long as
+    /// somebody holds it.
+    pub async fn fetch(self: &Arc<Self>, params: &FetchParams, waiter: Option<&Arc<Notify>>) -> Fetched {
         let mut state = self.state.lock().await;
         let state = &mut *state;
+        if let Some(waiter) = waiter {
+            state.wake_on_change(waiter);
+        }
         let leader = (state.leader, state.leader_epoch);
         if let Err(code) = state.check_leadership(params.current_leader_epoch) {
             return Fetched { leader, ..Fetched::error(code) };
@@ -161,16 +165,6 @@ impl Partition {
             self.after_change(state);
         }
         self.propose(proposal);
-    }
-
-    /// Rings `notify` at the next change that a fetch may wait for.
-    pub async fn wake_on_change(&self, notify: &Arc<Notify>) {
-        self.state.lock().await.fetches.push(notify.clone());
-    }
-
-    /// Forgets a fetch that no longer waits.
-    pub async fn forget(&self, notify: &Arc<Notify>) {
-        self.state.lock().await.fetches.retain(|known| !Arc::ptr_eq(known, notify));
     }
 
     /// Answers ListOffsets.

@@ -6,9 +6,9 @@ use rand::Rng;
 use tokio::sync::Notify;
 
 use super::{
-    super::partition::{FetchParams, Fetched, Fetcher, Partition},
+    super::partition::{FetchParams, Fetched, Fetcher},
     Broker, READ_COMMITTED, READ_UNCOMMITTED,
-    fetch_session::{Answering, Named, Partitions, Wanted},
+    fetch_session::{Answering, Named, Partitions, Told, Wanted},
     find_partition, find_topic, topic_name, uuid_of,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 
 /// A fetch that was resolved: what is wanted, by whom, for how long.
 struct Fetch {
-    partitions: Partitions,
+    partitions: Arc<Partitions>,
     answering: Answering,
     fetcher: Fetcher,
     version: i16,
@@ -35,8 +35,6 @@ struct Fetch {
     min_bytes: usize,
     deadline: Time,
 }
-
-type Results = Vec<(Named, Fetched)>;
 
 impl Broker {
     pub(super) fn fetch(self: Arc<Self>, request: FetchRequest, version: i16) -> Reply {
@@ -64,7 +62,7 @@ impl Broker {
                     last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
                     max_bytes: partition.partition_max_bytes,
                 };
-                given.insert(named, wanted);
+                given.insert(named, (wanted, Told::NOTHING));
             }
         }
         let forgotten: Vec<Named> = request
@@ -77,9 +75,9 @@ impl Broker {
             .collect();
         let (id, epoch) = if version >= 7 { (request.session_id, request.session_epoch) } else { (0, -1) };
         let mut sessions = self.sessions.lock().expect("no panic while the sessions are held");
-        let mut ids = random::stream("fetch-sessions");
-        let (partitions, answering) =
-            sessions.resolve((id, epoch), given, &forgotten, by_id, || ids.random_range(1..i32::MAX))?;
+        let mut ids = None;
+        let fresh_id = || ids.get_or_insert_with(|| random::stream("fetch-sessions")).random_range(1..i32::MAX);
+        let (partitions, answering) = sessions.resolve((id, epoch), given, &forgotten, by_id, fresh_id)?;
         drop(sessions);
         let (replica, replica_epoch) = match version {
             15.. => (request.replica_state.replica_id.0, request.replica_state.replica_epoch),
@@ -103,62 +101,30 @@ impl Broker {
     }
 
     async fn serve(&self, mut fetch: Fetch) -> ResponseKind {
-        let mut notify: Option<Arc<Notify>> = None;
+        let waiter: Option<Arc<Notify>> = (fetch.deadline > clock::now()).then(Arc::default);
         loop {
-            // Registered before reading, so that no change falls between the two.
-            let waiting = self.register(&fetch, notify.as_ref()).await;
-            let results = self.read(&fetch).await;
-            let bytes: usize = results.iter().map(|(_, fetched)| fetched.records.len()).sum();
+            let results = self.read(&fetch, waiter.as_ref()).await;
+            let bytes: usize = results.iter().map(|fetched| fetched.records.len()).sum();
             // An unknown partition does not cut short the wait for the others.
-            let urgent = results.iter().any(|(_, fetched)| is_urgent(fetched))
-                || results.iter().all(|(_, fetched)| is_unknown(fetched.code));
+            let urgent = results.iter().any(is_urgent) || results.iter().all(|fetched| is_unknown(fetched.code));
             let left = fetch.deadline.since(clock::now());
-            if bytes >= fetch.min_bytes || urgent || left.is_zero() {
-                if let Some((notify, partitions)) = waiting {
-                    for partition in partitions {
-                        partition.forget(&notify).await;
-                    }
-                }
-                return self.fetch_response(&fetch, results);
-            }
+            let waiter = match &waiter {
+                Some(waiter) if bytes < fetch.min_bytes && !urgent && !left.is_zero() => waiter,
+                _ => return self.fetch_response(fetch, results),
+            };
             // What a follower told with its first read is known; waiting tells nothing new.
             fetch.fetcher = fetch.fetcher.without_news();
-            let (rung, _) = waiting.expect("a fetch that may wait is registered");
-            let _ = clock::timeout(left, rung.notified()).await;
-            notify = Some(rung);
+            let _ = clock::timeout(left, waiter.notified()).await;
         }
     }
 
-    /// Asks to be woken by a change of any partition; nothing to do for a fetch that does not wait.
-    async fn register(
-        &self,
-        fetch: &Fetch,
-        notify: Option<&Arc<Notify>>,
-    ) -> Option<(Arc<Notify>, Vec<Arc<Partition>>)> {
-        if fetch.deadline <= clock::now() {
-            return None;
-        }
-        let notify = notify.cloned().unwrap_or_default();
-        let image = self.cache.image();
-        let mut partitions = Vec::new();
-        for named in fetch.partitions.keys() {
-            let found = find_topic(&image, &topic_name(&named.topic), uuid_of(named.topic_id), fetch.version >= 13);
-            let Ok(partition) = found.and_then(|topic| find_partition(&self.replicas, topic, named.partition)) else {
-                continue;
-            };
-            partition.forget(&notify).await;
-            partition.wake_on_change(&notify).await;
-            partitions.push(partition);
-        }
-        Some((notify, partitions))
-    }
-
-    async fn read(&self, fetch: &Fetch) -> Results {
+    /// Reads all partitions, in their order; `waiter` is rung when one of them has changed since.
+    async fn read(&self, fetch: &Fetch, waiter: Option<&Arc<Notify>>) -> Vec<Fetched> {
         let image = self.cache.image();
         let mut results = Vec::with_capacity(fetch.partitions.len());
         let mut left = fetch.max_bytes;
         let mut nothing_yet = true;
-        for (named, wanted) in &fetch.partitions {
+        for (named, (wanted, _)) in &*fetch.partitions {
             let found = find_topic(&image, &topic_name(&named.topic), uuid_of(named.topic_id), fetch.version >= 13);
             let found = found.and_then(|topic| find_partition(&self.replicas, topic, named.partition));
             let fetched = match found {
@@ -171,28 +137,36 @@ impl Broker {
                         max_bytes: left.min(wanted.max_bytes.max(0) as usize),
                         at_least_one: nothing_yet,
                     };
-                    partition.fetch(&params).await
+                    partition.fetch(&params, waiter).await
                 }
                 Err(code) => Fetched::error(code),
             };
             left = left.saturating_sub(fetched.records.len());
             nothing_yet &= fetched.records.is_empty();
-            results.push((named.clone(), fetched));
+            results.push(fetched);
         }
         results
     }
 
-    fn fetch_response(&self, fetch: &Fetch, results: Results) -> ResponseKind {
+    fn fetch_response(&self, fetch: Fetch, results: Vec<Fetched>) -> ResponseKind {
         let session = match fetch.answering {
             Answering::Sessionless => 0,
             Answering::New(id) | Answering::Incremental(id) => id,
         };
         let incremental = matches!(fetch.answering, Answering::Incremental(_));
-        let mut topics: Vec<(Named, Vec<PartitionData>)> = Vec::new();
+        let mut topics: Vec<(&Named, Vec<PartitionData>)> = Vec::new();
         let mut endpoints: BTreeMap<NodeId, NodeEndpoint> = BTreeMap::new();
-        for (named, fetched) in results {
-            if session != 0 && !self.must_tell(session, &named, &fetched, incremental) {
+        let mut news = Vec::new();
+        for ((named, (_, told)), fetched) in fetch.partitions.iter().zip(results) {
+            let failed = fetched.code != ErrorCode::None;
+            let now = Told { high_watermark: fetched.high_watermark, log_start: fetched.log_start };
+            let has_news = failed || !fetched.records.is_empty() || fetched.diverging.is_some() || now != *told;
+            if incremental && !has_news {
                 continue;
+            }
+            if session != 0 {
+                // Of a partition in error it is told again next time.
+                news.push((named.clone(), if failed { Told::NOTHING } else { now }));
             }
             self.add_endpoint(&mut endpoints, &fetched, fetch.version);
             let data = partition_data(named.partition, fetched, fetch.version);
@@ -210,18 +184,10 @@ impl Broker {
         });
         let response = FetchResponse::default().with_responses(topics.collect());
         let response = if fetch.version >= 7 { response.with_session_id(session) } else { response };
+        // The session is free to change its partitions in place.
+        drop(fetch);
+        self.sessions.lock().expect("no panic while the sessions are held").tell(session, news);
         response.with_node_endpoints(endpoints.into_values().collect()).into()
-    }
-
-    fn must_tell(&self, session: i32, named: &Named, fetched: &Fetched, incremental: bool) -> bool {
-        let mut sessions = self.sessions.lock().expect("no panic while the sessions are held");
-        let failed = fetched.code != ErrorCode::None;
-        let anyway = !incremental || failed || !fetched.records.is_empty() || fetched.diverging.is_some();
-        let tell = sessions.must_tell(session, named, fetched.high_watermark, fetched.log_start, anyway);
-        if failed {
-            sessions.tell_again(session, named);
-        }
-        tell
     }
 
     /// Who leads instead, for clients that can go there without asking for metadata (KIP-951).

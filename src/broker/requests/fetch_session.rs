@@ -11,7 +11,7 @@
 //! An incremental answer has the partitions with records, an error, or another high watermark or log start than told
 //! last. Pure: ids are drawn by the caller.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use indexmap::IndexMap;
 
@@ -44,8 +44,22 @@ pub struct Wanted {
     pub max_bytes: i32,
 }
 
+/// What a client was told last of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// High watermark.
+    pub high_watermark: Offset,
+    /// First offset.
+    pub log_start: Offset,
+}
+
+impl Told {
+    /// Nothing yet, or nothing that counts.
+    pub const NOTHING: Self = Self { high_watermark: Offset(i64::MIN), log_start: Offset(i64::MIN) };
+}
+
 /// Partitions in the order in which they are served.
-pub type Partitions = IndexMap<Named, Wanted>;
+pub type Partitions = IndexMap<Named, (Wanted, Told)>;
 
 /// What the answer has to do with sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,19 +75,11 @@ pub enum Answering {
 struct Session {
     by_id: bool,
     next_epoch: i32,
-    partitions: IndexMap<Named, (Wanted, Told)>,
+    /// Shared with the fetches of the session that are under way: there is one, and nothing is copied.
+    partitions: Arc<Partitions>,
     /// Rises with each use: the session used longest ago goes when there is no room.
     last_used: u64,
 }
-
-/// What the client was told last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Told {
-    high_watermark: Offset,
-    log_start: Offset,
-}
-
-const NOTHING: Told = Told { high_watermark: Offset(i64::MIN), log_start: Offset(i64::MIN) };
 
 /// The sessions of a broker.
 pub struct FetchSessions {
@@ -99,14 +105,15 @@ impl FetchSessions {
         forgotten: &[Named],
         by_id: bool,
         fresh_id: impl FnMut() -> i32,
-    ) -> Result<(Partitions, Answering), ErrorCode> {
+    ) -> Result<(Arc<Partitions>, Answering), ErrorCode> {
         match epoch {
             -1 => {
                 self.sessions.remove(&id);
-                Ok((given, Answering::Sessionless))
+                Ok((Arc::new(given), Answering::Sessionless))
             }
             0 => {
                 self.sessions.remove(&id);
+                let given = Arc::new(given);
                 let answering = match self.open(&given, by_id, fresh_id) {
                     Some(id) => Answering::New(id),
                     None => Answering::Sessionless,
@@ -124,20 +131,26 @@ impl FetchSessions {
                 }
                 session.next_epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
                 session.last_used = self.uses;
-                for (named, wanted) in given {
-                    let told = session.partitions.get(&named).map_or(NOTHING, |(_, told)| *told);
-                    session.partitions.insert(named, (wanted, told));
+                if !given.is_empty() || !forgotten.is_empty() {
+                    let partitions = Arc::make_mut(&mut session.partitions);
+                    for (named, (wanted, _)) in given {
+                        let (known, told) = partitions.entry(named).or_insert((wanted, Told::NOTHING));
+                        if known.current_leader_epoch != wanted.current_leader_epoch {
+                            // What it was told in the epoch before it may have ignored.
+                            *told = Told::NOTHING;
+                        }
+                        *known = wanted;
+                    }
+                    for named in forgotten {
+                        partitions.shift_remove(named);
+                    }
                 }
-                for named in forgotten {
-                    session.partitions.shift_remove(named);
-                }
-                let partitions = session.partitions.iter().map(|(named, (wanted, _))| (named.clone(), *wanted));
-                Ok((partitions.collect(), Answering::Incremental(id)))
+                Ok((session.partitions.clone(), Answering::Incremental(id)))
             }
         }
     }
 
-    fn open(&mut self, given: &Partitions, by_id: bool, mut fresh_id: impl FnMut() -> i32) -> Option<i32> {
+    fn open(&mut self, given: &Arc<Partitions>, by_id: bool, mut fresh_id: impl FnMut() -> i32) -> Option<i32> {
         if given.is_empty() || self.slots == 0 {
             return None;
         }
@@ -147,35 +160,19 @@ impl FetchSessions {
         }
         let id = std::iter::repeat_with(&mut fresh_id).find(|id| *id > 0 && !self.sessions.contains_key(id))?;
         self.uses += 1;
-        let partitions = given.iter().map(|(named, wanted)| (named.clone(), (*wanted, NOTHING))).collect();
+        let partitions = given.clone();
         self.sessions.insert(id, Session { by_id, next_epoch: 1, partitions, last_used: self.uses });
         Some(id)
     }
 
-    /// Whether an answer has to tell of this partition, which has neither records nor an error; notes what is told.
-    pub fn must_tell(
-        &mut self,
-        id: i32,
-        named: &Named,
-        high_watermark: Offset,
-        log_start: Offset,
-        anyway: bool,
-    ) -> bool {
-        let Some((_, told)) = self.sessions.get_mut(&id).and_then(|session| session.partitions.get_mut(named)) else {
-            return true;
-        };
-        let now = Told { high_watermark, log_start };
-        let changed = *told != now;
-        if changed || anyway {
-            *told = now;
-        }
-        changed || anyway
-    }
-
-    /// A partition in error is told of again next time.
-    pub fn tell_again(&mut self, id: i32, named: &Named) {
-        if let Some((_, told)) = self.sessions.get_mut(&id).and_then(|session| session.partitions.get_mut(named)) {
-            *told = NOTHING;
+    /// Notes what an answer of session `id` tells.
+    pub fn tell(&mut self, id: i32, news: Vec<(Named, Told)>) {
+        let Some(session) = self.sessions.get_mut(&id).filter(|_| !news.is_empty()) else { return };
+        let partitions = Arc::make_mut(&mut session.partitions);
+        for (named, now) in news {
+            if let Some((_, told)) = partitions.get_mut(&named) {
+                *told = now;
+            }
         }
     }
 }
@@ -194,19 +191,24 @@ mod tests {
     }
 
     fn given(partitions: &[(i32, i64)]) -> Partitions {
-        partitions.iter().map(|(partition, offset)| (named(*partition), wanted(*offset))).collect()
+        partitions.iter().map(|(partition, offset)| (named(*partition), (wanted(*offset), Told::NOTHING))).collect()
     }
 
     #[test]
-    fn a_session_remembers_partitions_and_tells_only_changes() {
+    fn a_session_remembers_partitions_and_what_was_told_of_them() {
         let mut sessions = FetchSessions::new(2);
-        let (_, answering) = sessions.resolve((0, 0), given(&[(0, 5), (1, 6)]), &[], false, || 7).unwrap();
+        let (_, answering) = sessions.resolve((0, 0), given(&[(0, 5), (1, 6), (2, 7)]), &[], false, || 7).unwrap();
         assert_eq!(answering, Answering::New(7));
-        assert!(sessions.must_tell(7, &named(0), Offset(9), Offset(0), false));
-        assert!(!sessions.must_tell(7, &named(0), Offset(9), Offset(0), false));
-        assert!(sessions.must_tell(7, &named(0), Offset(10), Offset(0), false));
+        let now = Told { high_watermark: Offset(9), log_start: Offset(0) };
+        sessions.tell(7, vec![(named(0), now), (named(1), now), (named(2), now)]);
         let (partitions, answering) = sessions.resolve((7, 1), given(&[(0, 8)]), &[named(1)], false, || 8).unwrap();
-        assert_eq!((partitions, answering), (given(&[(0, 8)]), Answering::Incremental(7)));
+        let known = Partitions::from([(named(0), (wanted(8), now)), (named(2), (wanted(7), now))]);
+        assert_eq!((&*partitions, answering), (&known, Answering::Incremental(7)));
+        let newer = Wanted { current_leader_epoch: LeaderEpoch(3), ..wanted(8) };
+        let moved = Partitions::from([(named(0), (newer, Told::NOTHING))]);
+        let (partitions, _) = sessions.resolve((7, 2), moved, &[], false, || 8).unwrap();
+        assert_eq!(partitions[&named(0)], (newer, Told::NOTHING), "of another leader epoch it is told anew");
+        assert_eq!(partitions[&named(2)], (wanted(7), now));
     }
 
     #[test]
