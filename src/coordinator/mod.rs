@@ -67,10 +67,13 @@ impl<S: Replayed, T> Coordinator<S, T> {
     where
         S::Record: 'r,
     {
-        let undos: Vec<S::Undo> = records.into_iter().map(|record| self.state.replay(record)).collect();
         self.loaded_end = end_offset;
+        let replayed = records.into_iter().map(|record| self.state.replay(record));
         if end_offset > self.committed {
+            let undos = replayed.collect();
             self.batches.push_back(Batch { end_offset: Some(end_offset), undos, tickets: Vec::new() });
+        } else {
+            replayed.for_each(drop);
         }
     }
 

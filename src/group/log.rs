@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::records::Record;
+use super::records::{Names, Record};
 use crate::{
     base::{Offset, ProducerId, Switches, TopicPartition},
-    protocol::records::{BatchHeader, decode_records},
+    protocol::records::{BatchHeader, Decoded, walk_decoded},
 };
 
 /// Most bytes that the records of a batch may have.
@@ -35,6 +35,7 @@ pub struct LogReader {
     /// Offsets of transactions that have not ended.
     open: BTreeMap<ProducerId, BTreeMap<(Arc<str>, TopicPartition), Record>>,
     over: bool,
+    names: Names,
 }
 
 impl LogReader {
@@ -45,25 +46,26 @@ impl LogReader {
 
     /// The records that count from this batch on, in order; what could not be read goes to `damage`.
     pub fn read(&mut self, header: &BatchHeader, batch: &Bytes, damage: &mut Vec<Damage>) -> Vec<Record> {
-        let decoded = match decode_records(header, batch, DECOMPRESSED_BYTES_MAX) {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                damage.push(Damage { offset: header.base_offset, problem: error.to_string() });
-                return Vec::new();
+        let (mut records, mut unknown, mut commits) = (Vec::new(), Vec::new(), false);
+        let names = &mut self.names;
+        let each = |record: Decoded<'_>| {
+            if header.is_control() {
+                commits |= record.key == Some(COMMIT_MARKER);
+                return;
+            }
+            match Record::parse(record.key, record.value, names) {
+                Ok(parsed) => records.extend(parsed),
+                Err(problem) => unknown.push(Damage { offset: record.offset, problem }),
             }
         };
+        if let Err(error) = walk_decoded(header, batch, DECOMPRESSED_BYTES_MAX, each) {
+            damage.push(Damage { offset: header.base_offset, problem: error.to_string() });
+            return Vec::new();
+        }
+        damage.extend(unknown);
         if header.is_control() {
             let ended = self.open.remove(&header.producer_id).unwrap_or_default();
-            let commits = decoded.iter().any(|record| record.key.as_deref() == Some(COMMIT_MARKER));
             return if commits { ended.into_values().collect() } else { Vec::new() };
-        }
-        let mut records = Vec::with_capacity(decoded.len());
-        for record in decoded {
-            match Record::parse(record.key.as_deref(), record.value.as_deref()) {
-                Ok(Some(parsed)) => records.push(parsed),
-                Ok(None) => {}
-                Err(problem) => damage.push(Damage { offset: record.offset, problem }),
-            }
         }
         self.sort_out(header, records)
     }

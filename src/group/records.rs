@@ -132,17 +132,18 @@ impl Record {
         }
     }
 
-    /// Reads a record. `None`: of a type that is not known here.
+    /// Reads a record; `names` are those of the record before. `None`: of a type that is not known here.
     ///
     /// # Errors
     /// What is wrong with the bytes.
-    pub fn parse(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<Self>, String> {
+    pub fn parse(key: Option<&[u8]>, value: Option<&[u8]>, names: &mut Names) -> Result<Option<Self>, String> {
         let mut key = Reader(key.ok_or("no key")?);
         let (kind, record) = match key.i16()? {
             kind @ (0 | OFFSET) => {
-                let (group, topic) = (key.string()?, key.string()?);
+                let (group, topic) = (again(&mut names.group, key.text_of()?), again(&mut names.topic, key.text_of()?));
                 let partition = TopicPartition::new(topic, key.i32()?);
-                (kind, Self::Offset { group, partition, value: value.map(read_offset).transpose()? })
+                let value = value.map(|value| read_offset(value, names)).transpose()?;
+                (kind, Self::Offset { group, partition, value })
             }
             GROUP => {
                 let group = key.string()?;
@@ -158,6 +159,21 @@ impl Record {
             left => Err(format!("{left} bytes after a key of type {kind}")),
         }
     }
+}
+
+/// Names of the committed offset read last: the next one mostly has the same, and shares them.
+#[derive(Debug, Default)]
+pub struct Names {
+    group: Arc<str>,
+    topic: Arc<str>,
+    metadata: Arc<str>,
+}
+
+fn again(last: &mut Arc<str>, text: &str) -> Arc<str> {
+    if **last != *text {
+        *last = text.into();
+    }
+    last.clone()
 }
 
 fn write_offset(value: &OffsetAndMetadata) -> Bytes {
@@ -184,12 +200,13 @@ fn write_offset(value: &OffsetAndMetadata) -> Bytes {
     out.0.freeze()
 }
 
-fn read_offset(bytes: &[u8]) -> Result<OffsetAndMetadata, String> {
+fn read_offset(bytes: &[u8], names: &mut Names) -> Result<OffsetAndMetadata, String> {
     let mut from = Reader(bytes);
     let version = from.version("an offset", 4)?;
     let offset = Offset(from.i64()?);
     let leader_epoch = if version >= 3 { LeaderEpoch(from.i32()?) } else { LeaderEpoch::UNKNOWN };
-    let metadata = if version >= 4 { from.compact_string()? } else { from.string()? };
+    let metadata = if version >= 4 { from.compact_text()? } else { from.text_of()? };
+    let metadata = again(&mut names.metadata, metadata);
     let commit_ms = from.i64()?;
     let expire_ms = if version == 1 { Some(from.i64()?).filter(|expire| *expire != -1) } else { None };
     let mut topic_id = TopicId::ZERO;
@@ -333,11 +350,11 @@ impl<'a> Reader<'a> {
         if (0..=newest).contains(&version) { Ok(version) } else { Err(format!("{what} in version {version}")) }
     }
 
-    pub(super) fn utf8(bytes: &[u8]) -> Result<Arc<str>, String> {
-        std::str::from_utf8(bytes).map(Into::into).map_err(|_| "a string is not UTF-8".to_owned())
+    fn utf8(bytes: &'a [u8]) -> Result<&'a str, String> {
+        std::str::from_utf8(bytes).map_err(|_| "a string is not UTF-8".to_owned())
     }
 
-    pub(super) fn nullable_string(&mut self) -> Result<Option<Arc<str>>, String> {
+    fn nullable_text_of(&mut self) -> Result<Option<&'a str>, String> {
         match self.i16()? {
             -1 => Ok(None),
             length => {
@@ -347,8 +364,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn text_of(&mut self) -> Result<&'a str, String> {
+        self.nullable_text_of()?.ok_or_else(|| "a string is missing".to_owned())
+    }
+
+    pub(super) fn nullable_compact_text(&mut self) -> Result<Option<&'a str>, String> {
+        self.nullable_compact()?.map(Self::utf8).transpose()
+    }
+
+    fn compact_text(&mut self) -> Result<&'a str, String> {
+        self.nullable_compact_text()?.ok_or_else(|| "a string is missing".to_owned())
+    }
+
+    pub(super) fn nullable_string(&mut self) -> Result<Option<Arc<str>>, String> {
+        self.nullable_text_of().map(|text| text.map(Into::into))
+    }
+
     pub(super) fn string(&mut self) -> Result<Arc<str>, String> {
-        self.nullable_string()?.ok_or_else(|| "a string is missing".to_owned())
+        self.text_of().map(Into::into)
     }
 
     pub(super) fn nullable_compact(&mut self) -> Result<Option<&'a [u8]>, String> {
@@ -359,7 +392,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn compact_string(&mut self) -> Result<Arc<str>, String> {
-        Self::utf8(self.nullable_compact()?.ok_or("a string is missing")?)
+        self.compact_text().map(Into::into)
     }
 
     fn text(&mut self, flexible: bool) -> Result<Arc<str>, String> {
@@ -367,7 +400,10 @@ impl<'a> Reader<'a> {
     }
 
     fn nullable_text(&mut self, flexible: bool) -> Result<Option<Arc<str>>, String> {
-        if flexible { self.nullable_compact()?.map(Self::utf8).transpose() } else { self.nullable_string() }
+        match flexible {
+            true => self.nullable_compact_text().map(|text| text.map(Into::into)),
+            false => self.nullable_string(),
+        }
     }
 
     fn blob(&mut self, flexible: bool) -> Result<Bytes, String> {

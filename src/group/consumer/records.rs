@@ -343,7 +343,7 @@ impl Reader<'_> {
     }
 
     fn nullable(&mut self) -> Result<Option<Arc<str>>, String> {
-        self.nullable_compact()?.map(Self::utf8).transpose()
+        self.nullable_compact_text().map(|text| text.map(Into::into))
     }
 
     fn end(&mut self) -> Result<(), String> {

@@ -9,7 +9,7 @@ use crate::{
     base::{LeaderEpoch, TopicId, TopicPartition},
     group::{
         log::{Damage, LogReader},
-        records::OffsetAndMetadata,
+        records::{Names, OffsetAndMetadata},
     },
     protocol::records::{BatchBuilder, BatchHeader, Codec, batches, decode_records},
 };
@@ -99,7 +99,11 @@ fn what_is_read_is_written_again_byte_for_byte() {
             continue;
         }
         for record in decode_records(&header, &batch, 1 << 20).unwrap() {
-            let Some(parsed) = Record::parse(record.key.as_deref(), record.value.as_deref()).unwrap() else { continue };
+            let Some(parsed) =
+                Record::parse(record.key.as_deref(), record.value.as_deref(), &mut Names::default()).unwrap()
+            else {
+                continue;
+            };
             assert_eq!((Some(parsed.key()), parsed.value()), (record.key, record.value));
             written += 1;
         }
@@ -179,6 +183,7 @@ fn no_bytes_bring_a_load_down() {
             }
         }
         // Sound or not, it is an answer.
-        let _ = Record::parse(Some(&key), Some(&value)).map(|parsed| parsed.map(|parsed| parsed.key()));
+        let _ = Record::parse(Some(&key), Some(&value), &mut Names::default())
+            .map(|parsed| parsed.map(|parsed| parsed.key()));
     }
 }

@@ -30,6 +30,6 @@ pub use builder::{BatchBuilder, estimated_size_bytes};
 pub use codec::Codec;
 pub use control::leader_change_batch;
 pub use header::{BatchError, BatchHeader, HEADER_BYTES, batches, check_crc, patched_header};
-pub use record::{Record, decode_records};
+pub use record::{Decoded, Record, decode_records, walk_decoded};
 pub use validate::{Limits, Refusal, TimestampType, validate_produce};
 pub use walk::{RecordHead, walk_records};
