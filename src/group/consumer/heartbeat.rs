@@ -153,7 +153,8 @@ impl Shard {
             && request.topic_partitions.is_some();
         let interval_ms = self.topics.overrides(&id).heartbeat_interval_ms;
         let heartbeat_interval_ms = interval_ms.unwrap_or(self.settings.consumer.heartbeat_interval_ms);
-        let has_changed = beat.before.current.assigned != beat.member.current.assigned;
+        let (before, now) = (&beat.before.current, &beat.member.current);
+        let has_changed = !Arc::ptr_eq(before, now) && before.assigned != now.assigned;
         let response = ConsumerGroupHeartbeatResponse::default()
             .with_member_id(Some(StrBytes::from_string(member_id.to_string())))
             .with_member_epoch(beat.member.current.epoch)
@@ -237,6 +238,16 @@ impl Beat<'_> {
     fn update(&mut self, request: &ConsumerGroupHeartbeatRequest, context: &Context<'_>) {
         let text = |text: &Option<StrBytes>| text.as_ref().map(|text| Arc::from(text.as_str()));
         let before = &self.before.subscription;
+        let is_silent = request.instance_id.is_none()
+            && request.rack_id.is_none()
+            && request.server_assignor.is_none()
+            && request.subscribed_topic_regex.is_none()
+            && request.subscribed_topic_names.is_none()
+            && request.rebalance_timeout_ms == -1;
+        let is_same_client = *before.client_id == *context.client_id && *before.client_host == *context.client_host;
+        if is_silent && is_same_client && before.classic.is_none() && !self.is_new() {
+            return;
+        }
         let mut next = (**before).clone();
         next.instance = text(&request.instance_id).or(next.instance);
         next.rack = text(&request.rack_id).or(next.rack);
@@ -451,10 +462,9 @@ fn check(request: &ConsumerGroupHeartbeatRequest, version: i16, settings: &Consu
         epoch if epoch < AWAY => return invalid("MemberEpoch is invalid."),
         _ => {}
     }
-    let assignors: Vec<String> = settings.assignors.iter().map(ToString::to_string).collect();
     match request.server_assignor.as_deref() {
-        Some(asked) if !assignors.iter().any(|assignor| assignor == asked) => {
-            let known = assignors.join(", ");
+        Some(asked) if !settings.assignors.iter().any(|assignor| assignor.to_string() == asked) => {
+            let known = settings.assignors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let message = format!("ServerAssignor {asked} is not supported. Supported assignors: {known}.");
             Err((ErrorCode::UnsupportedAssignor, message))
         }
