@@ -8,7 +8,7 @@ static REACHED: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 
 /// Notes that the branch called `name` was taken. `name` must stand in [`ALL`].
 pub fn reach(name: &'static str) {
-    debug_assert!(ALL.iter().any(|(known, _)| *known == name), "mark `{name}` is not in the table of marks");
+    assert!(ALL.iter().any(|(known, _)| *known == name), "mark `{name}` is not in the table of marks");
     REACHED.lock().expect("no panic while the set of marks is held").insert(name);
 }
 

@@ -90,8 +90,8 @@ impl Oracle {
         &self.invariants
     }
 
-    /// Judges the run that ended so.
-    pub fn finish(mut self, ending: &Ending) -> Verdict {
+    /// Judges the run that ended so. What was observed stays: it takes time to take down, and a process has one run.
+    pub fn finish(&mut self, ending: &Ending) -> Verdict {
         if self.gave_up.is_none() {
             let invariants = &mut self.invariants;
             let finished = catch_unwind(AssertUnwindSafe(|| invariants.finish()));
@@ -111,7 +111,8 @@ impl Oracle {
                 Fate::default()
             }
         };
-        let (groups, ledger) = (self.groups.unwrap_or_default(), self.invariants.ledger());
+        let (nobody, ledger) = (Groups::default(), self.invariants.ledger());
+        let groups = self.groups.as_ref().unwrap_or(&nobody);
         let case = groups::Case { history: &self.history, plan: &self.plan, ending, ledger };
         let judged = catch_unwind(AssertUnwindSafe(|| groups.findings(&case)));
         findings.extend(judged.unwrap_or_else(|panic| groups::unknown(&panic_text(&*panic))));

@@ -78,7 +78,9 @@ struct State {
     /// What was on the wire, if that is kept.
     carried: Option<Vec<Carried>>,
     view: View,
-    oracle: Option<Oracle>,
+    oracle: Oracle,
+    /// The run was judged: what happens now is of no interest.
+    ended: bool,
     script: Script,
     faults: u64,
     /// Faults of links that have not ended, as they were written, with the links they concern.
@@ -93,7 +95,8 @@ impl Recorder {
             journal: Journal::new(keep != Keep::Nothing),
             carried: (keep == Keep::Messages).then(Vec::new),
             view: View::new(resolved.cast.clone()),
-            oracle: Some(Oracle::new(resolved.plan.clone())),
+            oracle: Oracle::new(resolved.plan.clone()),
+            ended: false,
             script: Script::new(resolved.scenario.steps.clone(), resolved.latest.clone()),
             faults: 0,
             open_faults: BTreeMap::new(),
@@ -289,9 +292,9 @@ impl Recorder {
             unsettled: missing.unsettled,
             harness_fault: None,
         };
-        let oracle = state.oracle.take().expect("a recording ends once");
+        assert!(!std::mem::replace(&mut state.ended, true), "a recording ends once");
         Finished {
-            verdict: oracle.finish(&ending),
+            verdict: state.oracle.finish(&ending),
             ending,
             trace_hash: state.journal.hash(),
             events: state.journal.len(),
@@ -330,8 +333,10 @@ pub struct Finished {
 impl Sink for Recorder {
     fn record(&self, node: &Arc<str>, cause: Option<EventId>, event: Event) -> Option<EventId> {
         let mut state = self.lock();
-        let State { journal, view, oracle, script, .. } = &mut *state;
-        let oracle = oracle.as_mut()?;
+        let State { journal, view, oracle, script, ended, .. } = &mut *state;
+        if *ended {
+            return None;
+        }
         let now = clock::world_now();
         let entry = journal.push(now, node, cause, event);
         view.take(&entry);

@@ -179,7 +179,7 @@ impl<'a> Table<'a> {
 
     /// Takes the value of `key`.
     pub fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
-        debug_assert!(self.known.keys.contains(&key), "{key} is not in the table of keys");
+        assert!(self.known.keys.contains(&key), "{key} is not in the table of keys");
         self.entries.remove(key).map(|(_, value)| value)
     }
 

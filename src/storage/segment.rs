@@ -121,7 +121,7 @@ impl Segment {
 
     /// Appends a batch: `header` is what stands in the log, `rest` what follows the header's bytes.
     pub async fn append(&mut self, header: &BatchHeader, rest: &[u8], config: &LogConfig) -> Result<(), StorageError> {
-        debug_assert_eq!(header.size_bytes(), HEADER_BYTES + rest.len(), "a batch is appended whole: {header:?}");
+        assert_eq!(header.size_bytes(), HEADER_BYTES + rest.len(), "a batch is appended whole: {header:?}");
         let bytes = header.to_bytes();
         let slices = [IoSlice::new(&bytes), IoSlice::new(rest)];
         self.file.write_vectored_at(self.size, &slices).await.map_err(StorageError::io(&self.path))?;
@@ -137,7 +137,7 @@ impl Segment {
         bytes: &[u8],
         config: &LogConfig,
     ) -> Result<(), StorageError> {
-        debug_assert_eq!(bytes.len(), headers.iter().map(BatchHeader::size_bytes).sum::<usize>());
+        assert_eq!(bytes.len(), headers.iter().map(BatchHeader::size_bytes).sum::<usize>());
         self.file.write_at(self.size, bytes).await.map_err(StorageError::io(&self.path))?;
         self.dirty = true;
         headers.iter().for_each(|header| self.note(header, config));
@@ -218,7 +218,7 @@ impl Segment {
         let (mut end, from) = entry.map_or((self.base, 0), |last| (last.offset, last.position));
         if let Some(first) = self.walk_from(0).next(false).await.map_err(StorageError::io(&self.path))? {
             let (position, header) = first.map_err(|error| self.corrupt(0, &error))?;
-            debug_assert_eq!(position, 0);
+            assert_eq!(position, 0);
             self.first_timestamp = Some(header.max_timestamp);
         }
         let mut walk = self.walk_from(from);
