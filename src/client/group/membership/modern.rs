@@ -57,7 +57,8 @@ pub(super) struct ModernMember {
 struct Told {
     topics: Vec<Arc<str>>,
     pattern: Option<Arc<str>>,
-    owned: Vec<TopicPartition>,
+    /// `None`: it is to be said again.
+    owned: Option<Vec<TopicPartition>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,7 +159,7 @@ impl ModernMember {
             Topics::Named(topics) => (topics.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(), None),
             Topics::Matching(pattern) => (Vec::new(), Some(Arc::from(pattern.as_str()))),
         };
-        let now = Told { topics, pattern, owned: self.owned.clone() };
+        let now = Told { topics, pattern, owned: Some(self.owned.clone()) };
         let before = self.told.replace(now.clone());
         let mut request = self.basis();
         if before.is_none() {
@@ -249,8 +250,15 @@ impl ModernMember {
         if let Some(assignment) = &response.assignment {
             let topics = assignment.topic_partitions.iter();
             let target = topics.map(|topic| (TopicId(topic.topic_id.into_bytes()), topic.partitions.clone()));
-            self.target = Some(target.collect());
+            let before = self.target.replace(target.collect());
             self.names_due = now;
+            // The coordinator waits to hear that what it asked back is given up, also when that was never taken.
+            if before.is_some() && before != self.target && self.demand().is_none() {
+                if let Some(told) = &mut self.told {
+                    told.owned = None;
+                }
+                self.heartbeat_due = now;
+            }
         }
     }
 

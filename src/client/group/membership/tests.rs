@@ -372,7 +372,12 @@ fn in_the_consumer_protocol_giving_up_comes_first_and_is_told_at_once() {
     play.assign(5, &[]);
     assert_eq!(play.take(), vec![]);
     assert_eq!(play.beat().topic_partitions, Some(vec![]));
-    assert_eq!(play.membership.identity().epoch, 5);
+    play.assign(6, &[1]);
+    play.pass(5 * SECOND);
+    assert_eq!(play.beat().topic_partitions, None, "the application has not taken it yet");
+    play.assign(6, &[]);
+    assert_eq!(play.beat().topic_partitions, Some(vec![]), "asked back before it was taken, it is given up at once");
+    assert_eq!(play.membership.identity().epoch, 6);
 }
 
 #[test]
