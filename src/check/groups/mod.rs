@@ -127,10 +127,10 @@ impl Groups {
     /// Judges all of it.
     pub(super) fn findings(&self, case: &Case<'_>) -> Vec<Finding> {
         vec![
-            self.processing.at_least_once(case, &self.owners),
+            self.processing.at_least_once(case, &self.owners, &self.coordinated),
             self.processing.at_most_once(case),
             self.owners.one_owner(case),
-            self.owners.converge(case),
+            self.owners.converge(case, &self.coordinated),
             self.statics.unique(case),
             self.commits.fenced(case),
             self.commits.survive(case),
@@ -175,6 +175,8 @@ struct Coordination {
     absent: BTreeSet<Arc<str>>,
     /// How often the last member went.
     emptied: u64,
+    /// A static member has come back since, and was handed that assignment again.
+    was_handed_on: bool,
     /// What each member was given by the newest assignment.
     owners: BTreeMap<Arc<str>, Vec<TopicPartition>>,
     /// It is of the consumer protocol: nobody leads its generations.
@@ -204,6 +206,7 @@ impl Coordinated {
                 group.members.remove(old);
                 group.epochs.remove(old);
                 group.members.insert(new.clone());
+                group.was_handed_on = true;
                 if let Some(owned) = group.owners.remove(old) {
                     group.owners.insert(new.clone(), owned);
                 }
@@ -223,15 +226,17 @@ impl Coordinated {
             Event::GenerationFormed { group, generation, leader, members, .. } => {
                 let group = self.group(group);
                 (group.formed, group.is_modern) = (*generation, leader.is_empty());
+                if !group.is_modern {
+                    group.epochs.clear();
+                }
                 group.absent = group.members.iter().filter(|member| !members.contains(member)).cloned().collect();
             }
             Event::GroupAssigned { group, generation, owners } => {
                 let group = self.group(group);
                 group.owners = owners.iter().cloned().collect();
+                group.was_handed_on = false;
                 group.assigned = *generation;
                 group.formed = group.formed.max(*generation);
-                // A group that has generations is of the classic protocol, whatever it was.
-                group.epochs.clear();
             }
             Event::PartitionChanged { partition, .. } if *partition.topic == *OFFSETS_TOPIC => {
                 self.partitions = self.partitions.max(partition.partition + 1);
@@ -336,6 +341,14 @@ impl Coordinated {
         let known = group.epochs.get(member);
         let has_let_go = known.is_some_and(|known| known.epoch == AWAY && !known.since.contains_key(partition));
         !group.absent.contains(member) && !has_let_go
+    }
+
+    /// Whether the newest assignment of a classic group gives `partition` to nobody, and a static member came back and was
+    /// handed it again. A cooperative leader leaves out what another has to give up first, and gives it away when that
+    /// one joins again; one that has come back in between gives nothing up, and no rebalance follows.
+    fn is_left_out(&self, group: &Arc<str>, partition: &TopicPartition) -> bool {
+        let Some(group) = self.groups.get(group) else { return false };
+        group.was_handed_on && !group.is_modern && !group.owners.values().any(|owned| owned.contains(partition))
     }
 
     /// Whether a member was given `partition`.

@@ -7,7 +7,8 @@
 //!
 //! `group-converges`: L-group. After everything healed, each partition that a group subscribes to belongs to exactly one
 //! running member. Not asked of a run that ends broken, nor where a static member was sent away by a coordinator that was
-//! permitted to lose its records, or that took over before the return of the member was written.
+//! permitted to lose its records, or that took over before the return of the member was written. Nor of a partition that
+//! a cooperative leader was about to give away when a static member came back (KIP-345, KIP-814: no rebalance follows).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -100,7 +101,7 @@ impl Owners {
         plan.members.iter().any(is_wronged)
     }
 
-    pub(super) fn converge(&self, case: &Case<'_>) -> Finding {
+    pub(super) fn converge(&self, case: &Case<'_>, coordinated: &Coordinated) -> Finding {
         let mut score = Score::new(Claim::GroupConverges);
         if case.plan.leave_broken {
             score.note = Some("the scenario leaves the cluster broken".into());
@@ -112,7 +113,8 @@ impl Owners {
         }
         let mut permitted = 0;
         for (group, plan) in case.plan.groups.iter().filter(|(_, plan)| !plan.assigned_by_hand) {
-            let wronged = self.is_wronged(case, plan) && !case.teaches_violation_of(Claim::GroupConverges);
+            let is_taught = case.teaches_violation_of(Claim::GroupConverges);
+            let wronged = self.is_wronged(case, plan);
             for partition in &plan.partitions {
                 score.checks += 1;
                 let believers = self.beliefs.get(&(group.clone(), partition.clone()));
@@ -121,7 +123,7 @@ impl Owners {
                 let names: Vec<&str> = believers.iter().map(|(node, _)| *node).collect();
                 let text = match names.as_slice() {
                     [_] => continue,
-                    [] if wronged => {
+                    [] if !is_taught && (wronged || coordinated.is_left_out(group, partition)) => {
                         permitted += 1;
                         continue;
                     }
@@ -131,11 +133,8 @@ impl Owners {
                 score.violate(text, believers.iter().map(|(_, event)| *event).collect());
             }
         }
-        score.note = (permitted > 0).then(|| {
-            format!(
-                "{permitted} partitions have no owner: a coordinator did not know a static member, which was permitted"
-            )
-        });
+        score.note = (permitted > 0)
+            .then(|| format!("{permitted} partitions have no owner, as a static member came back: permitted"));
         score.into_finding()
     }
 }

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Case, Score, owners::Owners};
+use super::{Case, Coordinated, Score, owners::Owners};
 use crate::{
     base::{Offset, TopicPartition},
     check::{Cause, Claim, Finding},
@@ -121,15 +121,16 @@ impl Processing {
         }
     }
 
-    pub(super) fn at_least_once(&self, case: &Case<'_>, owners: &Owners) -> Finding {
+    pub(super) fn at_least_once(&self, case: &Case<'_>, owners: &Owners, coordinated: &Coordinated) -> Finding {
         let mut score = Score::new(Claim::ProcessedAtLeastOnce);
         let teaches = case.teaches_violation_of(Claim::ProcessedAtLeastOnce);
         let permits = case.permitted_causes(Claim::ProcessedAtLeastOnce);
         let mut permitted = 0;
         for (group, plan) in &case.plan.groups {
             // Nobody is there to do the work.
-            let promises = teaches || plan.at_least_once && !owners.is_wronged(case, plan);
+            let group_promises = plan.at_least_once && !owners.is_wronged(case, plan);
             for partition in &plan.partitions {
+                let promises = teaches || group_promises && !coordinated.is_left_out(group, partition);
                 let members = plan.members.iter();
                 let begins = members.filter_map(|member| self.begins.get(&(member.clone(), partition.clone())));
                 let Some((begin, began)) = begins.min_by_key(|(_, event)| *event) else { continue };

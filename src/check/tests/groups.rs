@@ -127,9 +127,10 @@ fn a_partition_taken_from_a_member_that_still_counts_is_a_violation() {
     let given = MOVE.replace("b1 out g m1", "g1 gives g m1 t-0");
     check(&[BEGIN, WORK, &given, END], Claim::OneOwnerPerPartition, Status::Held, "");
     // A static member that goes away for a while keeps what it had, and has let go what it was asked to give up.
-    let away = MOVE.replace("b1 out g m1", "b1 advances g m1 gen=-2 since=0");
+    let modern = MOVE.replace("forms g m1", "forms g - m1");
+    let away = modern.replace("b1 out g m1", "b1 advances g m1 gen=-2 since=0");
     check(&[BEGIN, WORK, &away, END], Claim::OneOwnerPerPartition, Status::Held, "");
-    let kept = MOVE.replace("b1 out g m1", "b1 advances g m1 t-0 gen=-2 since=0");
+    let kept = modern.replace("b1 out g m1", "b1 advances g m1 t-0 gen=-2 since=0");
     check(&[BEGIN, WORK, &kept, END], Claim::OneOwnerPerPartition, Status::Violated, witness);
     let dead = MOVE.replace("b1 out g m1", "g1 kill");
     check(&[BEGIN, WORK, &dead, END], Claim::OneOwnerPerPartition, Status::Held, "");
@@ -153,7 +154,7 @@ fn a_generation_that_was_never_assigned_is_forgotten_with_its_coordinator() {
 
 #[test]
 fn a_member_may_commit_what_it_has_had_since_an_epoch_though_the_group_and_it_have_moved_on() {
-    let moved = "b1 advances g m1 t-0 gen=1 since=1\nb1 forms g m1 m2 gen=2\n";
+    let moved = "b1 advances g m1 t-0 gen=1 since=1\nb1 forms g - m1 m2 gen=2\n";
     let commit = "g1 commits g m1 gen=1 t-0 2\ng1 told g sent=SENT NONE\n";
     let lags = [moved, &commit.replace("SENT", "19")].concat();
     check(&[BEGIN, WORK, &lags, END], Claim::OnlyMembersCommit, Status::Held, "");
@@ -314,6 +315,19 @@ fn a_static_member_that_did_not_come_gives_nothing_up() {
     for (forms, status) in [("m1 m2", Status::Violated), ("m2", Status::Held)] {
         let given = format!("b1 forms g {forms} gen=2\nb1 assigns g gen=2\ng2 gets g m2 gen=2 t-0\n");
         check(&[BEGIN, WORK, &given, END], Claim::OneOwnerPerPartition, status, "");
+    }
+}
+
+#[test]
+fn a_static_member_that_is_handed_its_assignment_again_may_leave_a_partition_to_nobody() {
+    let gives = "g1 gives g m1 t-0\n";
+    let back = "b1 replaces g m2 m3 two\n";
+    for (assigns, back, status) in [
+        ("b1 assigns g gen=2\n", back, Status::Held),
+        ("b1 assigns g gen=2\n", "", Status::Violated),
+        ("b1 assigns g m3 t-0 gen=2\n", back, Status::Violated),
+    ] {
+        check(&[BEGIN, WORK, gives, assigns, back, END], Claim::GroupConverges, status, "");
     }
 }
 
