@@ -144,13 +144,13 @@ impl Cluster {
         let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(create);
         let answer = self.call_any(RequestKind::Metadata(request), ApiKey::Metadata, METADATA).await?;
         let ResponseKind::Metadata(response) = answer.body else { unreachable!("Metadata is answered by Metadata") };
-        self.take(&response);
+        self.take(&response, clock::now());
         Ok(response)
     }
 
-    fn take(&self, response: &MetadataResponse) {
+    fn take(&self, response: &MetadataResponse, now: Time) {
         let mut known = self.known();
-        known.updated = Some(clock::now());
+        known.updated = Some(now);
         let nodes =
             response.brokers.iter().map(|node| (NodeId(node.node_id.0), format!("{}:{}", &*node.host, node.port)));
         known.nodes = nodes.collect();
@@ -328,9 +328,9 @@ mod tests {
             (metadata(7, 1, 3), 4, metadata(8, 2, 0), leads(2, 0)),
         ] {
             let cluster = Cluster::new(ConsumerConfig::default().cluster, vec![]);
-            cluster.take(&before);
+            cluster.take(&before, Time::ZERO);
             cluster.learn_epoch(&partition, LeaderEpoch(committed));
-            cluster.take(&after);
+            cluster.take(&after, Time::ZERO);
             assert_eq!(cluster.leader(&partition), leader, "{before:?}, {committed}, {after:?}");
         }
     }

@@ -41,8 +41,11 @@ pub(super) struct Commits {
 
 struct Commit {
     node: Arc<str>,
+    member: Arc<str>,
+    partitions: Vec<TopicPartition>,
     generation: i32,
-    /// What the coordinator had when it was sent.
+    /// What the coordinator had when it was sent; of a member the older of that and what it has when it is answered, as
+    /// its heartbeat may have come before its commit.
     group_generation: i32,
     /// Whether that is the epoch of a member.
     is_epoch: bool,
@@ -78,6 +81,8 @@ impl Commits {
                 let epoch = coordinated.commit_epoch(group, member, partitions);
                 let commit = Commit {
                     node: entry.node.clone(),
+                    member: member.clone(),
+                    partitions: offsets.iter().map(|(partition, _)| partition.clone()).collect(),
                     generation: *generation,
                     group_generation: epoch.unwrap_or_else(|| coordinated.generation(group)),
                     is_epoch: epoch.is_some(),
@@ -99,6 +104,10 @@ impl Commits {
                     (false, false) => Answer::Open,
                 };
                 if stands {
+                    let epoch = coordinated.commit_epoch(group, &commit.member, commit.partitions.iter());
+                    if let Some(epoch) = epoch.filter(|_| commit.is_epoch) {
+                        commit.group_generation = commit.group_generation.min(epoch);
+                    }
                     let still_has_members = commit.emptied.is_some() && commit.emptied == coordinated.emptied(group);
                     self.fencing.checks += 1;
                     if let Some(why) = commit.should_be_refused(still_has_members) {

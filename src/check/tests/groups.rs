@@ -179,6 +179,18 @@ fn in_a_group_without_a_leader_the_epoch_of_the_member_counts() {
 }
 
 #[test]
+fn a_member_that_joins_before_its_commit_arrives_is_one() {
+    let out = "b1 forms g - m1 m2 gen=1\nb1 advances g m2 gen=1 since=1\nb1 out g m1\n";
+    let commit =
+        ["g1 commits g m1 gen=1 t-0 1\n", "b1 joins g m1\nb1 advances g m1 t-0 gen=EPOCH since=EPOCH\n"].concat();
+    for (epoch, status) in [("1", Status::Held), ("2", Status::Violated)] {
+        let commit = commit.replace("EPOCH", epoch);
+        let told = "g1 told g sent=20 NONE\n";
+        check(&[BEGIN, WORK, out, &commit, told, END], Claim::OnlyMembersCommit, status, "");
+    }
+}
+
+#[test]
 fn a_commit_from_outside_is_for_groups_without_members() {
     let outside = "g3 commits g  gen=-1 t-0 1\ng3 told g sent=17 NONE\n".replace("g  gen", "g - gen");
     let witness = "a commit of g3 was taken by group g, from outside while it had members";
