@@ -32,7 +32,7 @@ fn manifest(out: &Path, seed: u64) -> Value {
 fn check_equal(one: &Path, other: &Path) {
     let (one, other) = (files(one), files(other));
     assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
-    assert_eq!(one.len(), 6, "a page, its branches, a story, a manifest, a journal, a timeline");
+    assert_eq!(one.len(), 7, "a page, its branches, its messages, a story, a manifest, a journal, a timeline");
     for (name, bytes) in one {
         assert!(bytes == other[&name], "{} differs", name.display());
     }

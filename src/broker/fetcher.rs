@@ -5,9 +5,15 @@
 //! neither asked for nor answered again: [`super::following`]. A partition in error pauses for
 //! `replica.fetch.backoff.ms`; a leader that does not answer pauses them all.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
@@ -53,11 +59,46 @@ pub struct Fetcher {
     /// Who this broker is.
     pub registration: Arc<Registration>,
     /// Changes when the partitions to fetch may have changed.
-    pub changed: watch::Receiver<()>,
+    pub changed: Arc<Changed>,
     /// When to stop.
     pub shutdown: Shutdown,
     /// Behaviour switches.
     pub switches: Switches,
+}
+
+/// Tells a fetcher that the partitions to fetch may be others.
+#[derive(Default)]
+pub struct Changed {
+    is_news: AtomicBool,
+    waiting: Notify,
+}
+
+impl Changed {
+    /// They may be others now.
+    pub fn ring(&self) {
+        self.is_news.store(true, Ordering::SeqCst);
+        self.waiting.notify_one();
+    }
+
+    /// Whether that was told since this was asked before.
+    fn take(&self) -> bool {
+        self.is_news.swap(false, Ordering::SeqCst)
+    }
+
+    /// Waits until it is told, at most until `deadline`.
+    async fn wait(&self, deadline: Option<Time>) {
+        let told = async {
+            while !self.is_news.load(Ordering::SeqCst) {
+                self.waiting.notified().await;
+            }
+        };
+        let Some(deadline) = deadline else { return told.await };
+        tokio::select! {
+            biased;
+            () = told => {}
+            () = clock::sleep_until(deadline) => {}
+        }
+    }
 }
 
 /// Why a round of fetching ended early.
@@ -81,16 +122,15 @@ impl Fetcher {
         let shutdown = &self.shutdown;
         let mut connection: Option<Arc<Connection>> = None;
         let mut paused: BTreeMap<TopicPartition, Time> = BTreeMap::new();
-        let (mut following, mut changed) = (Following::default(), self.changed.clone());
-        changed.mark_changed();
+        let mut following = Following::default();
+        self.changed.ring();
         while !shutdown.is_triggered() {
             let ended = paused.extract_if(.., |_, until| *until <= clock::now()).count() > 0;
-            if ended || changed.has_changed().unwrap_or(true) {
-                changed.mark_unchanged();
+            if self.changed.take() || ended {
                 following.set_all(self.followed(&paused).await);
             }
             if following.is_empty() {
-                shutdown.or(wait_for_change(&mut changed, paused.values().min().copied())).await;
+                shutdown.or(self.changed.wait(paused.values().min().copied())).await;
                 continue;
             }
             match self.fetch(&mut following, &mut connection).await {
@@ -116,7 +156,7 @@ impl Fetcher {
                     }
                     connection = None;
                     let until = clock::now() + self.config.replica_fetch_backoff;
-                    shutdown.or(wait_for_change(&mut changed, Some(until))).await;
+                    shutdown.or(self.changed.wait(Some(until))).await;
                 }
             }
         }
@@ -333,24 +373,6 @@ impl Fetcher {
             ErrorCode::None => Ok(Offset(found.offset)),
             code => Err(code.to_string()),
         }
-    }
-}
-
-/// Waits until the partitions to fetch may have changed, at most until `deadline`.
-async fn wait_for_change(changed: &mut watch::Receiver<()>, deadline: Option<Time>) {
-    let changed = async {
-        match changed.changed().await {
-            // Whoever looks at the partitions next is to see it.
-            Ok(()) => changed.mark_changed(),
-            // The broker stops.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let Some(deadline) = deadline else { return changed.await };
-    tokio::select! {
-        biased;
-        () = changed => {}
-        () = clock::sleep_until(deadline) => {}
     }
 }
 

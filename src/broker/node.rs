@@ -7,13 +7,13 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 use super::{
     config::{Endpoint, NodeConfig},
     controller_channel::ControllerChannel,
     coordinator::GroupCoordinators,
-    fetcher::Fetcher,
+    fetcher::{Changed, Fetcher},
     isr_changes,
     lifecycle::{self, Identity, LifecycleError, Registration},
     metadata::{self, Apply, FETCH_WAIT, MetadataCache},
@@ -239,7 +239,7 @@ struct Applied {
     cache: Arc<MetadataCache>,
     registration: Arc<Registration>,
     shutdown: Shutdown,
-    fetchers: Mutex<BTreeMap<NodeId, watch::Sender<()>>>,
+    fetchers: Mutex<BTreeMap<NodeId, Arc<Changed>>>,
     switches: Switches,
 }
 
@@ -250,14 +250,14 @@ impl Apply for Applied {
         let mut fetchers = self.fetchers.lock().expect("no panic while the fetchers are held");
         for leader in leaders {
             fetchers.entry(leader).or_insert_with(|| {
-                let changed = watch::Sender::new(());
+                let changed = Arc::new(Changed::default());
                 let fetcher = Fetcher {
                     leader,
                     config: self.config.clone(),
                     replicas: self.replicas.clone(),
                     cache: self.cache.clone(),
                     registration: self.registration.clone(),
-                    changed: changed.subscribe(),
+                    changed: changed.clone(),
                     shutdown: self.shutdown.clone(),
                     switches: self.switches,
                 };
@@ -265,6 +265,6 @@ impl Apply for Applied {
                 changed
             });
         }
-        fetchers.values().for_each(|changed| changed.send_replace(()));
+        fetchers.values().for_each(|changed| changed.ring());
     }
 }
