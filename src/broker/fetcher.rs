@@ -125,7 +125,9 @@ impl Fetcher {
         let mut following = Following::default();
         self.changed.ring();
         while !shutdown.is_triggered() {
-            let ended = paused.extract_if(.., |_, until| *until <= clock::now()).count() > 0;
+            let (before, now) = (paused.len(), clock::now());
+            paused.retain(|_, until| *until > now);
+            let ended = paused.len() < before;
             if self.changed.take() || ended {
                 following.set_all(self.followed(&paused).await);
             }

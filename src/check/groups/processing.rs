@@ -29,10 +29,13 @@ pub(super) struct Processing {
     /// What each running process has got and not worked through, and up to where it has asked for a commit.
     hands: BTreeMap<(Arc<str>, TopicPartition), Hands>,
     /// What was in the hands of each process that died, and committed by it.
-    dead: BTreeMap<(Arc<str>, TopicPartition), BTreeSet<(Offset, Arc<str>)>>,
+    dead: BTreeMap<(Arc<str>, TopicPartition), BTreeSet<Content>>,
     /// When offsets of a group expired.
     expired: BTreeMap<(Arc<str>, TopicPartition), Vec<EventId>>,
 }
+
+/// A record: where it stood, and its value.
+type Content = (Offset, Arc<str>);
 
 #[derive(Default)]
 struct Hands {

@@ -42,6 +42,9 @@ pub const CLAIMS: &[Claim] = &[
     Claim::ClusterRecovers,
 ];
 
+/// An offset, and the event that told it.
+type Place = (Offset, EventId);
+
 /// Everything clients did and were told.
 #[derive(Default)]
 pub struct History {
@@ -54,7 +57,7 @@ pub struct History {
     /// Where each consumer stands: the offset after the last it read.
     positions: BTreeMap<(Arc<str>, TopicPartition), (Offset, EventId)>,
     /// Where each consumer went on after a truncation, as a leader had told it.
-    truncations: BTreeMap<(Arc<str>, TopicPartition), Vec<(Offset, EventId)>>,
+    truncations: BTreeMap<(Arc<str>, TopicPartition), Vec<Place>>,
     /// The log as the audit read it.
     audits: BTreeMap<TopicPartition, Audit>,
     /// The audit's first event: the ends of the logs, up to which it reads, were asked for after it.
