@@ -82,9 +82,7 @@ fn each_scenario_of_the_tour_tells_its_story_with_its_own_seed() {
 #[test]
 fn every_variant_keeps_to_what_it_expects_and_committed_seeds_go_first() {
     let files = scenarios("scenarios");
-    let (exit, runs) = sweep(&files, SEEDS);
-    let unexpected: Vec<_> = runs.iter().filter(|run| run["exit"] != 0).map(|run| &run["replay"]).collect();
-    assert!(exit == 0 && unexpected.is_empty(), "{unexpected:#?}");
+    let runs = as_expected(sweep(&files, SEEDS));
     let planned: usize = files.iter().map(|path| 6 * (1 + parsed(path).variants.len())).sum();
     goes_first(&runs, &committed_seeds(&files), planned);
 }
@@ -92,10 +90,16 @@ fn every_variant_keeps_to_what_it_expects_and_committed_seeds_go_first() {
 #[test]
 fn the_swarms_break_nothing_unexcused_and_seeds_that_once_did_go_first() {
     let files = scenarios("scenarios/swarm");
-    let (exit, runs) = sweep_plain(&files, SEEDS);
+    let runs = as_expected(sweep_plain(&files, SEEDS));
+    goes_first(&runs, &committed_seeds(&files), 6 * files.len());
+}
+
+/// The runs of a sweep in which everything was as expected.
+#[track_caller]
+fn as_expected((exit, runs): (i32, Vec<Value>)) -> Vec<Value> {
     let unexpected: Vec<_> = runs.iter().filter(|run| run["exit"] != 0).map(|run| &run["replay"]).collect();
     assert!(exit == 0 && unexpected.is_empty(), "{unexpected:#?}");
-    goes_first(&runs, &committed_seeds(&files), 6 * files.len());
+    runs
 }
 
 #[track_caller]
@@ -109,9 +113,7 @@ fn goes_first(runs: &[Value], committed: &[(String, String)], planned: usize) {
 #[test]
 fn what_clusters_go_through_beyond_the_course_loses_nothing() {
     let files = scenarios("sim-tests/scenarios");
-    let (exit, runs) = sweep(&files, SEEDS);
-    let unexpected: Vec<_> = runs.iter().filter(|run| run["exit"] != 0).map(|run| &run["replay"]).collect();
-    assert!(exit == 0 && unexpected.is_empty(), "{unexpected:#?}");
+    let runs = as_expected(sweep(&files, SEEDS));
     assert_eq!(runs.len(), 6 * files.len());
 }
 

@@ -58,7 +58,7 @@ pub struct Fetcher {
     pub cache: Arc<MetadataCache>,
     /// Who this broker is.
     pub registration: Arc<Registration>,
-    /// Changes when the partitions to fetch may have changed.
+    /// Rung when the partitions to fetch may have changed.
     pub changed: Arc<Changed>,
     /// When to stop.
     pub shutdown: Shutdown,

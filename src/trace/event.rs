@@ -239,7 +239,8 @@ pub enum Event {
     /// The members of `generation` have to join again. In the consumer protocol: the group moves on from this group
     /// epoch, and only who has to give something up stops for it.
     RebalanceBegan { group: Arc<str>, generation: i32, why: Arc<str> },
-    /// All who joined form a generation; its leader assigns. Static members that did not come stay in the group. In the consumer protocol: a group epoch, without a leader.
+    /// All who joined form a generation; its leader assigns. Static members that did not come stay in the group. In the
+    /// consumer protocol: a group epoch, without a leader.
     GenerationFormed { group: Arc<str>, generation: i32, protocol: Arc<str>, leader: Arc<str>, members: Vec<Arc<str>> },
     /// The assignments of a generation are committed: who owns what. Empty for groups of other than consumers.
     GroupAssigned { group: Arc<str>, generation: i32, owners: Vec<(Arc<str>, Vec<TopicPartition>)> },

@@ -39,13 +39,15 @@ type Content = (Offset, Arc<str>);
 
 #[derive(Default)]
 struct Hands {
-    records: BTreeMap<Offset, Arc<str>>,
+    records: BTreeMap<Offset, (Arc<str>, EventId)>,
     committed: Offset,
 }
 
 struct Deed {
     node: Arc<str>,
     value: Arc<str>,
+    /// When the process got it: a commit may have come before the work.
+    got: EventId,
     event: EventId,
 }
 
@@ -53,13 +55,13 @@ impl Processing {
     pub(super) fn observe(&mut self, entry: &Entry) {
         match &entry.event {
             Event::RecordProcessed { group, partition, offset, value } => {
-                let deed = Deed { node: entry.node.clone(), value: value.clone(), event: entry.id };
+                let got = self.hands(entry, partition).records.remove(offset).map_or(entry.id, |(_, got)| got);
+                let deed = Deed { node: entry.node.clone(), value: value.clone(), got, event: entry.id };
                 let done = self.done.entry((group.clone(), partition.clone())).or_default();
                 done.entry(*offset).or_default().push(deed);
-                self.hands(entry, partition).records.remove(offset);
             }
             Event::RecordRead { partition, offset, value, .. } => {
-                self.hands(entry, partition).records.insert(*offset, value.clone());
+                self.hands(entry, partition).records.insert(*offset, (value.clone(), entry.id));
             }
             Event::CommitSent { offsets, .. } => {
                 for (partition, offset) in offsets {
@@ -93,6 +95,7 @@ impl Processing {
             if holder == node {
                 let Hands { records, committed } = std::mem::take(hands);
                 let left = records.into_iter().filter(|(offset, _)| *offset < committed);
+                let left = left.map(|(offset, (value, _))| (offset, value));
                 self.dead.entry((holder.clone(), partition.clone())).or_default().extend(left);
             }
         }
@@ -183,7 +186,7 @@ impl Processing {
                 });
                 let Some((first, second)) = twice else { continue };
                 match teaches
-                    || promised && !self.may_repeat(case, group, partition, *offset, [first.event, second.event])
+                    || promised && !self.may_repeat(case, group, partition, *offset, [first.got, second.event])
                 {
                     true => {
                         let (value, one, other) = (&first.value, &first.node, &second.node);

@@ -179,6 +179,17 @@ fn in_a_group_without_a_leader_the_epoch_of_the_member_counts() {
 }
 
 #[test]
+fn what_expired_between_its_commit_and_its_work_may_be_processed_again() {
+    // The application commits first. It has the record in its hands when the offset expires, or gets it later.
+    let work = "g1 position t-0 0 start\nBEFORE\ng1 read t-0 0 v-0\nAFTER\ng1 did g t-0 0 v-0\ng2 did g t-0 0 v-0\n";
+    let (expires, nothing) = ("b1 expires g t-0", "g1 up 1");
+    for (before, after, status) in [(nothing, expires, Status::Held), (expires, nothing, Status::Violated)] {
+        let work = work.replace("BEFORE", before).replace("AFTER", after);
+        check(&[BEGIN, &work, END], Claim::ProcessedAtMostOnce, status, "");
+    }
+}
+
+#[test]
 fn a_member_that_joins_before_its_commit_arrives_is_one() {
     let out = "b1 forms g - m1 m2 gen=1\nb1 advances g m2 gen=1 since=1\nb1 out g m1\n";
     let commit =
