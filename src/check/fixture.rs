@@ -28,7 +28,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Cause, Claim, Ending, Expectation, Expected, ExpectedLoss, Oracle, Plan, ProducerPlan, Verdict};
 use crate::{
     base::{LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Time, TopicPartition},
-    trace::{BatchInfo, Election, Event, EventId, Role, StopKind, journal::Entry},
+    trace::{BatchInfo, DOWNGRADED, Election, Event, EventId, Role, StopKind, journal::Entry},
 };
 
 /// The journal that `text` writes.
@@ -164,6 +164,7 @@ fn event(verb: &str, rest: &[&str]) -> Event {
         "joins" | "replaces" | "out" | "forms" | "assigns" | "advances" | "expiring" | "expires" | "loaded"
         | "refuses" | "rebalances" => coordinator_event(verb, &words),
         "gets" | "gives" | "loses" | "commits" | "told" | "wonders" | "finds" | "did" => member_event(verb, &words),
+        "fails" => Event::ClientError { error: words.plain[0].into() },
         "chose" => chosen(&words),
         _ => replica_event(verb, &words),
     }
@@ -217,7 +218,7 @@ fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
             group: group(),
             member: member(),
             instance: words.plain.get(2).map(|instance| Arc::from(*instance)),
-            client: "".into(),
+            client: words.named.get("client").copied().unwrap_or_default().into(),
         },
         "replaces" => Event::MemberReplaced {
             group: group(),
@@ -225,7 +226,10 @@ fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
             old: member(),
             new: words.plain[2].into(),
         },
-        "rebalances" => Event::RebalanceBegan { group: group(), generation, why: "a member joins".into() },
+        "rebalances" => {
+            let why = if words.plain.contains(&"downgraded") { DOWNGRADED } else { "a member joins" };
+            Event::RebalanceBegan { group: group(), generation, why: why.into() }
+        }
         "refuses" => Event::CommitRefused {
             group: group(),
             member: member(),

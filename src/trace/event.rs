@@ -15,6 +15,9 @@ use crate::base::{
 /// Epoch of a static member that is away for a while (KIP-848).
 pub const AWAY: i32 = -2;
 
+/// Why a group of the consumer protocol rebalances when it has become one of the classic protocol.
+pub const DOWNGRADED: &str = "the group goes on in the classic protocol";
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -13,7 +13,7 @@ pub mod log_sink;
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
-pub use event::{AWAY, BatchInfo, Election, Event, Role, StopKind};
+pub use event::{AWAY, BatchInfo, DOWNGRADED, Election, Event, Role, StopKind};
 use serde::{Deserialize, Serialize};
 
 /// Number of an event in its run, from 1 in the order of happening.

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     base::{LeaderEpoch, OFFSETS_TOPIC, TopicPartition, java},
-    trace::{AWAY, Event, EventId, journal::Entry},
+    trace::{AWAY, DOWNGRADED, Event, EventId, journal::Entry},
 };
 
 /// The claims checked here.
@@ -115,7 +115,7 @@ impl Groups {
     /// Takes the next event.
     pub(super) fn observe(&mut self, entry: &Entry) {
         if self.coordinated.is_stale(entry) {
-            return;
+            return self.coordinated.observe_stale(entry);
         }
         self.coordinated.observe(entry);
         self.owners.observe(entry, &self.coordinated);
@@ -169,7 +169,8 @@ struct Coordination {
     members: BTreeSet<Arc<str>>,
     /// Which process each of them is.
     clients: BTreeMap<Arc<str>, Arc<str>>,
-    /// Processes that had joined when another coordinator began, which does not know them: nothing was written yet.
+    /// Processes that had joined when another coordinator began, which does not know them, or join one that has been
+    /// replaced: nothing is written of it.
     forgotten: BTreeSet<Arc<str>>,
     /// Static members that did not come when the newest generation was formed: what they had was given to others.
     absent: BTreeSet<Arc<str>>,
@@ -183,6 +184,8 @@ struct Coordination {
     is_modern: bool,
     /// Of a group of the consumer protocol: the epoch of each member, and what it has.
     epochs: BTreeMap<Arc<str>, MemberEpoch>,
+    /// What members have, and were to give up when the group became a classic one: nobody waits for that.
+    let_go: BTreeSet<(Arc<str>, TopicPartition)>,
 }
 
 /// How far a member of a group of the consumer protocol has come.
@@ -190,6 +193,17 @@ struct MemberEpoch {
     epoch: i32,
     /// Since which epoch it has each partition.
     since: BTreeMap<TopicPartition, i32>,
+}
+
+impl Coordination {
+    /// Each member is handed what it was to have, as Kafka does (KIP-848), whatever it has.
+    fn downgrade(&mut self) {
+        for (member, known) in &self.epochs {
+            let target = self.owners.get(member).map_or(&[][..], Vec::as_slice);
+            let rest = known.since.keys().filter(|partition| !target.contains(partition));
+            self.let_go.extend(rest.map(|partition| (member.clone(), partition.clone())));
+        }
+    }
 }
 
 impl Coordinated {
@@ -218,9 +232,12 @@ impl Coordinated {
                 group.emptied += u64::from(group.members.is_empty());
             }
             Event::MemberAdvanced { group, member, epoch, partitions } => {
-                let since = partitions.iter().cloned().collect();
-                self.group(group).epochs.insert(member.clone(), MemberEpoch { epoch: *epoch, since });
+                let since: BTreeMap<_, _> = partitions.iter().cloned().collect();
+                let group = self.group(group);
+                group.let_go.retain(|(of, partition)| of != member || !since.contains_key(partition));
+                group.epochs.insert(member.clone(), MemberEpoch { epoch: *epoch, since });
             }
+            Event::RebalanceBegan { group, why, .. } if **why == *DOWNGRADED => self.group(group).downgrade(),
             // Of another protocol it may begin anew.
             Event::GroupEmptied { group, .. } => self.group(group).formed = 0,
             Event::GenerationFormed { group, generation, leader, members, .. } => {
@@ -228,6 +245,7 @@ impl Coordinated {
                 (group.formed, group.is_modern) = (*generation, leader.is_empty());
                 if !group.is_modern {
                     group.epochs.clear();
+                    group.let_go.clear();
                 }
                 group.absent = group.members.iter().filter(|member| !members.contains(member)).cloned().collect();
             }
@@ -273,12 +291,20 @@ impl Coordinated {
         self.groups.values_mut().for_each(|group| group.epochs.retain(|member, _| group.members.contains(member)));
     }
 
+    /// Takes what a broker tells that has been replaced as coordinator.
+    fn observe_stale(&mut self, entry: &Entry) {
+        if let Event::MemberJoined { group, client, .. } = &entry.event {
+            self.group(group).forgotten.insert(client.clone());
+        }
+    }
+
     /// Whether this is told by a broker that has been replaced as coordinator.
     fn is_stale(&self, entry: &Entry) -> bool {
         let (Event::MemberJoined { group, .. }
         | Event::MemberReplaced { group, .. }
         | Event::MemberLeft { group, .. }
         | Event::MemberAdvanced { group, .. }
+        | Event::RebalanceBegan { group, .. }
         | Event::GenerationFormed { group, .. }
         | Event::GroupAssigned { group, .. }
         | Event::GroupEmptied { group, .. }
@@ -335,11 +361,13 @@ impl Coordinated {
 
     /// Whether the coordinator takes `partition` for one that `member` has or may have. What a static member that is away
     /// for a while had not given up yet, it gave up by going; one that did not come when the group formed its generation is
-    /// not asked to give anything up.
+    /// not asked to give anything up. What a member was to give up when the group became a classic one, it gives up when it
+    /// joins again; until then its assignment is what it was to have, and a group that is upgraded once more goes by that.
     fn counts_with(&self, group: &Arc<str>, member: &Arc<str>, partition: &TopicPartition) -> bool {
         let Some(group) = self.groups.get(group).filter(|group| group.members.contains(member)) else { return false };
         let known = group.epochs.get(member);
         let has_let_go = known.is_some_and(|known| known.epoch == AWAY && !known.since.contains_key(partition));
+        let has_let_go = has_let_go || group.let_go.contains(&(member.clone(), partition.clone()));
         !group.absent.contains(member) && !has_let_go
     }
 

@@ -3,12 +3,13 @@
 //! When a member takes a partition, no other member believes to have it. Whoever the coordinator has thrown out already
 //! does not count, neither who has a partition nor who hears late that it got one: it is fenced when it speaks to the
 //! coordinator next, and nobody can call it back before. Nor does a static member of a classic group that did not come when
-//! the generation was formed. What a process believed ends with the process.
+//! the generation was formed, nor what a member was to give up when its group became a classic one. What a process believed
+//! ends with the process.
 //!
 //! `group-converges`: L-group. After everything healed, each partition that a group subscribes to belongs to exactly one
 //! running member. Not asked of a run that ends broken, nor where a static member was sent away by a coordinator that was
-//! permitted to lose its records, or that took over before the return of the member was written. Nor of a partition that
-//! a cooperative leader was about to give away when a static member came back (KIP-345, KIP-814: no rebalance follows).
+//! permitted to lose its records, or that took over before the return of the member was written, or that the member had
+//! not found when it came back. Nor of a partition that a cooperative leader was about to give away when a static member came back (KIP-345, KIP-814: no rebalance follows).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,7 +34,7 @@ pub(super) struct Owners {
 
 struct Away {
     event: EventId,
-    /// It had come back under a new id, which was not written yet when the coordinator moved.
+    /// It had come back under a new id, which was not written when the coordinator moved.
     was_forgotten: bool,
 }
 

@@ -355,6 +355,31 @@ fn a_static_member_that_is_handed_its_assignment_again_may_leave_a_partition_to_
 }
 
 #[test]
+fn a_static_member_that_came_back_to_a_coordinator_that_is_none_any_more_may_be_sent_away() {
+    let loaded = "b2 loaded __consumer_offsets-0 m1 m2 e1\ng1 loses g m1 t-0\n";
+    for (broker, status) in [("b1", Status::Held), ("b2", Status::Violated)] {
+        let back = format!("{broker} joins g m3 one client=g1\ng1 fails FENCED_INSTANCE_ID\n");
+        check(&[BEGIN, WORK, loaded, &back, END], Claim::GroupConverges, status, "");
+    }
+}
+
+#[test]
+fn what_a_member_was_to_give_up_when_the_group_became_a_classic_one_nobody_waits_for() {
+    let begin = "b1 forms g - m1 m2 gen=1\nb1 advances g m1 t-0 gen=1 since=1\nb1 assigns g m2 t-0 gen=2\n";
+    let again = "b1 advances g m2 t-0 gen=2 since=2\ng2 gets g m2 gen=2 t-0\n";
+    for (rebalances, status) in
+        [("b1 rebalances g downgraded gen=2\n", Status::Held), ("b1 rebalances g gen=2\n", Status::Violated)]
+    {
+        check(&[BEGIN, WORK, begin, rebalances, again, END], Claim::OneOwnerPerPartition, status, "");
+    }
+    // Once all have joined again, or it is the member's again, it counts.
+    let downgraded = [begin, "b1 rebalances g downgraded gen=2\n"].concat();
+    for then in ["b1 forms g m1 m2 gen=3\n", "b1 advances g m1 t-0 gen=3 since=3\n"] {
+        check(&[BEGIN, WORK, &downgraded, then, again, END], Claim::OneOwnerPerPartition, Status::Violated, "");
+    }
+}
+
+#[test]
 fn a_broker_that_coordinates_no_more_says_nothing_that_counts() {
     let loaded = "b2 loaded __consumer_offsets-0 m1 m2 e1\n";
     let outside = "g3 commits g - gen=-1 t-0 1\ng3 told g sent=19 NONE\n";

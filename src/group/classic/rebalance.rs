@@ -17,7 +17,7 @@ use crate::{
         ErrorCode, StrBytes,
         messages::{SyncGroupRequest, SyncGroupResponse},
     },
-    trace::Event,
+    trace::{DOWNGRADED, Event},
 };
 
 impl Turn<'_, '_> {
@@ -297,7 +297,7 @@ impl ClassicGroup {
     pub(in crate::group) fn is_continued(&mut self, turn: &mut Turn<'_, '_>, rebalances: bool) {
         self.recorded = true;
         if rebalances && self.state == State::Stable {
-            self.prepare(turn, "the group goes on in the classic protocol");
+            self.prepare(turn, DOWNGRADED);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A member in the protocol of KIP-848: ConsumerGroupHeartbeat says what changed, and brings what the coordinator wants
-//! this member to have. It gives up before it takes, and says what it has; only then another gets what it gave up.
+//! this member to have. It gives up before it takes, and says what it has; only then another gets what it gave up. So it
+//! takes nothing while that is under way, which the protocol does not forbid and Kafka's own consumer does not wait for.
 //!
 //! | state | until |
 //! |---|---|
@@ -47,6 +48,10 @@ pub(super) struct ModernMember {
     names: BTreeMap<TopicId, Arc<str>>,
     names_due: Time,
     owned: Vec<TopicPartition>,
+    /// What the application is about to have.
+    taking: Vec<TopicPartition>,
+    /// It has said what it has, and no answer to that has come: the coordinator may have given the rest to others.
+    is_bound: bool,
     failure: Option<ClientError>,
     interval_ms: i32,
     heartbeat_due: Time,
@@ -84,6 +89,8 @@ impl ModernMember {
             names: BTreeMap::new(),
             names_due: Time::ZERO,
             owned: Vec::new(),
+            taking: Vec::new(),
+            is_bound: false,
             failure: None,
             interval_ms: FIRST_INTERVAL_MS,
             heartbeat_due: Time::ZERO,
@@ -174,6 +181,7 @@ impl ModernMember {
         }
         if before.as_ref().is_none_or(|before| before.owned != now.owned) {
             request.topic_partitions = Some(self.owned_by_id());
+            self.is_bound = true;
         }
         request
     }
@@ -186,7 +194,8 @@ impl ModernMember {
     fn owned_by_id(&self) -> Vec<TopicPartitions> {
         let ids: BTreeMap<&str, TopicId> = self.names.iter().map(|(id, name)| (&**name, *id)).collect();
         let mut topics: BTreeMap<TopicId, Vec<i32>> = BTreeMap::new();
-        for one in &self.owned {
+        let all: BTreeSet<&TopicPartition> = self.owned.iter().chain(&self.taking).collect();
+        for one in all {
             let id = ids.get(&*one.topic).expect("what is owned came with its topic's id");
             topics.entry(*id).or_default().push(one.partition);
         }
@@ -242,7 +251,7 @@ impl ModernMember {
         if !matches!(self.state, State::Joining | State::Stable) {
             return;
         }
-        self.state = State::Stable;
+        (self.state, self.is_bound) = (State::Stable, false);
         (self.epoch, self.interval_ms) = (response.member_epoch, response.heartbeat_interval_ms);
         if let Some(id) = &response.member_id {
             self.member_id = Arc::from(&**id);
@@ -252,8 +261,10 @@ impl ModernMember {
             let target = topics.map(|topic| (TopicId(topic.topic_id.into_bytes()), topic.partitions.clone()));
             let before = self.target.replace(target.collect());
             self.names_due = now;
-            // The coordinator waits to hear that what it asked back is given up, also when that was never taken.
-            if before.is_some() && before != self.target && self.demand().is_none() {
+            // The coordinator waits to hear that what it asked back is given up, also when that was never taken. Not while
+            // there is something to take whose name is not known yet.
+            let is_done = self.unnamed().is_empty() && self.assigned().is_none();
+            if before.is_some() && before != self.target && is_done {
                 if let Some(told) = &mut self.told {
                     told.owned = None;
                 }
@@ -275,29 +286,40 @@ impl ModernMember {
         match self.state {
             State::Fenced => Some(Demand::GiveUp { partitions: self.owned.clone(), lost: true }),
             State::Stable => {
-                let target = self.target.as_ref()?;
-                let named = target.iter().filter_map(|(id, partitions)| Some((self.names.get(id)?, partitions)));
-                let all = named.flat_map(|(name, partitions)| {
-                    partitions.iter().map(move |index| TopicPartition::new(name.clone(), *index))
-                });
-                let all: BTreeSet<TopicPartition> = all.collect();
-                let owned: BTreeSet<TopicPartition> = self.owned.iter().cloned().collect();
-                (all != owned).then(|| Demand::Apply(all.into_iter().collect()))
+                self.taking = self.assigned()?;
+                Some(Demand::Apply(self.taking.clone()))
             }
             _ => None,
         }
     }
 
+    /// What the application is to have, if that is not what it has.
+    fn assigned(&self) -> Option<Vec<TopicPartition>> {
+        let target = self.target.as_ref()?;
+        let named = target.iter().filter_map(|(id, partitions)| Some((self.names.get(id)?, partitions)));
+        let all = named.flat_map(|(name, partitions)| {
+            partitions.iter().map(move |index| TopicPartition::new(name.clone(), *index))
+        });
+        let owned: BTreeSet<TopicPartition> = self.owned.iter().cloned().collect();
+        let all: BTreeSet<TopicPartition> = all.filter(|one| !self.is_bound || owned.contains(one)).collect();
+        (all != owned).then(|| all.into_iter().collect())
+    }
+
     pub(super) fn given_up(&mut self, now: Time, owned: Vec<TopicPartition>) {
-        self.owned = owned;
+        (self.owned, self.taking) = (owned, Vec::new());
         if self.state == State::Fenced {
             (self.state, self.heartbeat_due) = (State::Joining, now);
         }
     }
 
     pub(super) fn applied(&mut self, now: Time, owned: Vec<TopicPartition>, _gave_up: bool) {
+        if self.state == State::Idle {
+            return;
+        }
+        // Also when it was fenced meanwhile: it has these, and is to lose them.
+        (self.owned, self.taking) = (owned, Vec::new());
         if self.state == State::Stable {
-            (self.owned, self.heartbeat_due) = (owned, now);
+            self.heartbeat_due = now;
         }
     }
 
@@ -334,7 +356,8 @@ impl ModernMember {
         let State::Leaving(again) = self.state else { return };
         self.fence();
         if !again {
-            (self.state, self.owned, self.failure) = (State::Idle, Vec::new(), None);
+            (self.state, self.failure) = (State::Idle, None);
+            (self.owned, self.taking) = (Vec::new(), Vec::new());
         }
     }
 
