@@ -365,7 +365,7 @@ fn told_expired(group: &Arc<str>, partitions: &[TopicPartition], out: &mut Outco
     mark::reach("offsets_expired");
     out.events.push(Event::OffsetsExpiring { group: group.clone(), partitions: partitions.to_vec() });
     let event = Event::OffsetsExpired { group: group.clone(), partitions: partitions.to_vec() };
-    Then::Decided(Box::new(Decided { answer: None, events: vec![event] }))
+    Then::Decided(Box::new(Decided { events: vec![event], ..Decided::default() }))
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -333,10 +333,13 @@ impl Shard {
                         out.answer(waiter, *response);
                     }
                 }
-                Some(code) => match decided.answer {
-                    Some((waiter, _)) => out.refuse_write(waiter, code),
-                    None => out.lost.push(code),
-                },
+                Some(code) => {
+                    decided.undone.into_iter().for_each(|timer| self.timers.put_back(timer));
+                    match decided.answer {
+                        Some((waiter, _)) => out.refuse_write(waiter, code),
+                        None => out.lost.push(code),
+                    }
+                }
             },
             Then::Assigned { group: id, generation, assignments } => {
                 let (mut turn, groups) = self.turn(context, out);

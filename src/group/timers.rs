@@ -34,6 +34,13 @@ pub(super) enum TimerKind {
     Session(Arc<str>),
 }
 
+/// What is due, and when.
+#[derive(Debug)]
+pub(super) struct Timer {
+    pub at: Time,
+    pub key: TimerKey,
+}
+
 /// All timers of a shard.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -57,17 +64,25 @@ impl Timers {
     }
 
     pub fn cancel(&mut self, group: &Arc<str>, kind: TimerKind) {
-        let key = TimerKey { group: group.clone(), kind };
-        if let Some(at) = self.due.remove(&key) {
-            self.by_time.remove(&(at, key));
-        }
+        self.take(group, kind);
     }
 
-    /// Nothing is due for a member of a group of the consumer protocol any more.
-    pub fn cancel_all_of(&mut self, group: &Arc<str>, member: &Arc<str>) {
-        for kind in [TimerKind::Session, TimerKind::Revocation, TimerKind::Rejoin, TimerKind::Resync] {
-            self.cancel(group, kind(member.clone()));
-        }
+    fn take(&mut self, group: &Arc<str>, kind: TimerKind) -> Option<Timer> {
+        let key = TimerKey { group: group.clone(), kind };
+        let at = self.due.remove(&key)?;
+        self.by_time.remove(&(at, key.clone()));
+        Some(Timer { at, key })
+    }
+
+    /// Nothing is due for a member of a group of the consumer protocol any more. Gives what was.
+    pub fn take_all_of(&mut self, group: &Arc<str>, member: &Arc<str>) -> Vec<Timer> {
+        let kinds = [TimerKind::Session, TimerKind::Revocation, TimerKind::Rejoin, TimerKind::Resync];
+        kinds.into_iter().filter_map(|kind| self.take(group, kind(member.clone()))).collect()
+    }
+
+    /// It is due again after all.
+    pub fn put_back(&mut self, timer: Timer) {
+        self.set(&timer.key.group.clone(), timer.key.kind, timer.at);
     }
 
     pub fn next(&self) -> Option<Time> {

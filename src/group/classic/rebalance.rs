@@ -347,17 +347,20 @@ impl ClassicGroup {
         self.prepare(turn, "members did not ask for their assignments");
     }
 
-    /// The group goes on in the other protocol: those who wait join again, and nothing of it is due any more.
+    /// The group goes on in the other protocol: those who wait join again, and everyone has a whole session. If that cannot
+    /// be written, it goes on as it was: its members have what they had, and what was due is due.
     pub(in crate::group) fn dissolve(&mut self, turn: &mut Turn<'_, '_>) {
+        let code = ErrorCode::RebalanceInProgress;
         for member in self.members.values_mut() {
             if let Some(waiter) = member.joining.take() {
                 let id = StrBytes::from_string(member.id.to_string());
-                turn.out.answer(waiter, refuse_join(ErrorCode::RebalanceInProgress, id).into());
+                turn.out.answer(waiter, refuse_join(code, id).into());
             }
+            if let Some(waiter) = member.syncing.take() {
+                turn.out.answer(waiter, SyncGroupResponse::default().with_error_code(code.code()).into());
+            }
+            turn.set_timer(&self.id, TimerKind::Session(member.id.clone()), member.session_timeout_ms);
         }
-        self.reset_assignments(turn, ErrorCode::RebalanceInProgress);
-        turn.timers.cancel(&self.id, TimerKind::Join);
-        turn.timers.cancel(&self.id, TimerKind::Sync);
     }
 
     /// The group's first record in this protocol could not be written: everyone who waits looks for the coordinator again.

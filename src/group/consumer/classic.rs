@@ -108,15 +108,13 @@ impl Shard {
             && let Some(classic) = self.downgrade(group, &members, Some((&member_id, known)), context.wall_ms)
         {
             // What it says is in the record of the classic group.
-            let decided = Decided { answer: Some((waiter, Box::new(response.into()))), events };
+            let decided = Decided { answer: Some((waiter, Box::new(response.into()))), events, undone: Vec::new() };
             let rebalances = beat.member.current.epoch != classic.generation();
             self.go_on_as_classic(classic, rebalances, decided, context, out);
             return Ok(());
         }
-        if let Some(replaced) = &replaced {
-            self.timers.cancel_all_of(&id, replaced);
-        }
-        self.timers.cancel_all_of(&id, &member_id);
+        let mut undone = self.timers.take_all_of(&id, &member_id);
+        undone.extend(replaced.iter().flat_map(|replaced| self.timers.take_all_of(&id, replaced)));
         let session = TimerKind::Session(member_id.clone());
         self.timers.set(&id, session, context.now + millis(request.session_timeout_ms));
         self.timers.set(&id, TimerKind::Resync(member_id), context.now + millis(request.rebalance_timeout_ms));
@@ -126,7 +124,8 @@ impl Shard {
         if let Some(group) = self.consumers.get_mut(&id) {
             group.checked = Some((self.topics.version(), epoch));
         }
-        answer_decided(records, events, waiter, response.into(), out);
+        let answer = Some((waiter, Box::new(response.into())));
+        answer_decided(records, Decided { answer, events, undone }, out);
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use crate::{
     protocol::{
         ErrorCode, StrBytes,
         messages::{
-            ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, ResponseKind,
+            ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
             consumer_group_heartbeat_response::{Assignment, TopicPartitions},
         },
     },
@@ -142,9 +142,7 @@ impl Shard {
         }
         let session = TimerKind::Session(member_id.clone());
         self.timers.set(&id, session, context.now + self.consumer_session_timeout(&id));
-        if let Some(replaced) = &replaced {
-            self.timers.cancel_all_of(&id, replaced);
-        }
+        let undone = replaced.iter().flat_map(|replaced| self.timers.take_all_of(&id, replaced)).collect();
         if regex.refresh {
             self.timers.set(&id, TimerKind::Regex, context.now);
         }
@@ -168,7 +166,8 @@ impl Shard {
             let (mut turn, groups) = self.turn(context, out);
             groups.get_mut(&id).expect("it was upgraded").dissolve(&mut turn);
         }
-        answer_decided(records, events, waiter, response.into(), out);
+        let answer = Some((waiter, Box::new(response.into())));
+        answer_decided(records, Decided { answer, events, undone }, out);
         Ok(())
     }
 
@@ -399,16 +398,10 @@ fn topic_partitions(epochs: &Epochs) -> Vec<TopicPartitions> {
 }
 
 /// Answers when the records are committed; without any, when those before are.
-pub(super) fn answer_decided(
-    records: Vec<Record>,
-    events: Vec<Event>,
-    waiter: Waiter,
-    response: ResponseKind,
-    out: &mut Outcome,
-) {
-    match records.is_empty() {
-        true => out.write(records, Then::Answer(waiter, Box::new(response), None)),
-        false => out.write(records, Decided { answer: Some((waiter, Box::new(response))), events }.into()),
+pub(super) fn answer_decided(records: Vec<Record>, decided: Decided, out: &mut Outcome) {
+    match decided.answer {
+        Some((waiter, response)) if records.is_empty() => out.write(records, Then::Answer(waiter, response, None)),
+        _ => out.write(records, decided.into()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         machine::{Context, Outcome, Waiter},
         records::Record,
         shard::Shard,
-        timers::{TimerKey, TimerKind},
+        timers::{Timer, TimerKey, TimerKind},
     },
     protocol::{
         ErrorCode, StrBytes,
@@ -23,6 +23,9 @@ use crate::{
     },
     trace::{AWAY, Event},
 };
+
+/// How soon a member is thrown out again when that could not be written, as in Kafka.
+const FENCE_RETRY: std::time::Duration = std::time::Duration::from_millis(500);
 
 impl Shard {
     /// A member leaves for good, or a static one for a while.
@@ -57,11 +60,11 @@ impl Shard {
             let member = Member { current: Arc::new(current), ..member };
             let record = group.record(Change::Current(member.id.clone(), Some(member.current.clone())));
             let events = vec![self.advanced(group, &member)];
-            out.write(vec![record], Decided { answer, events }.into());
+            out.write(vec![record], Decided { answer, events, undone: Vec::new() }.into());
             return Ok(());
         }
         let id = group.id.clone();
-        self.fence(&id, &[member], "it left", answer, context, out);
+        self.fence(&id, &[member], "it left", Decided { answer, ..Decided::default() }, context, out);
         Ok(())
     }
 
@@ -95,7 +98,8 @@ impl Shard {
             true => out.answer(waiter, response),
             false => {
                 let answer = Some((waiter, Box::new(response)));
-                self.fence(&id, &leaving, "an administrator removed it", answer, context, out);
+                let decided = Decided { answer, ..Decided::default() };
+                self.fence(&id, &leaving, "an administrator removed it", decided, context, out);
             }
         }
     }
@@ -106,20 +110,19 @@ impl Shard {
         id: &Arc<str>,
         leaving: &[Member],
         why: &str,
-        answer: Option<(Waiter, Box<ResponseKind>)>,
+        mut decided: Decided,
         context: &Context<'_>,
         out: &mut Outcome,
     ) {
         let group = &self.consumers[id];
-        let mut events = Vec::new();
         for member in leaving {
             let id = &member.id;
-            events.push(Event::MemberLeft { group: group.id.clone(), member: id.clone(), why: why.into() });
-            self.timers.cancel_all_of(&group.id, id);
+            decided.events.push(Event::MemberLeft { group: group.id.clone(), member: id.clone(), why: why.into() });
+            decided.undone.extend(self.timers.take_all_of(&group.id, id));
         }
         let staying: Vec<Member> = group.members().filter(|member| !leaving.contains(member)).collect();
         if let Some(classic) = self.downgrade(group, &staying, None, context.wall_ms) {
-            return self.go_on_as_classic(classic, true, Decided { answer, events }, context, out);
+            return self.go_on_as_classic(classic, true, decided, context, out);
         }
         let gone = leaving.iter().flat_map(|member| tombstones(&member.id));
         let mut records: Vec<Record> = gone.map(|change| group.record(change)).collect();
@@ -132,8 +135,8 @@ impl Shard {
         let epoch = group.epoch().wrapping_add(1);
         let metadata_hash = self.hash_of_subscribed(group, &staying);
         records.push(group.record(Change::Epoch(Some(GroupEpoch { epoch, metadata_hash }))));
-        events.extend(self.formed(group, epoch, &staying, &format!("a member is out: {why}")));
-        out.write(records, Decided { answer, events }.into());
+        decided.events.extend(self.formed(group, epoch, &staying, &format!("a member is out: {why}")));
+        out.write(records, decided.into());
     }
 
     /// The session time-out of a group: its own, else the broker's.
@@ -174,7 +177,9 @@ impl Shard {
             TimerKind::Join | TimerKind::Sync | TimerKind::Commit => return,
         };
         if let Some(member) = member {
-            self.fence(&key.group, &[member], why, None, context, out);
+            let group = key.group.clone();
+            let undone = vec![Timer { at: context.now + FENCE_RETRY, key }];
+            self.fence(&group, &[member], why, Decided { undone, ..Decided::default() }, context, out);
         }
     }
 

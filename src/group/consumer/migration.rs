@@ -149,8 +149,10 @@ impl Shard {
     ) {
         let id = classic.id.clone();
         let group = &self.consumers[&id];
-        group.member_ids().for_each(|member| self.timers.cancel_all_of(&id, member));
-        self.timers.cancel(&id, TimerKind::Regex);
+        decided.undone.extend(group.member_ids().flat_map(|member| self.timers.take_all_of(&id, member)));
+        for kind in [TimerKind::Regex, TimerKind::Join, TimerKind::Sync] {
+            self.timers.cancel(&id, kind);
+        }
         classic.member_ids().for_each(|member| classic.extend_session(member, &mut self.timers, context.now));
         decided.events.push(classic.assigned_event());
         out.write(Self::tombstones_of_consumers(group), decided.into());

@@ -50,6 +50,7 @@ use super::{
     assignor::{Assignor, Partitions},
     machine::{Then, Waiter},
     records::Record,
+    timers::Timer,
 };
 use crate::{
     base::TopicId,
@@ -341,6 +342,8 @@ pub struct Decided {
     pub(super) answer: Option<(Waiter, Box<ResponseKind>)>,
     /// What happened.
     pub(super) events: Vec<Event>,
+    /// What is due again if the records cannot be written.
+    pub(super) undone: Vec<Timer>,
 }
 
 impl From<Decided> for Then {

@@ -112,7 +112,7 @@ impl Shard {
             events.extend(self.formed(group, epoch, &members, why));
         }
         if !records.is_empty() {
-            out.write(records, Decided { answer: None, events }.into());
+            out.write(records, Decided { events, ..Decided::default() }.into());
         }
     }
 }

@@ -62,7 +62,12 @@ fn desk(topics: &[(&str, usize)]) -> Desk {
 type Beat<'a> = (&'a str, i32, Says<'a>, Result<(i32, &'a str), ErrorCode>);
 
 impl Desk {
-    fn beat_response(&mut self, member: &str, epoch: i32, says: &Says<'_>) -> ConsumerGroupHeartbeatResponse {
+    fn beat_response(
+        &mut self,
+        member: &str,
+        epoch: i32,
+        says: &Says<'_>,
+    ) -> Result<ConsumerGroupHeartbeatResponse, ErrorCode> {
         let owned = says.owned.map(|owned| {
             let topic = |word: &str| {
                 let (name, partitions) = word.split_once(':').unwrap();
@@ -82,15 +87,15 @@ impl Desk {
             .with_subscribed_topic_regex(says.regex.map(string))
             .with_server_assignor(says.assignor.map(string))
             .with_topic_partitions(owned);
-        match self.ask(1, GroupRequest::ConsumerHeartbeat(request)) {
-            Ok(ResponseKind::ConsumerGroupHeartbeat(response)) => response,
+        match self.ask(1, GroupRequest::ConsumerHeartbeat(request))? {
+            ResponseKind::ConsumerGroupHeartbeat(response) => Ok(response),
             other => panic!("no heartbeat was answered: {other:?}"),
         }
     }
 
     /// The member's epoch and its assignment, as `t:0.1`, or `-` where it is told none; or the error.
     fn beat(&mut self, member: &str, epoch: i32, says: &Says<'_>) -> Result<(i32, String), ErrorCode> {
-        let response = self.beat_response(member, epoch, says);
+        let response = self.beat_response(member, epoch, says)?;
         if response.error_code != 0 {
             return Err(ErrorCode::from_i16(response.error_code));
         }
@@ -190,7 +195,7 @@ fn a_groups_own_settings_go_before_the_brokers() {
     let own = Overrides { session_timeout_ms: Some(50_000), heartbeat_interval_ms: Some(7000), ..Overrides::default() };
     topics.set_overrides("g", own);
     desk.machine.set_topics(Arc::new(topics));
-    assert_eq!(desk.beat_response("m", 3, &SAME).heartbeat_interval_ms, 7000);
+    assert_eq!(desk.beat_response("m", 3, &SAME).unwrap().heartbeat_interval_ms, 7000);
     // n has spoken last when the session was the broker's.
     desk.sleep(46);
     desk.check_beats(&[("n", 3, SAME, Err(ErrorCode::UnknownMemberId)), ("m", 3, SAME, Ok((4, "t:0.1.2.3")))]);
@@ -426,4 +431,32 @@ fn a_group_that_stays_empty_is_gone_with_its_offsets() {
     assert_eq!((desk.consumer_state(), desk.fetch("t")), ("Dead".to_owned(), -1));
     let next = Desk::after(&desk.log, desk.now, Switches::NEWEST);
     assert_eq!(next.consumer_state(), "Dead");
+}
+
+#[test]
+fn who_cannot_be_thrown_out_since_nothing_can_be_written_is_thrown_out_later() {
+    let mut desk = desk(&[("t", 1)]);
+    let joins = [("a", 0, Says { instance: Some("i"), ..subscribes(&["t"]) }, Ok((2, "t:0")))];
+    desk.check_beats(&joins);
+    desk.append_fails = Some(ErrorCode::NotEnoughReplicas);
+    desk.sleep(50);
+    assert_eq!(desk.consumer_state(), "Stable", "its session is over, and nobody knows");
+    desk.append_fails = None;
+    desk.sleep(1);
+    assert_eq!(desk.consumer_state(), "Empty");
+
+    // Nor is one that leaves, or whose place another takes, forgotten.
+    for (member, epoch, says) in [("a", -1, SAME), ("b", 0, subscribes(&["t"]))] {
+        let of_i = |says| Says { instance: Some("i"), ..says };
+        let epoch_now = desk.beat("a", 0, &of_i(subscribes(&["t"]))).expect("it joins").0;
+        if epoch == 0 {
+            desk.beat("a", -2, &of_i(SAME)).expect("it goes for a while");
+        }
+        desk.append_fails = Some(ErrorCode::NotEnoughReplicas);
+        assert!(desk.beat(member, epoch, &of_i(says)).is_err(), "{member} in epoch {epoch_now}");
+        desk.append_fails = None;
+        assert_ne!(desk.consumer_state(), "Empty");
+        desk.sleep(45);
+        assert_eq!(desk.consumer_state(), "Empty", "{member}");
+    }
 }

@@ -124,6 +124,51 @@ fn a_downgrade_that_cannot_be_written_did_not_happen() {
 }
 
 #[test]
+fn an_upgrade_that_cannot_be_written_leaves_the_group_as_it_was() {
+    let begin = || {
+        let mut desk = desk(&[("t", 2)]);
+        let (first, second) = (desk.member_id(), desk.member_id());
+        let waiters = [desk.join(&first, None, &["t"]), desk.join(&second, None, &["t"])];
+        desk.sleep(6);
+        let generation = waiters.map(|waiter| desk.joined(waiter).generation_id)[0];
+        (desk, first, second, generation)
+    };
+    let fails = |desk: &mut Desk| {
+        desk.append_fails = Some(ErrorCode::NotEnoughReplicas);
+        assert!(desk.beat("n", 0, &subscribes(&["t"])).is_err());
+        desk.append_fails = None;
+    };
+    let (mut desk, first, second, generation) = begin();
+    fails(&mut desk);
+    assert_eq!(desk.state(), "CompletingRebalance");
+    for _ in 0..13 {
+        desk.sleep(5);
+        desk.heartbeat(&first, generation);
+        desk.heartbeat(&second, generation);
+    }
+    assert_eq!(desk.state(), "Empty", "they had their time to ask for their assignments");
+
+    let (mut desk, first, second, generation) = begin();
+    let waiter = desk.sync(&first, generation, &[(&first, &given(2)), (&second, &given(1))]);
+    assert_eq!(desk.synced(waiter), Ok(given(2)));
+    fails(&mut desk);
+    let waiter = desk.sync(&second, generation, &[]);
+    assert_eq!((desk.synced(waiter), desk.state().as_str()), (Ok(given(1)), "Stable"), "they have what they had");
+    assert_eq!(desk.leave(&second), ErrorCode::None);
+    let waiter = desk.join(&first, None, &["t"]);
+    let generation = desk.joined(waiter).generation_id;
+    let third = desk.member_id();
+    let waiter = desk.join(&third, None, &["t"]);
+    fails(&mut desk);
+    assert_eq!(desk.joined(waiter).error_code, ErrorCode::RebalanceInProgress.code());
+    for _ in 0..13 {
+        desk.sleep(5);
+        desk.heartbeat(&first, generation);
+    }
+    assert_eq!(desk.state(), "Empty", "they had their time to join");
+}
+
+#[test]
 fn a_member_of_the_classic_protocol_joins_a_group_of_the_consumer_protocol() {
     let mut desk = desk(&[("t", 2)]);
     desk.check_beats(&[("m", 0, subscribes(&["t"]), Ok((2, "t:0.1")))]);
