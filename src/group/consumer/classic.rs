@@ -95,21 +95,29 @@ impl Shard {
         let topics_changed = beat.member.subscription.topics != beat.before.subscription.topics;
         let regex = self.update_regex(&mut beat, context).map_err(|(code, _)| code)?;
         let resubscribed = topics_changed || regex.changed;
+        let told = beat.events.len();
         let epoch = self.update_epoch(&mut beat, resubscribed);
-        self.reconcile(&mut beat, epoch, resubscribed, Some(&owned), context.wall_ms).map_err(|(code, _)| code)?;
+        let place = instance.and_then(|instance| group.statics.get(instance));
+        let classic = place.and_then(|known| {
+            self.downgrade(group, &beat.next_members(), Some((&member_id, known)), context.wall_ms)
+        });
+        // A classic group that goes on with the target of an old epoch is assigned anew anyway.
+        let is_stale = classic.is_some() && group.assignment_epoch() < epoch;
+        if is_stale {
+            beat.events.truncate(told);
+        } else {
+            self.reconcile(&mut beat, epoch, resubscribed, Some(&owned), context.wall_ms).map_err(|(code, _)| code)?;
+        }
         let response = JoinGroupResponse::default()
             .with_member_id(StrBytes::from_string(member_id.to_string()))
             .with_generation_id(beat.member.current.epoch)
             .with_protocol_type(Some(StrBytes::from_static_str(subscription::CONSUMER)))
             .with_protocol_name(Some(first.name.clone()));
-        let members = beat.next_members();
         let (records, events) = (beat.records, beat.events);
-        if let Some(known) = instance.and_then(|instance| group.statics.get(instance))
-            && let Some(classic) = self.downgrade(group, &members, Some((&member_id, known)), context.wall_ms)
-        {
+        if let Some(classic) = classic {
             // What it says is in the record of the classic group.
             let decided = Decided { answer: Some((waiter, Box::new(response.into()))), events, undone: Vec::new() };
-            let rebalances = beat.member.current.epoch != classic.generation();
+            let rebalances = is_stale || beat.member.current.epoch != classic.generation();
             self.go_on_as_classic(classic, rebalances, decided, context, out);
             return Ok(());
         }

@@ -112,6 +112,20 @@ fn a_static_member_that_is_replaced_by_one_of_the_classic_protocol_leaves_its_pa
 }
 
 #[test]
+fn a_static_member_that_comes_back_in_the_classic_protocol_with_another_subscription_has_the_group_assigned_anew() {
+    let (mut desk, id) = mixed();
+    let waiter = desk.join("", Some("i"), &["t", "u"]);
+    let response = desk.joined(waiter);
+    assert_eq!((response.generation_id, desk.state().as_str()), (0, "PreparingRebalance"));
+    let heir = response.member_id.to_string();
+    let waiter = desk.sync(&heir, 0, &[]);
+    assert_eq!(desk.synced(waiter), Err(ErrorCode::IllegalGeneration), "it joins again");
+    assert_eq!(desk.heartbeat(&id, 3), ErrorCode::RebalanceInProgress);
+    let waiters = [desk.join(&heir, Some("i"), &["t", "u"]), desk.join(&id, None, &["t"])];
+    assert_eq!(waiters.map(|waiter| desk.joined(waiter).generation_id), [4, 4]);
+}
+
+#[test]
 fn a_downgrade_that_cannot_be_written_did_not_happen() {
     let (mut desk, id) = mixed();
     desk.wait_with(&id);
