@@ -161,6 +161,10 @@ fn request(key: ApiKey, version: i16) -> RequestKind {
                 .with_configuration_keys(Some(vec![text("segment.bytes"), text("retention.ms")]));
             DescribeConfigsRequest::default().with_resources(vec![described]).into()
         }
+        ApiKey::ListConfigResources => {
+            let types = if by_id(1) { vec![2, 32] } else { vec![] };
+            ListConfigResourcesRequest::default().with_resource_types(types).into()
+        }
         ApiKey::CreatePartitions => {
             let assigned = create_partitions_request::CreatePartitionsAssignment::default();
             let assigned = assigned.with_broker_ids(vec![1.into()]);

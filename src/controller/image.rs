@@ -261,6 +261,11 @@ impl MetadataImage {
         self.configs.get(&(resource, name.to_owned())).cloned().unwrap_or_default()
     }
 
+    /// The topics, brokers or groups with settings that were set.
+    pub fn configured(&self, resource: ConfigResource) -> impl Iterator<Item = &str> {
+        self.configs.keys().filter(move |(of, _)| *of == resource).map(|(_, name)| name.as_str())
+    }
+
     /// One setting of a topic, broker or group that was set.
     pub fn config(&self, resource: ConfigResource, name: &str, key: &str) -> Option<&str> {
         self.configs.get(&(resource, name.to_owned()))?.get(key).map(String::as_str)

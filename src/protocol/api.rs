@@ -65,6 +65,7 @@ pub const BROKER: &[ApiRange] = &[
     api(ApiKey::DescribeCluster, 0, 2),
     api(ApiKey::ConsumerGroupHeartbeat, 0, 1),
     api(ApiKey::ConsumerGroupDescribe, 0, 1),
+    api(ApiKey::ListConfigResources, 0, 1),
     api(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 
@@ -159,6 +160,7 @@ pub const fn name(key: ApiKey) -> &'static str {
         ApiKey::ElectLeaders => "ElectLeaders",
         ApiKey::IncrementalAlterConfigs => "IncrementalAlterConfigs",
         ApiKey::DescribeCluster => "DescribeCluster",
+        ApiKey::ListConfigResources => "ListConfigResources",
         ApiKey::DescribeTopicPartitions => "DescribeTopicPartitions",
         ApiKey::AlterPartition => "AlterPartition",
         ApiKey::BrokerRegistration => "BrokerRegistration",

@@ -248,6 +248,7 @@ pub fn key_of(body: &RequestKind) -> ApiKey {
         ElectLeaders,
         IncrementalAlterConfigs,
         DescribeCluster,
+        ListConfigResources,
         DescribeTopicPartitions,
         AlterPartition,
         BrokerRegistration,

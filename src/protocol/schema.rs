@@ -196,6 +196,7 @@ const REQUESTS: &[(ApiKey, i16, &str)] = &[
     (ApiKey::ElectLeaders, 2, "election_type:1@1+ topic_partitions:[topic:s partitions:*4] timeout_ms:4"),
     (ApiKey::IncrementalAlterConfigs, 1, "resources:[resource_type:1 resource_name:s configs:[name:s config_operation:1 value:s]] validate_only:y"),
     (ApiKey::DescribeCluster, 0, "include_cluster_authorized_operations:y endpoint_type:1@1+ include_fenced_brokers:y@2+"),
+    (ApiKey::ListConfigResources, 0, "resource_types:*1@1+"),
     (ApiKey::DescribeTopicPartitions, 0, "topics:[name:s] response_partition_limit:4 cursor:?{topic_name:s partition_index:4}"),
     (ApiKey::AlterPartition, 2, "
         broker_id:4 broker_epoch:8 topics:[topic_id:16 partitions:[partition_index:4 leader_epoch:4 new_isr:*4@-2
@@ -268,6 +269,7 @@ const RESPONSES: &[(ApiKey, i16, &str)] = &[
     (ApiKey::DescribeCluster, 0, "
         throttle_time_ms:4 error_code:2 error_message:s endpoint_type:1@1+ cluster_id:s controller_id:4 brokers:[broker_id:4 host:s port:4
         rack:s is_fenced:y@2+] cluster_authorized_operations:4"),
+    (ApiKey::ListConfigResources, 0, "throttle_time_ms:4 error_code:2 config_resources:[resource_name:s resource_type:1@1+]"),
     (ApiKey::DescribeTopicPartitions, 0, "
         throttle_time_ms:4 topics:[error_code:2 name:s topic_id:16 is_internal:y partitions:[error_code:2 partition_index:4 leader_id:4
         leader_epoch:4 replica_nodes:*4 isr_nodes:*4 eligible_leader_replicas:*4 last_known_elr:*4 offline_replicas:*4]

@@ -1,4 +1,7 @@
 //! DescribeConfigs: every setting of a topic, of a group or of this broker, its value, and where the value comes from.
+//! ListConfigResources: what there is to describe.
+
+use std::collections::BTreeSet;
 
 use super::Broker;
 use crate::{
@@ -11,9 +14,10 @@ use crate::{
     protocol::{
         ErrorCode,
         messages::{
-            DescribeConfigsRequest, DescribeConfigsResponse,
+            DescribeConfigsRequest, DescribeConfigsResponse, ListConfigResourcesRequest, ListConfigResourcesResponse,
             describe_configs_request::DescribeConfigsResource,
             describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym},
+            list_config_resources_response::ConfigResource as ListedResource,
         },
         metadata::ConfigResource,
     },
@@ -24,6 +28,8 @@ const BROKER: i8 = ConfigResource::Broker as i8;
 const BROKER_LOGGER: i8 = 8;
 const CLIENT_METRICS: i8 = 16;
 const GROUP: i8 = ConfigResource::Group as i8;
+/// The types whose resources are listed.
+const LISTED: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 
 /// A setting with all its values, the one in force first.
 struct Setting {
@@ -57,6 +63,31 @@ impl Broker {
             }
         });
         DescribeConfigsResponse::default().with_results(results.collect())
+    }
+
+    /// The resources of the types that are asked for; of all types where none is named. Before version 1 there were only
+    /// subscriptions to client metrics.
+    pub(super) fn list_config_resources(
+        &self,
+        request: &ListConfigResourcesRequest,
+        version: i16,
+    ) -> ListConfigResourcesResponse {
+        let wanted: BTreeSet<i8> = match (version, request.resource_types.is_empty()) {
+            (0, _) => BTreeSet::from([CLIENT_METRICS]),
+            (_, true) => BTreeSet::from(LISTED),
+            (_, false) => request.resource_types.iter().copied().collect(),
+        };
+        let response = ListConfigResourcesResponse::default();
+        if !wanted.iter().all(|kind| LISTED.contains(kind)) {
+            return response.with_error_code(ErrorCode::UnsupportedVersion.code());
+        }
+        let image = self.cache.image();
+        let listed = wanted.into_iter().flat_map(|kind| {
+            let named =
+                move |name: String| ListedResource::default().with_resource_name(name.into()).with_resource_type(kind);
+            resources(&image, kind).into_iter().map(named)
+        });
+        response.with_config_resources(listed.collect())
     }
 
     fn settings_of(&self, resource: &DescribeConfigsResource, image: &MetadataImage) -> Result<Vec<Setting>, Refusal> {
@@ -125,6 +156,17 @@ impl Broker {
     }
 }
 
+/// The resources of a type that have settings to describe, brokers that are away included. A group has some once one was
+/// set.
+fn resources(image: &MetadataImage, kind: i8) -> Vec<String> {
+    match kind {
+        TOPIC => image.topics().map(|topic| topic.name.to_string()).collect(),
+        BROKER | BROKER_LOGGER => image.brokers().map(|broker| broker.id.to_string()).collect(),
+        GROUP => image.configured(ConfigResource::Group).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// What was set for all brokers while they ran.
 fn dynamic_defaults(image: &MetadataImage) -> Vec<Setting> {
     let set = image.configs(ConfigResource::Broker, "");
@@ -167,4 +209,27 @@ fn describe(setting: &Setting, request: &DescribeConfigsRequest, version: i16) -
 /// Whether the setting is a broker's, whose default is listed under its own name.
 fn is_broker(setting: &Setting) -> bool {
     broker::definition(setting.name).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::TopicId, controller::image::MetadataDelta, protocol::metadata::MetadataRecord};
+
+    #[test]
+    fn a_group_is_listed_while_it_has_settings_of_its_own_and_a_topic_always() {
+        let (mut image, mut delta) = (MetadataImage::default(), MetadataDelta::default());
+        let set = |value: Option<&str>| MetadataRecord::Config {
+            resource: ConfigResource::Group,
+            name: "billing".to_owned(),
+            key: "consumer.session.timeout.ms".to_owned(),
+            value: value.map(str::to_owned),
+        };
+        let topic = MetadataRecord::Topic { name: "orders".to_owned(), topic_id: TopicId([7; 16]) };
+        [topic, set(Some("50000"))].iter().for_each(|record| image.replay(record, &mut delta));
+        let listed = |image: &MetadataImage| LISTED.map(|kind| resources(image, kind));
+        assert_eq!(listed(&image), [vec!["orders"], vec![], vec![], vec![], vec!["billing"]]);
+        image.replay(&set(None), &mut delta);
+        assert_eq!(listed(&image), [vec!["orders"], vec![], vec![], vec![], vec![]]);
+    }
 }

@@ -151,6 +151,7 @@ impl Service for Broker {
             RequestKind::DescribeTopicPartitions(body) => Reply::now(self.describe_topic_partitions(&body)),
             RequestKind::DescribeCluster(body) => Reply::now(self.describe_cluster(&body, version)),
             RequestKind::DescribeConfigs(body) => Reply::now(self.describe_configs(&body, version)),
+            RequestKind::ListConfigResources(body) => Reply::now(self.list_config_resources(&body, version)),
             RequestKind::InitProducerId(body) => self.init_producer_id(body),
             RequestKind::ApiVersions(body) => {
                 let (image, epoch) = (self.cache.image(), self.cache.last_offset().0.max(0));

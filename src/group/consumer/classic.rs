@@ -98,9 +98,8 @@ impl Shard {
         let told = beat.events.len();
         let epoch = self.update_epoch(&mut beat, resubscribed);
         let place = instance.and_then(|instance| group.statics.get(instance));
-        let classic = place.and_then(|known| {
-            self.downgrade(group, &beat.next_members(), Some((&member_id, known)), context.wall_ms)
-        });
+        let classic = place
+            .and_then(|known| self.downgrade(group, &beat.next_members(), Some((&member_id, known)), context.wall_ms));
         // A classic group that goes on with the target of an old epoch is assigned anew anyway.
         let is_stale = classic.is_some() && group.assignment_epoch() < epoch;
         if is_stale {
