@@ -122,7 +122,11 @@ impl Shard {
         }
         let speaks = |member: &'_ Member| Some((member.id.clone(), member.subscription.classic.clone()?));
         let classics: BTreeMap<Arc<str>, ClassicMember> = members.iter().map(speaks).collect::<Option<_>>()?;
-        let consumers = members.iter().map(|member| (&member.id, &*member.subscription, &classics[&member.id]));
+        // The first of them leads from here on; whoever has just come is the last.
+        let is_heir = |member: &&Member| heir.is_some_and(|(id, _)| *id == member.id);
+        let (heirs, others): (Vec<&Member>, Vec<&Member>) = members.iter().partition(is_heir);
+        let in_order = others.into_iter().chain(heirs);
+        let consumers = in_order.map(|member| (&member.id, &*member.subscription, &classics[&member.id]));
         let mut classic = ClassicGroup::of_consumers(group.id.clone(), group.epoch(), consumers, wall_ms);
         let protocol = classic.protocol().map(Arc::<str>::from);
         for member in classic.members.values_mut() {
