@@ -66,12 +66,7 @@ pub enum Then {
     /// A group exists.
     Created(Arc<str>),
     /// A group of the consumer protocol is a classic one now.
-    Downgraded {
-        /// The group.
-        group: Arc<str>,
-        /// Whether its members have to join again.
-        rebalances: bool,
-    },
+    Downgraded(Arc<str>),
     /// A decision about a group of the consumer protocol stands.
     Decided(Box<Decided>),
 }

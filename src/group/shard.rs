@@ -353,11 +353,11 @@ impl Shard {
                     group.rejoined(&mut turn, *rejoin, code);
                 }
             }
-            Then::Downgraded { group: id, rebalances } => {
+            Then::Downgraded(id) => {
                 let (mut turn, groups) = self.turn(context, out);
                 let Some(group) = groups.get_mut(&id) else { return };
                 match code {
-                    None => group.is_continued(&mut turn, rebalances),
+                    None => group.recorded = true,
                     Some(code) => {
                         group.give_up(&mut turn, code);
                         groups.remove(&id);

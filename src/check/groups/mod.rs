@@ -184,6 +184,8 @@ struct Coordination {
     is_modern: bool,
     /// Of a group of the consumer protocol: the epoch of each member, and what it has.
     epochs: BTreeMap<Arc<str>, MemberEpoch>,
+    /// It is about to become a classic one: its members are called, and nothing is committed.
+    is_downgrading: bool,
     /// What members have, and were to give up when the group became a classic one: nobody waits for that.
     let_go: BTreeSet<(Arc<str>, TopicPartition)>,
 }
@@ -203,6 +205,13 @@ impl Coordination {
             let rest = known.since.keys().filter(|partition| !target.contains(partition));
             self.let_go.extend(rest.map(|partition| (member.clone(), partition.clone())));
         }
+    }
+
+    /// A generation of the classic protocol stands.
+    fn is_classic(&mut self) {
+        self.is_modern = false;
+        self.epochs.clear();
+        self.let_go.clear();
     }
 }
 
@@ -237,15 +246,16 @@ impl Coordinated {
                 group.let_go.retain(|(of, partition)| of != member || !since.contains_key(partition));
                 group.epochs.insert(member.clone(), MemberEpoch { epoch: *epoch, since });
             }
-            Event::RebalanceBegan { group, why, .. } if **why == *DOWNGRADED => self.group(group).downgrade(),
+            Event::RebalanceBegan { group, why, .. } if **why == *DOWNGRADED => self.group(group).is_downgrading = true,
             // Of another protocol it may begin anew.
             Event::GroupEmptied { group, .. } => self.group(group).formed = 0,
             Event::GenerationFormed { group, generation, leader, members, .. } => {
                 let group = self.group(group);
-                (group.formed, group.is_modern) = (*generation, leader.is_empty());
-                if !group.is_modern {
-                    group.epochs.clear();
-                    group.let_go.clear();
+                group.formed = *generation;
+                match leader.is_empty() {
+                    true => (group.is_modern, group.is_downgrading) = (true, false),
+                    false if group.is_downgrading => {}
+                    false => group.is_classic(),
                 }
                 group.absent = group.members.iter().filter(|member| !members.contains(member)).cloned().collect();
             }
@@ -254,6 +264,13 @@ impl Coordinated {
                 group.owners = owners.iter().cloned().collect();
                 group.was_handed_on = false;
                 group.assigned = *generation;
+                if std::mem::take(&mut group.is_downgrading) {
+                    group.downgrade();
+                    // All have joined again before that was committed.
+                    if group.formed > *generation {
+                        group.is_classic();
+                    }
+                }
                 group.formed = group.formed.max(*generation);
             }
             Event::PartitionChanged { partition, .. } if *partition.topic == *OFFSETS_TOPIC => {
@@ -277,7 +294,7 @@ impl Coordinated {
         for (name, group) in
             self.groups.iter_mut().filter(|(name, _)| java::coordinating_partition(name, partitions) == number)
         {
-            group.formed = group.assigned;
+            (group.formed, group.is_downgrading) = (group.assigned, false);
             group.emptied += 1;
             let is_known = |member: &Arc<str>| members.iter().any(|(of, known)| of == name && known == member);
             let forgotten = group.members.iter().filter(|member| !is_known(member));

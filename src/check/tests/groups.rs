@@ -367,15 +367,21 @@ fn a_static_member_that_came_back_to_a_coordinator_that_is_none_any_more_may_be_
 fn what_a_member_was_to_give_up_when_the_group_became_a_classic_one_nobody_waits_for() {
     let begin = "b1 forms g - m1 m2 gen=1\nb1 advances g m1 t-0 gen=1 since=1\nb1 assigns g m2 t-0 gen=2\n";
     let again = "b1 advances g m2 t-0 gen=2 since=2\ng2 gets g m2 gen=2 t-0\n";
-    for (rebalances, status) in
-        [("b1 rebalances g downgraded gen=2\n", Status::Held), ("b1 rebalances g gen=2\n", Status::Violated)]
-    {
-        check(&[BEGIN, WORK, begin, rebalances, again, END], Claim::OneOwnerPerPartition, status, "");
-    }
-    // Once all have joined again, or it is the member's again, it counts.
-    let downgraded = [begin, "b1 rebalances g downgraded gen=2\n"].concat();
-    for then in ["b1 forms g m1 m2 gen=3\n", "b1 advances g m1 t-0 gen=3 since=3\n"] {
-        check(&[BEGIN, WORK, &downgraded, then, again, END], Claim::OneOwnerPerPartition, Status::Violated, "");
+    let (downgrades, committed) = ("b1 rebalances g downgraded gen=2\n", "b1 assigns g m2 t-0 gen=2\n");
+    let loaded = "b2 loaded __consumer_offsets-0 m1 m2 e1\nb2 assigns g m2 t-0 gen=3\n";
+    for (then, status) in [
+        (&[downgrades, committed][..], Status::Held),
+        (&[committed], Status::Violated),
+        (&[downgrades], Status::Violated),
+        (&[downgrades, loaded], Status::Violated),
+        // Once all have joined again, or it is the member's again, it counts.
+        (&[downgrades, "b1 forms g m1 m2 gen=3\n", committed], Status::Violated),
+        (&[downgrades, committed, "b1 forms g m1 m2 gen=3\n"], Status::Violated),
+        (&[downgrades, committed, "b1 advances g m1 t-0 gen=3 since=3\n"], Status::Violated),
+    ] {
+        let again = if then.contains(&loaded) { again.replace("b1", "b2") } else { again.to_owned() };
+        let then = then.concat();
+        check(&[BEGIN, WORK, begin, &then, &again, END], Claim::OneOwnerPerPartition, status, "");
     }
 }
 

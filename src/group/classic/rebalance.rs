@@ -292,13 +292,9 @@ impl ClassicGroup {
         Event::GroupAssigned { group: self.id.clone(), generation: self.generation, owners: owners.collect() }
     }
 
-    /// That the group goes on in this protocol is committed. Where a member is out, or new in no generation, they all join
-    /// again; one of them may have begun already.
-    pub(in crate::group) fn is_continued(&mut self, turn: &mut Turn<'_, '_>, rebalances: bool) {
-        self.recorded = true;
-        if rebalances && self.state == State::Stable {
-            self.prepare(turn, DOWNGRADED);
-        }
+    /// The group goes on in this protocol, and its members join again.
+    pub(in crate::group) fn go_on(&mut self, turn: &mut Turn<'_, '_>) {
+        self.prepare(turn, DOWNGRADED);
     }
 
     /// What the group has agreed has not been committed in time. Whether it will be is not known: the members begin anew,

@@ -33,7 +33,7 @@ impl Shard {
         &mut self,
         request: &ConsumerGroupHeartbeatRequest,
         waiter: Waiter,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         out: &mut Outcome,
     ) -> Result<(), Refusal> {
         let id = request.group_id.as_str();
@@ -73,7 +73,7 @@ impl Shard {
         &mut self,
         request: &LeaveGroupRequest,
         waiter: Waiter,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         out: &mut Outcome,
     ) {
         let group = &self.consumers[request.group_id.as_str()];
@@ -111,7 +111,7 @@ impl Shard {
         leaving: &[Member],
         why: &str,
         mut decided: Decided,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         out: &mut Outcome,
     ) {
         let group = &self.consumers[id];
@@ -163,7 +163,7 @@ impl Shard {
     }
 
     /// Does what is due for a group of the consumer protocol.
-    pub(in crate::group) fn consumer_timer(&mut self, key: TimerKey, context: &Context<'_>, out: &mut Outcome) {
+    pub(in crate::group) fn consumer_timer(&mut self, key: TimerKey, context: &mut Context<'_>, out: &mut Outcome) {
         let group = &self.consumers[&key.group];
         let (member, why) = match &key.kind {
             TimerKind::Session(id) => (group.member(id), "its session is over"),

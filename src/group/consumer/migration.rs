@@ -142,13 +142,14 @@ impl Shard {
     }
 
     /// The group is a classic one from here on: nothing is due for it as one of the consumer protocol any more, and its
-    /// members have a whole session. `decided` is told when all is committed.
+    /// members have a whole session. Where one is out, or new in no generation, they join again, and none is told before what
+    /// it was to have: others may have it still. `decided` is told when all is committed.
     pub(super) fn go_on_as_classic(
         &mut self,
         classic: ClassicGroup,
         rebalances: bool,
         mut decided: Decided,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         out: &mut Outcome,
     ) {
         let id = classic.id.clone();
@@ -160,7 +161,11 @@ impl Shard {
         classic.member_ids().for_each(|member| classic.extend_session(member, &mut self.timers, context.now));
         decided.events.push(classic.assigned_event());
         out.write(Self::tombstones_of_consumers(group), decided.into());
-        out.write(vec![classic.record_as_it_is()], Then::Downgraded { group: id.clone(), rebalances });
-        self.groups.insert(id, classic);
+        out.write(vec![classic.record_as_it_is()], Then::Downgraded(id.clone()));
+        self.groups.insert(id.clone(), classic);
+        if rebalances {
+            let (mut turn, groups) = self.turn(context, out);
+            groups.get_mut(&id).expect("it is there").go_on(&mut turn);
+        }
     }
 }

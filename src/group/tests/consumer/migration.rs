@@ -98,6 +98,17 @@ fn a_group_becomes_a_classic_one_when_the_session_of_its_last_member_of_the_cons
 }
 
 #[test]
+fn a_downgrade_that_is_not_committed_yet_hands_nothing_out() {
+    let (mut desk, id) = mixed();
+    desk.wait_with(&id);
+    desk.uncommitted = true;
+    desk.sleep(6);
+    assert_eq!(desk.state(), "PreparingRebalance");
+    let waiter = desk.sync(&id, 3, &[]);
+    assert_eq!(desk.synced(waiter), Err(ErrorCode::RebalanceInProgress));
+}
+
+#[test]
 fn a_static_member_that_is_replaced_by_one_of_the_classic_protocol_leaves_its_partitions_to_that() {
     let (mut desk, id) = mixed();
     let waiter = desk.join("", Some("i"), &["t"]);
