@@ -66,6 +66,8 @@ mod load {
         epoch: i32,
         /// What it owns, of the newer protocol.
         owned: Vec<TopicPartitions>,
+        /// What its assignor has to say, of the classic protocol: a member that says something new makes all join again.
+        userdata: Option<i32>,
     }
 
     impl Member {
@@ -86,7 +88,8 @@ mod load {
                 sleep(Duration::from_millis(20)).await;
             };
             let connection = Connection::connect(&address, "load", PATIENCE).await.expect("the coordinator is there");
-            Self { connection, group: group.to_owned(), id: text(""), epoch: -1, owned: Vec::new() }
+            let (group, id, owned) = (group.to_owned(), text(""), Vec::new());
+            Self { connection, group, id, epoch: -1, owned, userdata: None }
         }
 
         async fn call(&self, request: RequestKind, version: i16) -> ResponseKind {
@@ -122,7 +125,13 @@ mod load {
             subscription.put_i32(1);
             subscription.put_i16(TOPIC.len() as i16);
             subscription.put_slice(TOPIC.as_bytes());
-            subscription.put_i32(-1);
+            match self.userdata {
+                Some(userdata) => {
+                    subscription.put_i32(4);
+                    subscription.put_i32(userdata);
+                }
+                None => subscription.put_i32(-1),
+            }
             let protocol =
                 JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(subscription.freeze());
             loop {
@@ -176,9 +185,19 @@ mod load {
                     assert_ne!(response.assignment, Bytes::new(), "a member without partitions");
                     true
                 }
-                ErrorCode::RebalanceInProgress => false,
-                code => panic!("SyncGroup of {}: {code}", self.group),
+                code => !self.is_to_join("SyncGroup", code),
             }
+        }
+
+        /// Whether it has to join after `code`, as Kafka's consumer does.
+        fn is_to_join(&mut self, what: &str, code: ErrorCode) -> bool {
+            match code {
+                ErrorCode::None => return false,
+                ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration => {}
+                ErrorCode::UnknownMemberId => self.id = text(""),
+                code => panic!("{what} of {}: {code}", self.group),
+            }
+            true
         }
 
         /// Joins until a generation stands.
@@ -192,16 +211,35 @@ mod load {
         }
 
         /// Heartbeat of the classic protocol; true: a rebalance is on.
-        async fn heartbeat(&self) -> bool {
+        async fn heartbeat(&mut self) -> bool {
             let request = HeartbeatRequest::default().with_group_id(self.group()).with_member_id(self.id.clone());
             let request = request.with_generation_id(self.epoch);
             let ResponseKind::Heartbeat(response) = self.call(RequestKind::Heartbeat(request), 3).await else {
                 unreachable!("an answer is of its request's kind")
             };
-            match ErrorCode::from_i16(response.error_code) {
-                ErrorCode::None => false,
-                ErrorCode::RebalanceInProgress => true,
-                code => panic!("Heartbeat of {}: {code}", self.group),
+            self.is_to_join("Heartbeat", ErrorCode::from_i16(response.error_code))
+        }
+
+        /// Heartbeats once, and does what it is told then.
+        async fn stay(&mut self, consumer: bool) {
+            if consumer {
+                self.follow(false).await;
+            } else if self.heartbeat().await {
+                self.settle().await;
+            }
+        }
+
+        /// Waits for the others: heartbeats every 2 s until all are at `barrier`. Without this a member that has its
+        /// assignment would be waited for, for its whole session, when another one joins behind it.
+        async fn stay_until(&mut self, barrier: &Barrier, consumer: bool) {
+            let all = barrier.wait();
+            tokio::pin!(all);
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = &mut all => return,
+                    _ = sleep(Duration::from_secs(2)) => self.stay(consumer).await,
+                }
             }
         }
 
@@ -374,26 +412,11 @@ mod load {
                 for (place, mut member) in members.into_iter().enumerate() {
                     let ready = ready.clone();
                     beating.spawn(async move {
-                        let beat = async |member: &mut Member| {
-                            if consumer {
-                                member.follow(false).await;
-                            } else if member.heartbeat().await {
-                                member.settle().await;
-                            }
-                        };
-                        let wait = ready.wait();
-                        tokio::pin!(wait);
-                        loop {
-                            tokio::select! {
-                                biased;
-                                _ = &mut wait => break,
-                                _ = sleep(Duration::from_secs(2)) => beat(&mut member).await,
-                            }
-                        }
+                        member.stay_until(&ready, consumer).await;
                         // Spread over the interval.
                         sleep(Duration::from_millis((group * 3 + place) as u64 % 3000)).await;
                         loop {
-                            beat(&mut member).await;
+                            member.stay(consumer).await;
                             sleep(Duration::from_secs(3)).await;
                         }
                     });
@@ -408,8 +431,8 @@ mod load {
         println!("{:.2}", processor_seconds() - used);
     }
 
-    /// Milliseconds that a rebalance of 100 members takes: all rejoin at once, until the last has its partitions; with the
-    /// newer protocol one joins and all heartbeat without a pause. The median of 5.
+    /// Milliseconds that a rebalance of 100 members takes: all join again at once, each with new userdata, until the last
+    /// has its partitions; with the newer protocol one joins and all heartbeat without a pause. The median of 5.
     async fn rebalance(broker: String, consumer: bool) {
         let mut members = Vec::new();
         for _ in 0..100 {
@@ -439,15 +462,17 @@ mod load {
                 last.leave(true).await;
             }
         } else {
-            for _ in 0..6 {
+            for round in 0..6 {
                 let begun = Instant::now();
                 let mut all = JoinSet::new();
                 let barrier = Arc::new(Barrier::new(members.len()));
                 for mut member in members.drain(..) {
                     let barrier = barrier.clone();
+                    member.userdata = Some(round);
                     all.spawn(async move {
                         barrier.wait().await;
                         member.settle().await;
+                        member.stay_until(&barrier, false).await;
                         member
                     });
                 }
