@@ -24,6 +24,11 @@ pub trait Replayed {
     /// Applies a record that was decided here or read from the log.
     fn replay(&mut self, record: &Self::Record) -> Self::Undo;
 
+    /// Applies a record that will never be taken back.
+    fn apply(&mut self, record: Self::Record) {
+        self.replay(&record);
+    }
+
     /// Takes back the newest record that has not been taken back.
     fn undo(&mut self, undo: Self::Undo);
 }
@@ -63,17 +68,13 @@ impl<S: Replayed, T> Coordinator<S, T> {
     }
 
     /// Replays records read from the log, which end at `end_offset`.
-    pub fn load<'r>(&mut self, records: impl IntoIterator<Item = &'r S::Record>, end_offset: Offset)
-    where
-        S::Record: 'r,
-    {
+    pub fn load(&mut self, records: impl IntoIterator<Item = S::Record>, end_offset: Offset) {
         self.loaded_end = end_offset;
-        let replayed = records.into_iter().map(|record| self.state.replay(record));
         if end_offset > self.committed {
-            let undos = replayed.collect();
+            let undos = records.into_iter().map(|record| self.state.replay(&record)).collect();
             self.batches.push_back(Batch { end_offset: Some(end_offset), undos, tickets: Vec::new() });
         } else {
-            replayed.for_each(drop);
+            records.into_iter().for_each(|record| self.state.apply(record));
         }
     }
 
@@ -233,8 +234,8 @@ mod tests {
     fn what_is_loaded_above_the_high_watermark_is_not_committed_yet() {
         let mut map = Map::new(BTreeMap::new());
         map.committed(Offset(2));
-        map.load(&[("a", Some(1)), ("b", Some(1))], Offset(2));
-        map.load(&[("a", Some(2))], Offset(3));
+        map.load([("a", Some(1)), ("b", Some(1))], Offset(2));
+        map.load([("a", Some(2))], Offset(3));
         assert!(!map.has_caught_up());
         assert_eq!(committed_view(&map), BTreeMap::from([("a", 1), ("b", 1)]));
         assert_eq!(map.committed(Offset(3)), [0u32; 0]);

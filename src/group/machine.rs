@@ -137,7 +137,7 @@ impl Machine {
     }
 
     /// Replays records from the log up to `end_offset`; the high watermark was `high_watermark` when they were read.
-    pub fn load(&mut self, records: &[Record], end_offset: Offset, high_watermark: Offset) {
+    pub fn load(&mut self, records: Vec<Record>, end_offset: Offset, high_watermark: Offset) {
         self.coordinator.committed(high_watermark);
         self.coordinator.load(records, end_offset);
     }

@@ -60,6 +60,11 @@ impl Offsets {
         }
     }
 
+    /// The one of `partition`, if there is one.
+    pub(super) fn get_mut(&mut self, group: &str, partition: &TopicPartition) -> Option<&mut OffsetAndMetadata> {
+        self.0.get_mut(group)?.get_mut(partition)
+    }
+
     /// Number of offsets of all groups.
     pub fn count(&self) -> usize {
         self.0.values().map(BTreeMap::len).sum()

@@ -140,7 +140,8 @@ impl Record {
         let mut key = Reader(key.ok_or("no key")?);
         let (kind, record) = match key.i16()? {
             kind @ (0 | OFFSET) => {
-                let (group, topic) = (again(&mut names.group, key.text_of()?), again(&mut names.topic, key.text_of()?));
+                let (group, topic) =
+                    (again(&mut names.group, key.raw_text()?)?, again(&mut names.topic, key.raw_text()?)?);
                 let partition = TopicPartition::new(topic, key.i32()?);
                 let value = value.map(|value| read_offset(value, names)).transpose()?;
                 (kind, Self::Offset { group, partition, value })
@@ -169,11 +170,11 @@ pub struct Names {
     metadata: Arc<str>,
 }
 
-fn again(last: &mut Arc<str>, text: &str) -> Arc<str> {
-    if **last != *text {
-        *last = text.into();
+fn again(last: &mut Arc<str>, text: &[u8]) -> Result<Arc<str>, String> {
+    if last.as_bytes() != text {
+        *last = Reader::utf8(text)?.into();
     }
-    last.clone()
+    Ok(last.clone())
 }
 
 fn write_offset(value: &OffsetAndMetadata) -> Bytes {
@@ -205,8 +206,8 @@ fn read_offset(bytes: &[u8], names: &mut Names) -> Result<OffsetAndMetadata, Str
     let version = from.version("an offset", 4)?;
     let offset = Offset(from.i64()?);
     let leader_epoch = if version >= 3 { LeaderEpoch(from.i32()?) } else { LeaderEpoch::UNKNOWN };
-    let metadata = if version >= 4 { from.compact_text()? } else { from.text_of()? };
-    let metadata = again(&mut names.metadata, metadata);
+    let metadata = if version >= 4 { from.raw_compact_text()? } else { from.raw_text()? };
+    let metadata = again(&mut names.metadata, metadata)?;
     let commit_ms = from.i64()?;
     let expire_ms = if version == 1 { Some(from.i64()?).filter(|expire| *expire != -1) } else { None };
     let mut topic_id = TopicId::ZERO;
@@ -354,34 +355,35 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(bytes).map_err(|_| "a string is not UTF-8".to_owned())
     }
 
-    fn nullable_text_of(&mut self) -> Result<Option<&'a str>, String> {
+    fn nullable_raw_text(&mut self) -> Result<Option<&'a [u8]>, String> {
         match self.i16()? {
             -1 => Ok(None),
             length => {
                 let length = usize::try_from(length).map_err(|_| format!("a string of length {length}"))?;
-                Self::utf8(self.take(length)?).map(Some)
+                self.take(length).map(Some)
             }
         }
     }
 
-    fn text_of(&mut self) -> Result<&'a str, String> {
-        self.nullable_text_of()?.ok_or_else(|| "a string is missing".to_owned())
+    /// Bytes of a text, not yet known to be one.
+    fn raw_text(&mut self) -> Result<&'a [u8], String> {
+        self.nullable_raw_text()?.ok_or_else(|| "a string is missing".to_owned())
+    }
+
+    fn raw_compact_text(&mut self) -> Result<&'a [u8], String> {
+        self.nullable_compact()?.ok_or_else(|| "a string is missing".to_owned())
     }
 
     pub(super) fn nullable_compact_text(&mut self) -> Result<Option<&'a str>, String> {
         self.nullable_compact()?.map(Self::utf8).transpose()
     }
 
-    fn compact_text(&mut self) -> Result<&'a str, String> {
-        self.nullable_compact_text()?.ok_or_else(|| "a string is missing".to_owned())
-    }
-
     pub(super) fn nullable_string(&mut self) -> Result<Option<Arc<str>>, String> {
-        self.nullable_text_of().map(|text| text.map(Into::into))
+        self.nullable_raw_text()?.map(|text| Self::utf8(text).map(Into::into)).transpose()
     }
 
     pub(super) fn string(&mut self) -> Result<Arc<str>, String> {
-        self.text_of().map(Into::into)
+        Self::utf8(self.raw_text()?).map(Into::into)
     }
 
     pub(super) fn nullable_compact(&mut self) -> Result<Option<&'a [u8]>, String> {
@@ -392,7 +394,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn compact_string(&mut self) -> Result<Arc<str>, String> {
-        self.compact_text().map(Into::into)
+        Self::utf8(self.raw_compact_text()?).map(Into::into)
     }
 
     fn text(&mut self, flexible: bool) -> Result<Arc<str>, String> {

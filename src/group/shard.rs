@@ -74,8 +74,7 @@ impl Replayed for Shard {
     fn replay(&mut self, record: &Record) -> Undo {
         match record {
             Record::Offset { group, partition, value } => {
-                let known = self.groups.contains_key(group) || self.consumers.contains_key(group);
-                let created = value.is_some() && !known;
+                let created = value.is_some() && !self.knows(group);
                 if created {
                     self.groups.insert(group.clone(), ClassicGroup::new(group.clone(), None));
                 }
@@ -101,6 +100,20 @@ impl Replayed for Shard {
                 }
                 Undo::Nothing
             }
+        }
+    }
+
+    /// Most of what a coordinator reads when it is loaded are offsets after which others of the same partition come: only
+    /// the values change.
+    fn apply(&mut self, record: Record) {
+        match record {
+            Record::Offset { group, partition, value: Some(value) } if self.knows(&group) => {
+                match self.offsets.get_mut(&group, &partition) {
+                    Some(known) => *known = value,
+                    None => drop(self.offsets.set(&group, &partition, Some(value))),
+                }
+            }
+            record => drop(self.replay(&record)),
         }
     }
 
@@ -142,6 +155,11 @@ impl Shard {
             loaded: false,
             next_expiry: Time::ZERO,
         }
+    }
+
+    /// Whether there is such a group, of either protocol.
+    fn knows(&self, group: &str) -> bool {
+        self.groups.contains_key(group) || self.consumers.contains_key(group)
     }
 
     /// The committed offsets.

@@ -75,7 +75,7 @@ pub async fn load(
             }
             loaded.records += records.len() as u64;
             loaded.end_offset = header.end_offset();
-            machine.load(&records, header.end_offset(), chunk.high_watermark);
+            machine.load(records, header.end_offset(), chunk.high_watermark);
         }
         if loaded.end_offset >= chunk.end {
             return Ok(loaded);

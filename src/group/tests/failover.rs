@@ -90,8 +90,8 @@ fn nothing_is_told_of_what_was_loaded_before_it_is_committed() {
     let mut next = Desk::new();
     next.log.clone_from(&desk.log);
     next.machine = Machine::new(settings(), Switches::NEWEST);
-    next.machine.load(&desk.log[..1], Offset(1), Offset(1));
-    next.machine.load(&desk.log[1..], Offset(2), Offset(1));
+    next.machine.load(desk.log[..1].to_vec(), Offset(1), Offset(1));
+    next.machine.load(desk.log[1..].to_vec(), Offset(2), Offset(1));
     let waiter = next.begin_fetch("t", false);
     assert!(!next.is_answered(waiter), "5 would be a step back from what was answered");
     next.commit_all();

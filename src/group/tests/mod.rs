@@ -90,7 +90,7 @@ impl Desk {
             uncommitted: false,
         };
         let end = Offset(log.len() as i64);
-        desk.machine.load(log, end, end);
+        desk.machine.load(log.to_vec(), end, end);
         let answers = desk.with_context("", 0, Machine::loaded);
         desk.settle(answers);
         desk

@@ -36,7 +36,7 @@ fn load(segments: &[Bytes], switches: Switches) -> (Machine, Vec<Damage>) {
     for found in segments.iter().flat_map(batches) {
         let (header, batch) = found.expect("the recording is sound");
         let records = reader.read(&header, &batch, &mut damage);
-        machine.load(&records, header.end_offset(), header.end_offset());
+        machine.load(records, header.end_offset(), header.end_offset());
     }
     (machine, damage)
 }
