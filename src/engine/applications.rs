@@ -44,15 +44,17 @@ pub async fn produce(name: String, bootstrap: Vec<String>, config: ProducerConfi
         bytes => vec![("padding".to_owned(), Some(Bytes::from(vec![b'.'; bytes as usize])))],
     };
     let topic: Arc<str> = sending.topic.value.as_str().into();
+    let parts = |template: &str| template.split("{n}").map(str::to_owned).collect::<Vec<_>>();
+    let (keys, values) = (sending.key.as_deref().map(parts), parts(&sending.value));
     for n in 0..sending.count {
         let mut number = itoa::Buffer::new();
         let number = number.format(n);
-        let text = |template: &str| Bytes::from(template.split("{n}").collect::<Vec<_>>().join(number));
+        let text = |parts: &Vec<String>| Bytes::from(parts.join(number));
         let record = ProducerRecord {
             topic: topic.clone(),
             partition: sending.partition.and_then(|partition| i32::try_from(partition).ok()),
-            key: sending.key.as_deref().map(text),
-            value: Some(text(&sending.value)),
+            key: keys.as_ref().map(text),
+            value: Some(text(&values)),
             headers: padding.clone(),
             ..ProducerRecord::default()
         };

@@ -165,7 +165,10 @@ impl View {
     }
 
     fn counts(&mut self, client: &Arc<str>) -> &mut Counts {
-        self.clients.entry(client.clone()).or_default()
+        if !self.clients.contains_key(client) {
+            self.clients.insert(client.clone(), Counts::default());
+        }
+        self.clients.get_mut(client).expect("it was there or is now")
     }
 
     fn stand(&mut self, consumer: &Arc<str>, partition: &TopicPartition, next: Offset) {

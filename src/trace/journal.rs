@@ -133,12 +133,34 @@ impl Flavor for Writing<'_> {
                 return Ok(());
             }
         }
-        waiting[*waiting_bytes..][..bytes.len()].copy_from_slice(bytes);
+        copy_short(&mut waiting[*waiting_bytes..][..bytes.len()], bytes);
         *waiting_bytes += bytes.len();
         Ok(())
     }
 
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
+    }
+}
+
+/// Copies to `to`, which is as long: nearly all that an event has are a few bytes, for which a call would take longer.
+#[inline]
+fn copy_short(to: &mut [u8], from: &[u8]) {
+    /// The first bytes and the last, which may be the same in part.
+    #[inline]
+    fn ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+        if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {
+            *to = *from;
+        }
+        if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk()) {
+            *to = *from;
+        }
+    }
+    match from.len() {
+        1 => to[0] = from[0],
+        2..4 => ends::<2>(to, from),
+        4..8 => ends::<4>(to, from),
+        8..=16 => ends::<8>(to, from),
+        _ => to.copy_from_slice(from),
     }
 }

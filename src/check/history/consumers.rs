@@ -58,7 +58,7 @@ pub(super) fn coverage(case: &Case<'_>) -> Finding {
     let mut replaced: BTreeSet<(&Arc<str>, &TopicPartition, Offset)> = BTreeSet::new();
     for read in case.history.reads.iter().filter(|read| &*read.consumer != AUDIT_NODE) {
         let audit = case.history.audits.get(&read.partition);
-        let found = audit.and_then(|audit| audit.records.get(&read.offset));
+        let found = audit.and_then(|audit| audit.records.get(read.offset.0));
         if found.is_some_and(|(content, _)| *content == read.content) {
             seen.entry((&read.consumer, &read.partition)).or_default().insert(read.offset);
         } else if case.history.was_sent_behind(read) && case.ledger.permits_loss(&read.partition, read.offset) {
@@ -72,13 +72,14 @@ pub(super) fn coverage(case: &Case<'_>) -> Finding {
     for (consumer, partition, passed, event) in alone.chain(case.history.tenures.all()) {
         let Some(audit) = case.history.audits.get(partition).filter(|audit| audit.end.is_some()) else { continue };
         let seen = seen.get(&(consumer, partition));
-        for (offset, (content, _)) in audit.records.range(passed) {
+        for (offset, (content, _)) in audit.records.range(passed.start.0..passed.end.0) {
+            let offset = Offset(offset);
             score.checks += 1;
             // A member goes on from what the group has committed, whatever came to stand below.
             let may_skip = case.plan.consumers.iter().all(|alone| alone != consumer)
-                && case.ledger.permits_loss(partition, *offset);
-            let may_skip = may_skip || replaced.contains(&(consumer, partition, *offset));
-            if !may_skip && !seen.is_some_and(|seen| seen.contains(offset)) {
+                && case.ledger.permits_loss(partition, offset);
+            let may_skip = may_skip || replaced.contains(&(consumer, partition, offset));
+            if !may_skip && !seen.is_some_and(|seen| seen.contains(&offset)) {
                 let text = format!("{consumer} has passed {partition}@{offset} without reading {}", content.value);
                 score.violate(text, vec![event]);
             }

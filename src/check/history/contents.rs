@@ -32,9 +32,10 @@ impl<T> Values<T> {
 }
 
 impl<'a, T> ByContent<'a, T> {
-    /// The values of `pairs`.
-    pub(super) fn new(pairs: impl Iterator<Item = (Key<'a>, T)>) -> Self {
-        let mut map: IndexMap<Keyed<'a>, Values<T>, _> = IndexMap::default();
+    /// The values of `pairs`, which are about `count`.
+    pub(super) fn new(count: usize, pairs: impl Iterator<Item = (Key<'a>, T)>) -> Self {
+        let mut map: IndexMap<Keyed<'a>, Values<T>, _> =
+            IndexMap::with_capacity_and_hasher(count, BuildHasherDefault::default());
         for (key, value) in pairs {
             match map.entry(Keyed(key)) {
                 Entry::Occupied(mut known) => known.get_mut().others.push(value),

@@ -48,8 +48,11 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
 
 /// Where each content stands in the final log.
 fn places<'a>(case: &Case<'a>) -> ByContent<'a, Place<'a>> {
-    ByContent::new(case.history.audits.iter().flat_map(|(partition, audit)| {
+    let count = case.history.audits.values().map(|audit| audit.records.len()).sum();
+    let places = case.history.audits.iter().flat_map(|(partition, audit)| {
         let records = audit.records.iter();
-        records.map(move |(offset, (content, event))| ((content, &*partition.topic), (partition, *offset, *event)))
-    }))
+        records
+            .map(move |(offset, (content, event))| ((content, &*partition.topic), (partition, Offset(offset), *event)))
+    });
+    ByContent::new(count, places)
 }

@@ -59,7 +59,7 @@ pub(super) fn moved_to(history: &History, acked: &Acked<'_>) -> Option<crate::ba
     let same = |send: &super::Sent| send.topic == acked.send.topic && send.content == *content;
     let audit = history.audits.get(acked.partition)?;
     let (offset, _) = audit.records.iter().find(|(_, (found, _))| found == content)?;
-    (history.sends().filter(|(.., send)| same(send)).count() == 1).then_some(*offset)
+    (history.sends().filter(|(.., send)| same(send)).count() == 1).then_some(crate::base::Offset(offset))
 }
 
 fn gone(acked: &Acked<'_>) -> Lost {

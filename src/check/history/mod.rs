@@ -7,6 +7,7 @@
 //! A produce that timed out is *indefinite*: neither that its record is there nor that it is missing proves anything. A
 //! record that was refused for certain (`definite`) must not be there.
 
+mod ascending;
 mod consumers;
 mod contents;
 mod duplicates;
@@ -20,7 +21,7 @@ use std::{
     sync::Arc,
 };
 
-use self::{contents::ByContent, tenures::Tenures};
+use self::{ascending::Ascending, contents::ByContent, tenures::Tenures};
 use super::{
     AUDIT_NODE, Claim, Ending, Expectation, Expected, Finding, Lost, Plan, Status, invariants::Ledger, judge::Fate,
     score::Score,
@@ -49,7 +50,7 @@ type Place = (Offset, EventId);
 #[derive(Default)]
 pub struct History {
     /// Every record given to a producer, by producer and number.
-    sends: BTreeMap<Arc<str>, BTreeMap<u64, Sent>>,
+    sends: BTreeMap<Arc<str>, Ascending<Sent>>,
     /// Every record handed to a consumer, in order.
     reads: Vec<Read>,
     /// Where each consumer began.
@@ -119,7 +120,7 @@ struct Read {
 /// One partition as the audit read it.
 #[derive(Default)]
 struct Audit {
-    records: BTreeMap<Offset, (Content, EventId)>,
+    records: Ascending<(Content, EventId)>,
     /// Where the log ended, once the audit got there.
     end: Option<Offset>,
 }
@@ -136,7 +137,7 @@ impl History {
                 let content = Content::new(key, value);
                 let (topic, acks, outcome) = (topic.clone(), *acks, Outcome::Indefinite);
                 let send = Sent { topic, content, acks, sent: entry.id, outcome };
-                self.sends.entry(entry.node.clone()).or_default().insert(*record, send);
+                self.sends_of(&entry.node).insert(record.cast_signed(), send);
             }
             Event::RecordAcked { record, partition, offset } => {
                 let acked = Outcome::Acked { partition: partition.clone(), offset: *offset, event: entry.id };
@@ -177,7 +178,7 @@ impl History {
     /// The records of a partition as the audit read them, if it came to the end.
     pub(super) fn audited(&self, partition: &TopicPartition) -> Option<impl Iterator<Item = (Offset, &Arc<str>)>> {
         let audit = self.audits.get(partition).filter(|audit| audit.end.is_some())?;
-        Some(audit.records.iter().map(|(offset, (content, _))| (*offset, &content.value)))
+        Some(audit.records.iter().map(|(offset, (content, _))| (Offset(offset), &content.value)))
     }
 
     /// Records sent with acks=0 that the audit did not find. Nobody was promised anything.
@@ -187,7 +188,7 @@ impl History {
             return 0;
         }
         let found: BTreeSet<&Content> =
-            self.audits.values().flat_map(|audit| audit.records.values().map(|(content, _)| content)).collect();
+            self.audits.values().flat_map(|audit| audit.records.iter().map(|(_, (content, _))| content)).collect();
         self.sends().filter(|(.., send)| send.acks == 0 && !found.contains(&send.content)).count() as u64
     }
 
@@ -198,8 +199,15 @@ impl History {
         self.audit_began.is_some_and(|began| began < event) && end.is_some_and(|end| offset >= end)
     }
 
+    fn sends_of(&mut self, producer: &Arc<str>) -> &mut Ascending<Sent> {
+        if !self.sends.contains_key(producer) {
+            self.sends.insert(producer.clone(), Ascending::default());
+        }
+        self.sends.get_mut(producer).expect("it was there or is now")
+    }
+
     fn outcome(&mut self, entry: &Entry, record: u64, outcome: Outcome) {
-        if let Some(send) = self.sends.get_mut(&entry.node).and_then(|sends| sends.get_mut(&record)) {
+        if let Some(send) = self.sends.get_mut(&entry.node).and_then(|sends| sends.get_mut(record.cast_signed())) {
             send.outcome = outcome;
         }
     }
@@ -207,7 +215,7 @@ impl History {
     fn read(&mut self, entry: &Entry, partition: &TopicPartition, offset: Offset, content: Content) {
         if &*entry.node == AUDIT_NODE {
             let audit = self.audits.entry(partition.clone()).or_default();
-            audit.records.insert(offset, (content.clone(), entry.id));
+            audit.records.insert(offset.0, (content.clone(), entry.id));
         } else {
             self.begins.entry((entry.node.clone(), partition.clone())).or_insert(offset);
             self.positions.insert((entry.node.clone(), partition.clone()), (offset.next(), entry.id));
@@ -218,14 +226,14 @@ impl History {
 
     /// Every record given to a producer, with the producer and its number there.
     fn sends(&self) -> impl Iterator<Item = (&Arc<str>, u64, &Sent)> {
-        self.sends
-            .iter()
-            .flat_map(|(producer, sends)| sends.iter().map(move |(record, send)| (producer, *record, send)))
+        self.sends.iter().flat_map(|(producer, sends)| {
+            sends.iter().map(move |(record, send)| (producer, record.cast_unsigned(), send))
+        })
     }
 
     /// What the audit found at an offset.
     fn found(&self, partition: &TopicPartition, offset: Offset) -> Option<&Content> {
-        self.audits.get(partition)?.records.get(&offset).map(|(content, _)| content)
+        self.audits.get(partition)?.records.get(offset.0).map(|(content, _)| content)
     }
 
     /// The sends that were acknowledged with an offset.
@@ -295,10 +303,12 @@ impl Case<'_> {
 
 /// Judges the whole history.
 pub(super) fn findings(history: &History, plan: &Plan, ending: &Ending, ledger: &Ledger) -> Report {
-    let acked: Vec<Acked<'_>> = history.acked().collect();
+    let count = history.sends.values().map(Ascending::len).sum();
+    let mut acked: Vec<Acked<'_>> = Vec::with_capacity(count);
+    acked.extend(history.acked());
     let (survival, fate) = lost::check(history, &acked);
     let sends = history.sends().map(|(producer, _, send)| ((&send.content, &*send.topic), producer));
-    let senders = ByContent::new(sends);
+    let senders = ByContent::new(count, sends);
     let case = Case { history, plan, ending, ledger, acked: &acked, lost: &fate.lost, senders: &senders };
     let findings = vec![
         survival,

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Case, Content, Outcome, Read, Score, lost};
 use crate::{
-    base::{Offset, TopicPartition},
+    base::Offset,
     check::{Claim, Finding},
     trace::EventId,
 };
@@ -52,6 +52,9 @@ fn refused<'a>(case: &Case<'a>) -> BTreeMap<(&'a Content, &'a str), (&'a Arc<str
             refused.insert((&send.content, &*send.topic), (error, *event));
         }
     }
+    if refused.is_empty() {
+        return refused;
+    }
     for (.., send) in case.history.sends().filter(|(.., send)| !matches!(send.outcome, Outcome::Refused { .. })) {
         refused.remove(&(&send.content, &*send.topic));
     }
@@ -61,7 +64,7 @@ fn refused<'a>(case: &Case<'a>) -> BTreeMap<(&'a Content, &'a str), (&'a Arc<str
 /// Whether a record read once is not at its offset when the audit comes to it.
 fn is_gone(case: &Case<'_>, read: &Read) -> bool {
     let Some(audit) = case.history.audits.get(&read.partition) else { return false };
-    match audit.records.get(&read.offset) {
+    match audit.records.get(read.offset.0) {
         Some((found, _)) => *found != read.content,
         None => audit.end.is_some() && !case.history.is_after_audit(&read.partition, read.offset, read.event),
     }
@@ -69,22 +72,24 @@ fn is_gone(case: &Case<'_>, read: &Read) -> bool {
 
 pub(super) fn disagreements(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::OffsetsAgree);
-    let mut seen: BTreeMap<&TopicPartition, BTreeMap<Offset, (&Content, EventId)>> = BTreeMap::new();
-    for read in &case.history.reads {
-        let seen = seen.entry(&read.partition).or_default();
-        let first = seen.entry(read.offset).or_insert((&read.content, read.event));
-        if first.1 == read.event {
-            continue;
-        }
-        score.checks += 1;
-        if *first.0 != read.content && !case.excuses(&read.partition, read.offset) {
-            let (partition, offset) = (&read.partition, read.offset);
-            let (before, after) = (&first.0.value, &read.content.value);
-            score.violate(
-                format!("{partition}@{offset} was read as {before} and as {after}"),
-                vec![first.1, read.event],
-            );
-        }
+    let mut reads: Vec<&Read> = case.history.reads.iter().collect();
+    // Those of one offset stay in the order in which they happened.
+    reads.sort_by(|one, other| (&one.partition, one.offset).cmp(&(&other.partition, other.offset)));
+    let mut differing = Vec::new();
+    for same in reads.chunk_by(|one, other| one.offset == other.offset && one.partition == other.partition) {
+        let (first, others) = same.split_first().expect("a chunk is not empty");
+        score.checks += others.len() as u64;
+        let others = others.iter().filter(|read| first.content != read.content);
+        differing.extend(others.filter(|read| !case.excuses(&read.partition, read.offset)).map(|read| (first, read)));
+    }
+    differing.sort_by_key(|(_, read)| read.event);
+    for (first, read) in differing {
+        let Read { partition, offset, .. } = read;
+        let (before, after) = (&first.content.value, &read.content.value);
+        score.violate(
+            format!("{partition}@{offset} was read as {before} and as {after}"),
+            vec![first.event, read.event],
+        );
     }
     for acked in case.acked {
         let audit = case.history.audits.get(acked.partition);
