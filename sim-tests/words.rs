@@ -221,7 +221,7 @@ fn the_handout_tells_nothing_that_the_key_tells() {
         assert!(key.stdout.contains(word), "expected `{word}` in\n{}", key.stdout);
     }
     assert!(slides.stdout.contains("1. [Observe: step 1, cut b1 | b2,b3]("), "{}", slides.stdout);
-    assert!(slides.stdout.contains("report.html#e="), "{}", slides.stdout);
+    assert!(slides.stdout.contains("report.html#e=") && slides.stdout.contains("&l=1"), "{}", slides.stdout);
 }
 
 #[test]

@@ -1,17 +1,20 @@
 //! The branches of a run: the same seed with each variant, and with each fault left out, a process for each.
 
 use super::{files::ScenarioFile, one_run::Order};
-use crate::scenario::variant::without_steps;
+use crate::{base::switches::TABLE, scenario::variant::without_steps};
 
 /// Most branches of a run.
 const BRANCHES_MAX: usize = 16;
 
 /// The runs that stand beside `order`, in the order in which the page lists them: without what the command line sets, the
-/// scenario as written, its variants, then each fault left out. What is set is set in all but the first.
+/// scenario as written, its variants, each fault left out, and last the planted bugs. What is set is set in all but the
+/// first.
 pub fn beside(order: &Order, file: &ScenarioFile) -> Vec<Order> {
     let implied = without_steps(&file.scenario);
-    let declared = file.variants().map(str::to_owned);
-    let named = declared.chain(implied.iter().map(|variant| variant.name.value.clone())).map(Some);
+    let is_bug = |name: &&str| TABLE.iter().any(|switch| switch.is_planted_bug() && switch.name == *name);
+    let (bugs, declared): (Vec<&str>, Vec<&str>) = file.variants().partition(is_bug);
+    let implied = implied.iter().map(|variant| &*variant.name.value);
+    let named = declared.into_iter().chain(implied).chain(bugs).map(|name| Some(name.to_owned()));
     let variants = std::iter::once(None).chain(named).filter(|variant| *variant != order.variant);
     let branch = |variant, set| Order {
         variant,

@@ -42,16 +42,14 @@ pub fn catalogue(options: &CatalogueOptions) -> Outcome {
             let folder = one_run::folder(&options.out, &file.name, order.seed, order.variant.as_deref());
             let page = folder.join(PAGE_FILE);
             let beside = page.strip_prefix(&options.out).ok().filter(|_| page.exists());
-            let lost = outcome
-                .claims
-                .get("acked-records-survive")
-                .is_some_and(|status| status.to_lowercase().starts_with("violated"));
+            let broken = outcome.claims.iter().filter(|(_, status)| status.starts_with("violated"));
+            let broken = broken.map(|(claim, _)| claim.clone()).collect();
             runs.push(ListedRun {
                 variant: order.variant.clone(),
                 era: resolved.scenario.era.map(|era| era.value),
                 seed: order.seed,
                 verdict: outcome.verdict,
-                lost,
+                broken,
                 exit: outcome.exit,
                 page: beside.map(|page| page.display().to_string()),
                 command: order.again(),

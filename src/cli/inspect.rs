@@ -164,6 +164,15 @@ pub fn report(options: &ReportOptions) -> Outcome {
     };
     let files: Vec<report::File> =
         report::names(&run).into_iter().filter(wanted).map(|name| report::file(&run, name)).collect();
+    if files.iter().any(|file| file.name == PAGE_FILE) {
+        for (name, what) in report::missing(&run) {
+            let again = report::run_command(&run.manifest);
+            eprintln!(
+                "warning: {}: there is no {name}: the page lacks {what}; run it anew with\n    {again}",
+                folder.display()
+            );
+        }
+    }
     for path in files::write(&folder, &files)? {
         print_line(&path.display().to_string())?;
     }

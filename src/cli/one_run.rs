@@ -57,6 +57,9 @@ pub struct Told {
     /// The run as the page of another carries it, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub branch: Option<Branch>,
+    /// Why the run's files could not be written; what came of it is told all the same.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unwritten: Option<String>,
 }
 
 /// Which run, and where its report goes.
@@ -89,6 +92,17 @@ pub struct Order {
 /// # Errors
 /// The scenario is faulty, the report cannot be written, or the child could not be started.
 pub fn in_a_child(order: &Order) -> Result<Told, Failure> {
+    match told_by_a_child(order)? {
+        Told { unwritten: Some(why), .. } => Err(Failure::cannot_write(why)),
+        told => Ok(told),
+    }
+}
+
+/// The same for who tells what came of the run before saying that its report could not be written.
+///
+/// # Errors
+/// The scenario is faulty, or the child could not be started.
+pub fn told_by_a_child(order: &Order) -> Result<Told, Failure> {
     let program = std::env::current_exe().map_err(Failure::failed)?;
     let mut command = Command::new(program);
     command.arg("run").arg("--child").arg(&order.scenario).args(["--seed", &order.seed.to_string()]);
@@ -208,13 +222,14 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
     let faults = finished.faults;
     let fired_ns: Vec<u64> = finished.fired.iter().map(|fired| fired.as_nanos() as u64).collect();
     let mut recorded = record(&file, &resolved, &order, finished);
+    let mut written = Ok(());
     if options.record {
         let names = report::names(&recorded).into_iter().filter(|name| [MANIFEST_FILE, JOURNAL_FILE].contains(name));
         let files: Vec<report::File> = names.map(|name| report::file(&recorded, name)).collect();
-        files::write(&place(&options.out, &recorded.manifest), &files)?;
+        written = files::write(&place(&options.out, &recorded.manifest), &files).map(drop);
     } else if !options.no_report {
         let drawn = with_runs_beside(&order, &file, &fired_ns, &mut recorded)?;
-        write(&options.out, &recorded, drawn)?;
+        written = write(&options.out, &recorded, drawn);
     }
     let told = Told {
         outcome: outcome(&recorded.manifest, faults),
@@ -226,6 +241,7 @@ pub fn child(options: &RunOptions) -> ExitOutcome {
         }),
         fired_ns,
         branch: options.branch.then(|| Branch::of(&recorded)),
+        unwritten: written.err().map(|failure| failure.message),
     };
     print_line(&serde_json::to_string(&told).expect("it is plain data"))?;
     Ok(recorded.manifest.verdict.exit)

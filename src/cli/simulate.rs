@@ -40,8 +40,11 @@ pub fn run(options: &RunOptions) -> Outcome {
             journal: !options.no_journal,
             ..Order::default()
         };
-        let told = one_run::in_a_child(&order.under_the_same_faults()?)?;
+        let told = one_run::told_by_a_child(&order.under_the_same_faults()?)?;
         show(&told, options.format)?;
+        if let Some(why) = told.unwritten {
+            return Err(Failure::cannot_write(why));
+        }
         if options.format == Format::Text && !options.no_report {
             let folder = one_run::folder(&options.out, &file.name, seed, label.as_deref());
             let file = if options.no_journal { STORY_FILE } else { PAGE_FILE };

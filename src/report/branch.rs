@@ -117,6 +117,9 @@ fn brief(run: &Recorded) -> Recorded {
             line.event = numbered(&numbers, line.event);
         }
     }
+    for line in manifest.stories.iter_mut().flat_map(|story| &mut story.lines) {
+        line.event = numbered(&numbers, line.event);
+    }
     for event in
         manifest.verdict.findings.iter_mut().flat_map(|finding| &mut finding.witnesses).flat_map(|w| &mut w.events)
     {

@@ -30,8 +30,8 @@ pub struct ListedRun {
     pub seed: u64,
     /// What came of it, as a sentence.
     pub verdict: String,
-    /// Whether acknowledged records were lost.
-    pub lost: bool,
+    /// The claims that broke, by name.
+    pub broken: Vec<String>,
     /// Exit code: 0 when all is as the scenario expects.
     pub exit: u8,
     /// Where its page lies, beside the catalogue; none where no page was written.
@@ -57,13 +57,33 @@ pub fn catalogue(scenarios: &[Listed]) -> String {
          <div class=\"where\"><b>Highwater</b><span>{} scenarios, {runs} runs with their variants, {verdict}</span></div>\n\
          <h1>What becomes of an acknowledged record?</h1>\n\
          <p class=\"sub\">Each scenario is a story of faults, run by seed. A scenario that teaches a loss is as expected exactly \
-         when the documented loss happens. Every line has a command that repeats it, and where a page lies beside this one it \
-         opens at the decisive moment.</p>\n</header>\n<main>\n\
+         when the documented loss happens.</p>\n\
+         <p class=\"sub\">A run whose name is a link has its page here, which opens at the decisive moment. The command of any other \
+         line makes its page; <code>cargo sim catalogue --pages</code> makes that of every scenario, and this list with links to \
+         them.</p>\n</header>\n<main>\n\
+         <nav class=\"jump\" aria-label=\"Scenarios\">{}</nav>\n\
          <table class=\"catalogue\"><thead><tr><th scope=\"col\">scenario</th><th scope=\"col\">run</th>\
          <th scope=\"col\">what came of it</th></tr></thead>\n{rows}</table>\n</main>\n</body>\n</html>\n",
         style(),
         scenarios.len(),
+        scenarios.iter().map(jump).collect::<String>(),
     )
+}
+
+/// A link down to the scenario, with the sign of its run as written.
+fn jump(scenario: &Listed) -> String {
+    let name = escape(&scenario.name);
+    let class = scenario.runs.first().map_or("none", class_of);
+    format!("<a href=\"#{name}\"><span class=\"v {class}\"></span>{name}</a> ")
+}
+
+/// The class that colours what came of a run.
+fn class_of(run: &ListedRun) -> &'static str {
+    match (run.exit, run.broken.is_empty()) {
+        (0, true) => "held",
+        (2, _) => "unknown",
+        _ => "lost",
+    }
 }
 
 fn scenario(scenario: &Listed) -> String {
@@ -95,23 +115,24 @@ fn scenario(scenario: &Listed) -> String {
 }
 
 fn row(run: &ListedRun) -> String {
-    let ListedRun { variant, era, seed, verdict, lost, exit, page, command } = run;
+    let ListedRun { variant, era, seed, verdict, broken, exit, page, command } = run;
     let name = escape(variant.as_deref().unwrap_or("as written"));
     let name = match page {
         Some(page) => format!("<a href=\"{}\">{name}</a>", escape(page)),
         None => name,
     };
     let era = era.as_ref().map(|era| format!(", behaviour of Kafka {}", escape(era))).unwrap_or_default();
-    let class = match (exit, lost) {
-        (0, false) => "v held",
-        (2, _) => "v unknown",
-        _ => "v lost",
-    };
     let (head, rest) = verdict.split_once(": ").unwrap_or((verdict.as_str(), ""));
+    let broken = match broken.is_empty() {
+        true => String::new(),
+        false => format!("<span class=\"meaning\">broke: {}</span>", escape(&broken.join(", "))),
+    };
+    let makes = if page.is_some() { "again" } else { "makes its page" };
     let unexpected = if *exit == 0 { "" } else { " <b class=\"lost\">not as expected</b>" };
     format!(
-        "<td><b>{name}</b><span class=\"soft meaning\">seed {seed}{era}</span></td><td><span class=\"{class}\">{}</span>{unexpected}\
-         <span class=\"meaning\">{}</span><code class=\"command\">{}</code></td>",
+        "<td><b>{name}</b><span class=\"soft meaning\">seed {seed}{era}</span></td><td><span class=\"v {}\">{}</span>{unexpected}\
+         <span class=\"meaning\">{}</span>{broken}<span class=\"command\">{makes}: <code>{}</code></span></td>",
+        class_of(run),
         escape(head),
         escape(rest),
         escape(command),

@@ -303,26 +303,28 @@ fn shuffled(story: &Story) -> Vec<(char, &Line)> {
     ('A'..='Z').zip(lines).collect()
 }
 
-/// Deep links into the page of the run, by number: every step, every question before it, and the verdict.
-/// `folder` is where the page lies.
+/// Deep links into the page of the run, by number: every step, every question before it, and the verdict. Until the step of
+/// the last question the page hides what came of the run. `folder` is where the page lies.
 pub fn slides(run: &Recorded, folder: &str) -> String {
     let mut text = head(&run.manifest, &run.manifest.scenario);
     text.push('\n');
     let mut number = 0;
-    let mut slide = |what: &str, event: EventId| {
+    let last_asked = run.manifest.lesson.iter().filter_map(|question| question.event).max();
+    let mut slide = |what: &str, event: EventId, hidden: bool| {
         number += 1;
-        write(&mut text, format_args!("{number}. [{what}]({folder}/{PAGE_FILE}#e={})", event.0));
+        let hidden = if last_asked.is_some() { format!("&l={}", u8::from(hidden)) } else { String::new() };
+        write(&mut text, format_args!("{number}. [{what}]({folder}/{PAGE_FILE}#e={}{hidden})", event.0));
     };
     for entry in &run.entries {
         let Event::StepFired { step, action, .. } = &entry.event else { continue };
         for question in run.manifest.lesson.iter().filter(|question| question.event == Some(entry.id)) {
             // One event earlier nothing of the step is to be seen.
-            slide(&format!("Predict: {}", question.ask), EventId(entry.id.0.saturating_sub(1)));
+            slide(&format!("Predict: {}", question.ask), EventId(entry.id.0.saturating_sub(1)), true);
         }
-        slide(&format!("Observe: step {step}, {action}"), entry.id);
+        slide(&format!("Observe: step {step}, {action}"), entry.id, Some(entry.id) < last_asked);
     }
     if let Some(last) = run.entries.last() {
-        slide("Explain: the verdict", last.id);
+        slide("Explain: the verdict", last.id, false);
     }
     text
 }

@@ -24,7 +24,7 @@ pub use self::{
     explain::{ExplainError, explain, load, read_manifest},
     manifest::{Change, Manifest, SCHEMA},
     messages::Messages,
-    terminal::{replay_command, run_json, run_lines, shell_word},
+    terminal::{replay_command, run_command, run_json, run_lines, shell_word},
 };
 use crate::trace::journal::Entry;
 
@@ -80,6 +80,19 @@ pub fn names(run: &Recorded) -> Vec<&'static str> {
         _ => !run.entries.is_empty(),
     };
     all.into_iter().filter(has).collect()
+}
+
+/// The files that `run` wrote beside its journal and that are not here, each with what the page lacks without it.
+pub fn missing(run: &Recorded) -> Vec<(&'static str, &'static str)> {
+    let declares = |table: &str| run.manifest.scenario_text.lines().any(|line| line.trim() == table);
+    let mut missing = Vec::new();
+    if run.messages.is_empty() && run.entries.iter().any(|entry| entry.event.is_message()) {
+        missing.push((MESSAGES_FILE, "what the messages said"));
+    }
+    if run.branches.is_empty() && (declares("[[variant]]") || declares("[[step]]")) {
+        missing.push((BRANCHES_FILE, "the branches"));
+    }
+    missing
 }
 
 /// The file `name` of a run's folder.

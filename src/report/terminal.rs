@@ -126,7 +126,7 @@ pub fn replay_command(manifest: &Manifest) -> String {
 }
 
 /// The command that runs exactly this again and writes its report.
-pub(super) fn run_command(manifest: &Manifest) -> String {
+pub fn run_command(manifest: &Manifest) -> String {
     command("run", manifest)
 }
 

@@ -52,6 +52,12 @@ const uses = {
     check(await cursor(page) === run.opening, `opened at ${await cursor(page)}, decisive is ${run.opening}`);
     await page.waitForTimeout(400);
     check(await cursor(page) === run.opening, 'it moved by itself');
+    check(await page.locator('.story .key').count() === 0 || await page.locator('.story .cur .key').count() > 0, 'it opens at nothing that a story marks');
+  },
+  async 'nothing runs out of the page, and the tracks begin on the first screen'(page) {
+    const [wide, top] = await page.evaluate(() => [document.documentElement.scrollWidth, document.getElementById('tracks').getBoundingClientRect().top + scrollY]);
+    check(wide <= 1280, `the page is ${wide} wide`);
+    check(top < 900, `the tracks begin at ${top}`);
   },
   async 'steps by event both ways'(page, run) {
     await presses(page, 'ArrowRight', 'ArrowRight');
@@ -152,7 +158,7 @@ const uses = {
     check(before <= 0.15 && there >= 0.15, `it went to ${there}, and the event before is at ${before}`);
     await presses(page, 'q');
   },
-  async 'scale, folding, zoom and theme change by key'(page) {
+  async 'scale, folding, zoom and theme change by key'(page, run) {
     const shown = () => page.textContent('#shown');
     await presses(page, 's');
     check(await page.inputValue('#scale') === 'time', 'the scale did not change');
@@ -165,7 +171,11 @@ const uses = {
     check(await page.locator('#keys[open]').count() === 1, 'there is no sheet of keys');
     await presses(page, 'Escape');
     await closed(page, '#keys');
-    await presses(page, '.', 'l', 'v');
+    await presses(page, '.', 'l');
+    check((await page.locator('body.asking').count() === 1) === (run.questions > 0), 'l does not hide what came of it');
+    if (!run.questions) return;
+    await presses(page, 'l', 'v');
+    check(await page.locator('body.asking').count() === 0 && await page.locator('#verdict:visible').count() === 1, 'l does not bring the verdict back');
   },
   async 'one node alone, and all again'(page) {
     const shown = async () => (await page.textContent('#shown')).split(' of ')[1], all = await shown();
@@ -175,6 +185,16 @@ const uses = {
     await page.selectOption('#node', '');
     await settled(page);
     check(await shown() === all, 'choosing all nodes does not show what was shown');
+    await page.evaluate(() => document.activeElement.blur());
+  },
+  async 'the text version of the tracks tells what they draw'(page, run) {
+    await presses(page, 'Home');
+    await page.locator('#tracks-text summary').click();
+    await page.locator('#tracks-text tbody tr').first().waitFor({ timeout: 5000 });
+    const said = await page.textContent('#tracks-text'), rows = await page.locator('#tracks-text tbody tr').count();
+    check(rows > run.milestones.length, `${rows} rows for ${run.milestones.length} milestones`);
+    check(/sends \w+ (request|response) to \w+; arrives after /.test(said), 'it tells of no message');
+    await page.locator('#tracks-text summary').click();
     await page.evaluate(() => document.activeElement.blur());
   },
   async 'metrics tell what changed since the first step'(page) {
@@ -221,8 +241,15 @@ const uses = {
   async 'hides the verdict until a prediction is made'(page, run) {
     if (!run.questions) return;
     await page.evaluate(() => document.activeElement.blur());
+    const told = '#verdict:visible, #claims:visible, .sub:visible, #lives:visible, #branches:visible, #lesson:visible, .tells:visible';
+    const other = await open(page.context().browser(), page.url().split('#')[0], {}, '#e=100&l=1');
+    check(await other.page.locator(told).count() === 0 && await cursor(other.page) === 100, 'a link with l=1 shows what came of it');
+    await presses(other.page, '1', 'ArrowRight');
+    await other.page.waitForTimeout(300);
+    check(other.page.url().includes('&l=1') && !other.page.url().includes('&b='), `the address says ${other.page.url()}`);
+    await other.context.close();
     await presses(page, 'l');
-    check(await page.locator('#verdict:visible').count() === 0 && await page.locator('#claims:visible').count() === 0, 'the verdict is shown before an answer');
+    check(await page.locator(told).count() === 0, 'the verdict is shown before an answer');
     await accessible(page, 'a lesson');
     for (const question of await page.locator('.ask').all()) {
       const right = await question.getAttribute('data-answer'), radio = question.locator('input[type=radio]');
@@ -269,15 +296,14 @@ const uses = {
   async 'a fault for a node and for a message becomes a step of a scenario'(page) {
     await presses(page, 'd', 'b');
     await page.locator('[data-fault]').first().click();
-    const made = async () => (await page.textContent('#step-text')).split('\n');
-    const [table, when, act] = await made();
-    check(table === '[[step]]' && /^when = "[a-z]+\(.+"$/.test(when) && /^do   = "[a-z]+ .+"$/.test(act), `the step is ${await page.textContent('#step-text')}`);
+    const made = () => page.textContent('#step-text');
+    check(/^(\[\[step\]\]\n(when = "(not )?[a-z]+\(.+"|after = "\d+ms")\ndo   = "[a-z]+.*"(\n\n)?)+$/.test(await made()), `the step is ${await made()}`);
     check((await page.textContent('#step-command')).includes('cargo sim run '), 'there is no command');
     await page.locator('#tracks [data-node="b2"]').click();
     await settled(page);
     check((await page.textContent('#faults summary')).startsWith('Break it here: b2'), 'a click on a node offers nothing');
     await page.locator('[data-fault="pause b2"]').click();
-    check((await made())[2] === 'do   = "pause b2"', `it says ${(await made())[2]}`);
+    check((await made()).endsWith('do   = "pause b2"'), `it says ${await made()}`);
     // Not every line is a message.
     const held = page.locator('[data-fault^="hold "]');
     for (let nth = 0; nth < 60 && await held.count() === 0; nth++) {

@@ -1,18 +1,21 @@
 //! The words of the page: everything that can be read without a script.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{declared::Declared, lives, markup::escape};
+use super::{declared::Declared, headline, lives, markup::escape, rests_on};
 use crate::{
-    check::{Claim, Finding, Status},
+    check::{Claim, Finding, Status, Witness},
     report::{
-        Branch, Change, JOURNAL_FILE, MANIFEST_FILE, Manifest, PERFETTO_FILE, Recorded, STORY_FILE, lesson::Question,
-        replay_command, shell_word, terminal,
+        BRANCHES_FILE, Branch, Change, JOURNAL_FILE, MANIFEST_FILE, Manifest, PERFETTO_FILE, Recorded, STORY_FILE,
+        lesson::Question, missing, replay_command, run_command, shell_word, terminal,
     },
     trace::{Event, EventId},
 };
+
+/// Most claims whose status the matrix of branches writes out.
+const CLAIMS_IN_WORDS_MAX: usize = 3;
 
 /// Renders the parts of the page that are words.
 pub(super) struct Document<'a> {
@@ -67,17 +70,10 @@ impl<'a> Document<'a> {
         )
     }
 
-    /// The verdict: its first half as the headline, the rest below it.
+    /// The verdict: what counts as the headline, the rest below it.
     fn verdict(&self) -> String {
         let verdict = &self.manifest.verdict;
-        let (head, rest) = verdict.sentence.split_once(": ").unwrap_or((verdict.sentence.trim_end_matches('.'), ""));
-        let mut letters = rest.chars();
-        let rest: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-        let class = match (verdict.exit, verdict.lost.is_empty()) {
-            (0, true) => "held",
-            (2, _) => "unknown",
-            _ => "lost",
-        };
+        let (class, head, rest) = headline::of(verdict);
         let complaints = verdict
             .complaints
             .iter()
@@ -87,7 +83,7 @@ impl<'a> Document<'a> {
             if complaints.is_empty() { complaints } else { format!("<ul class=\"complaints\">{complaints}</ul>") };
         format!(
             "<h1 id=\"verdict\" tabindex=\"-1\" class=\"{class}\">{}.</h1><p class=\"sub\">{}</p>{complaints}<p class=\"sub title\">{}</p>",
-            escape(head),
+            escape(&head),
             escape(&rest),
             escape(&self.manifest.title),
         )
@@ -122,106 +118,48 @@ impl<'a> Document<'a> {
     fn claim(&self, finding: &Finding) -> String {
         let Finding { claim, status, checks, violations, witnesses, note, .. } = finding;
         let class = class_of(*status);
+        let settings = rests_on::settings(self.run, finding);
+        let settings: Vec<String> =
+            settings.iter().map(|setting| format!("<code>{}</code>", escape(setting))).collect();
+        let settings = settings.join("<br>");
         let checked = match violations {
             0 => checks.to_string(),
             violations => format!("{violations} of {checks}"),
         };
-        let mut evidence: Vec<String> = witnesses
-            .iter()
-            .map(|witness| match witness.events.last() {
-                Some(event) => link(*event, &witness.text),
-                None => escape(&witness.text),
-            })
-            .collect();
-        let shown = witnesses.len() as u64;
-        if shown < *violations {
-            evidence.push(format!("showing {shown} of {violations}"));
+        let told = |witness: &Witness| match witness.events.last() {
+            Some(event) => link(*event, &witness.text),
+            None => escape(&witness.text),
+        };
+        let mut evidence: Vec<String> = witnesses.iter().take(1).map(told).collect();
+        if *violations > 1 {
+            let more: Vec<String> = witnesses.iter().skip(1).map(told).collect();
+            let (shown, more) = (witnesses.len(), more.join("<br>"));
+            let counted = if shown as u64 == *violations { String::new() } else { format!(", showing {shown}") };
+            evidence.push(format!("<details><summary>all {violations}{counted}</summary>{more}</details>"));
         }
-        evidence.extend(note.iter().map(|note| format!("<span class=\"soft\">{}</span>", escape(note))));
+        evidence.extend(note.iter().map(|note| format!("<span class=\"soft meaning\">{}</span>", escape(note))));
         format!(
             "<tr><td><b>{claim}</b><span class=\"soft meaning\">{}</span></td><td>{}</td><td class=\"v {class}\">{}</td>\
              <td class=\"num\">{checked}</td><td>{}</td></tr>",
             escape(claim.meaning()),
-            self.rests_on(*claim),
+            settings,
             status.to_string().to_lowercase(),
-            evidence.join("<br>"),
+            evidence.join(" "),
         )
-    }
-
-    /// The settings that a claim's truth depends on, as this run has them.
-    fn rests_on(&self, claim: Claim) -> String {
-        let plan = &self.manifest.plan;
-        let of_topics = |name: &str| {
-            let values =
-                plan.topics.iter().filter_map(|(topic, settings)| Some(format!("{topic}: {}", settings.get(name)?)));
-            let values: Vec<String> = values.collect();
-            let values: Vec<&str> = match values.as_slice() {
-                [only] => vec![only.split_once(": ").map_or(only.as_str(), |(_, value)| value)],
-                many => many.iter().map(String::as_str).collect(),
-            };
-            format!("{name}={}", values.join(", "))
-        };
-        let of_producers = |text: fn(&Arc<str>, &str) -> String, value: BTreeMap<&Arc<str>, String>| {
-            value.iter().map(|(name, value)| text(name, value)).collect::<Vec<_>>()
-        };
-        let settings = match claim {
-            Claim::AckedRecordsSurvive => {
-                let mut settings = of_producers(|name, acks| format!("{name} acks={acks}"), self.acks());
-                settings.push(of_topics("min.insync.replicas"));
-                settings.push(of_topics("unclean.leader.election.enable"));
-                settings
-            }
-            Claim::NoDuplicates | Claim::OrderKept => {
-                let idempotent = plan.producers.iter().map(|(name, producer)| (name, producer.idempotent.to_string()));
-                of_producers(|name, value| format!("{name} enable.idempotence={value}"), idempotent.collect())
-            }
-            Claim::AcksAllMeansCommitted => vec![of_topics("min.insync.replicas")],
-            Claim::CommittedPrefixKept => {
-                vec![of_topics("unclean.leader.election.enable"), of_topics("flush.messages")]
-            }
-            Claim::NoPhantomReads
-            | Claim::OffsetsAgree
-            | Claim::ConsumersReachTheEnd
-            | Claim::ConsumersMissNothing
-            | Claim::ProcessedAtLeastOnce
-            | Claim::ProcessedAtMostOnce
-            | Claim::OneOwnerPerPartition
-            | Claim::OnlyMembersCommit
-            | Claim::CommitsSurvive
-            | Claim::CommitsNeverGoBack
-            | Claim::StaticIdsUnique
-            | Claim::GroupConverges
-            | Claim::ClusterRecovers
-            | Claim::LogsAgreeBelowHw
-            | Claim::HwWithinIsr
-            | Claim::HwMonotonic
-            | Claim::OneLeaderPerEpoch
-            | Claim::OwnIsrHasCommitted
-            | Claim::IsrHasCommitted
-            | Claim::ReadsAreCommitted
-            | Claim::EpochsNeverFall
-            | Claim::IsrWithinReplicas => Vec::new(),
-        };
-        settings.iter().map(|setting| format!("<code>{}</code>", escape(setting))).collect::<Vec<_>>().join("<br>")
-    }
-
-    /// With which acks each producer sent.
-    fn acks(&self) -> BTreeMap<&Arc<str>, String> {
-        let mut acks = BTreeMap::new();
-        for entry in &self.run.entries {
-            if let Event::RecordSent { acks: asked, .. } = &entry.event {
-                acks.entry(&entry.node)
-                    .or_insert_with(|| if *asked == -1 { "all".to_owned() } else { asked.to_string() });
-            }
-        }
-        acks
     }
 
     /// The verdict matrix: the run and its branches, what each changes, what was lost, and the claims that tell them apart.
     fn branches(&self) -> String {
         let branches = &self.run.branches;
         if branches.is_empty() {
-            return "<p class=\"soft\">No branch was run beside this run.</p>".into();
+            let why = match missing(self.run).iter().find(|(name, _)| *name == BRANCHES_FILE) {
+                Some((name, _)) => format!(
+                    "The branches of this run are not here, for there was no {name} when this page was made. With them: <code>{}</code>",
+                    escape(&run_command(self.manifest)),
+                ),
+                None => "This scenario has no variants and no steps, so there is nothing to change.".to_owned(),
+            };
+            return format!("<p class=\"soft\">{why}</p>");
         }
         let this = Branch::in_words(self.run);
         let tells = |claim: &&Claim| {
@@ -236,8 +174,10 @@ impl<'a> Document<'a> {
             .enumerate()
             .map(|(number, branch)| self.branch(number, branch, &claims))
             .collect();
+        // Of many claims only the signs are seen.
+        let many = if claims.len() > CLAIMS_IN_WORDS_MAX { " many" } else { "" };
         format!(
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Branches\"><table class=\"branches\"><thead><tr><th scope=\"col\">key</th>\
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Branches\"><table class=\"branches{many}\"><thead><tr><th scope=\"col\">key</th>\
              <th scope=\"col\">branch</th><th scope=\"col\">what it changes</th><th scope=\"col\">acknowledged</th><th scope=\"col\">lost</th>{heads}</tr></thead>\
              <tbody>{rows}</tbody></table></div>\
              <p class=\"soft\">Each is a run of its own with seed {}, in full with the command beside it. The key shows it in the drawings above.</p>",
@@ -344,8 +284,13 @@ impl<'a> Document<'a> {
         }
         let asked: String = questions.iter().enumerate().map(|(number, asked)| question(number + 1, asked)).collect();
         format!(
-            "<section id=\"questions\" aria-labelledby=\"questions-title\"><h2 id=\"questions-title\" tabindex=\"-1\">Predict, then look</h2>\
-             <p class=\"soft to-blind\"><button id=\"blind\" aria-pressed=\"false\">hide what came of it <kbd>l</kbd></button> until every question is answered</p><div class=\"asked\">{asked}</div></section>"
+            "<section id=\"questions\" aria-labelledby=\"questions-title\"><h2 id=\"questions-title\" tabindex=\"-1\">Predict, then look \
+             <span class=\"to-blind\"><button id=\"blind\" aria-pressed=\"false\">hide what came of it <kbd>l</kbd></button> until every question is answered</span></h2>\
+             <details id=\"asked\"><summary>{} about what comes of this run</summary><div class=\"asked\">{asked}</div></details></section>",
+            match questions.len() {
+                1 => "1 question".to_owned(),
+                more => format!("{more} questions"),
+            },
         )
     }
 
@@ -375,7 +320,7 @@ impl<'a> Document<'a> {
         let marks: Vec<&str> = manifest.ending.marks.iter().map(|mark| &**mark).collect();
         format!(
             "<table class=\"settings\"><thead><tr><th scope=\"col\">setting</th><th scope=\"col\">value</th></tr></thead><tbody>{rows}</tbody></table>\
-             <p class=\"soft\">Marks reached: {}</p><details><summary>The scenario file</summary><pre tabindex=\"0\">{}</pre></details>",
+             <p class=\"soft tells\">Marks reached: {}</p><details class=\"tells\"><summary>The scenario file</summary><pre tabindex=\"0\">{}</pre></details>",
             escape(&marks.join(", ")),
             escape(&manifest.scenario_text),
         )

@@ -7,18 +7,18 @@
 mod columns;
 mod declared;
 mod document;
+mod headline;
 mod lives;
 mod markup;
+mod opening;
+mod rests_on;
 
 use serde_json::{Value, json};
 
 pub(super) use self::markup::escape;
 use self::{columns::columns, document::Document, markup::json_in_script};
 use super::{Branch, Recorded, milestones};
-use crate::{
-    check::{Verdict, story::Moment},
-    trace::{Election, Event, EventId, journal::Entry},
-};
+use crate::check::story::Moment;
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -98,7 +98,7 @@ fn with_branches(run: &Recorded) -> Value {
 /// What the scripts read: the journal in columns, and what cannot be seen from events alone.
 pub(super) fn data(run: &Recorded) -> Value {
     let Recorded { manifest, entries, messages, .. } = run;
-    let opening = opening(&manifest.verdict, entries);
+    let opening = opening::event(manifest, entries);
     let milestones: Vec<Value> =
         milestones::told(entries).iter().map(|(entry, words)| json!([entry.id.0, words])).collect();
     let lost = manifest.verdict.lost.iter().map(|lost| {
@@ -117,26 +117,6 @@ pub(super) fn data(run: &Recorded) -> Value {
         "messages": messages.around(opening, MESSAGES_BYTES_MAX),
         "messages_all": messages.len(),
     })
-}
-
-/// The event at which the page opens: that which decided a loss, else the first violation, else the first time that
-/// leadership was taken away, else the first time that a member of a group was out, else the first step.
-fn opening(verdict: &Verdict, entries: &[Entry]) -> EventId {
-    let decisive = verdict.lost.iter().find_map(|lost| lost.life.moment(Moment::Decisive));
-    let violation = || verdict.findings.iter().find_map(|finding| finding.witnesses.first()?.events.last().copied());
-    let first = |is: fn(&Event) -> bool| entries.iter().find(|entry| is(&entry.event)).map(|entry| entry.id);
-    let elects = |event: &Event| {
-        matches!(
-            event,
-            Event::PartitionChanged { election: Election::Clean | Election::Unclean | Election::Offline, .. }
-        )
-    };
-    decisive
-        .or_else(violation)
-        .or_else(|| first(elects))
-        .or_else(|| first(|event| matches!(event, Event::MemberLeft { .. })))
-        .or_else(|| first(|event| matches!(event, Event::StepFired { .. })))
-        .unwrap_or(EventId(1))
 }
 
 #[cfg(test)]

@@ -2,9 +2,13 @@
 
 use serde_json::Value;
 
-use super::{columns::columns, markup, opening, render};
+use super::{columns::columns, headline, markup, opening, render};
 use crate::{
     base::{Offset, Time},
+    check::{
+        Claim, Expected, Status,
+        story::{Kind, Line, Moment, Story},
+    },
     report::{Branch, Messages, Recorded, tests::recorded},
     trace::{Event, EventId, journal::Entry},
 };
@@ -74,7 +78,7 @@ fn the_page_says_the_verdict_the_command_and_the_lives_without_a_script() {
 #[test]
 fn the_page_opens_at_the_event_that_decided_the_loss_and_links_to_events_that_exist() {
     let run = recorded();
-    let opens_at = opening(&run.manifest.verdict, &run.entries);
+    let opens_at = opening::event(&run.manifest, &run.entries);
     let Event::PartitionChanged { election, .. } = &run.entries[opens_at.0 as usize - 1].event else {
         panic!("it opens at event {}", opens_at.0)
     };
@@ -84,6 +88,52 @@ fn the_page_opens_at_the_event_that_decided_the_loss_and_links_to_events_that_ex
     let links = page.split("href=\"#e=").skip(1).filter_map(|rest| rest.split_once('"')?.0.parse::<usize>().ok());
     let links: Vec<usize> = links.collect();
     assert!(links.len() > 10 && links.iter().all(|id| (1..=run.entries.len()).contains(id)), "{links:?}");
+}
+
+/// A story of one line, which it marks.
+fn story(kind: Kind, event: u64, moment: Moment) -> Story {
+    let (node, text) = ("b1".into(), "it happens".into());
+    let line = Line { event: EventId(event), time: Time(event), node, text, copies: None, moment: Some(moment) };
+    let partition = "orders-0".parse().expect("a partition");
+    let (records, therefore) = (Vec::new(), Vec::new());
+    Story { kind, partition, subject: "orders-0".into(), records, lines: vec![line], therefore, untold: 0 }
+}
+
+/// The run as if nothing had been lost, and `claim` alone had broken, as expected, `violations` times.
+fn broken(claim: Claim, violations: u64) -> Recorded {
+    let mut run = recorded();
+    let verdict = &mut run.manifest.verdict;
+    verdict.lost.clear();
+    verdict.sentence = "None of 3 acknowledged records was lost. 1 broke as expected.".into();
+    for finding in &mut verdict.findings {
+        let is_it = finding.claim == claim;
+        finding.status = if is_it { Status::ViolatedAsExpected } else { Status::Held };
+        finding.expected = is_it.then_some(Expected::Violated);
+        (finding.violations, finding.witnesses) = (if is_it { violations } else { 0 }, Vec::new());
+    }
+    run
+}
+
+#[test]
+fn where_nothing_was_lost_the_page_opens_at_what_the_story_of_a_broken_claim_marks_or_else_at_the_first_mark() {
+    let mut run = broken(Claim::ProcessedAtLeastOnce, 47);
+    run.manifest.stories =
+        vec![story(Kind::Refused, 9, Moment::Refused), story(Kind::Unprocessed, 21, Moment::Decisive)];
+    assert_eq!(opening::event(&run.manifest, &run.entries), EventId(21));
+    let mut run = broken(Claim::ClusterRecovers, 1);
+    run.manifest.stories =
+        vec![story(Kind::Duplicate, 17, Moment::StoredAgain), story(Kind::Refused, 9, Moment::Refused)];
+    assert_eq!(opening::event(&run.manifest, &run.entries), EventId(9));
+}
+
+#[test]
+fn the_headline_says_what_broke_where_nothing_was_lost() {
+    let run = broken(Claim::ProcessedAtLeastOnce, 47);
+    let (class, head, rest) = headline::of(&run.manifest.verdict);
+    assert_eq!((class, &*head), ("lost", "47 records were never processed"));
+    assert_eq!(rest, run.manifest.verdict.sentence);
+    let run = recorded();
+    assert_eq!(headline::of(&run.manifest.verdict).1, "LOST 2 of 3 acknowledged records");
 }
 
 #[test]

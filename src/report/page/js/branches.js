@@ -6,8 +6,9 @@ const branches = run.branches ?? [];
 let shownBranch = 0, ended = new AbortController();
 
 const branchIn = hash => {
-  const number = Number(new URLSearchParams(hash.slice(1)).get('b') ?? 0);
-  return branches[number - 1] ? number : 0;
+  const named = new URLSearchParams(hash.slice(1)), number = Number(named.get('b') ?? 0);
+  // While it is predicted what comes of the run, nothing else is shown.
+  return branches[number - 1] && named.get('l') !== '1' ? number : 0;
 };
 
 // Shows branch `number`, 0 for the run itself, at what the address names.

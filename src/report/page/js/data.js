@@ -29,17 +29,42 @@ const effects = [[]];
 }
 const LAST = events.length - 1;
 
-// The controller's decision that a broker's change of role carries out: it travels in a batch of metadata that says
-// more, so that the journal names no cause.
-const decisions = new Map();
+// What an event follows from where the journal names no cause: what a step does to nodes and links, what a start or a
+// session that ended owes to a stop, and the controller's decision behind a broker's change of role, which travels in a
+// batch of metadata that says more.
+const reasons = new Map();
 {
-  const byEpoch = new Map();
+  const decided = new Map(), stopped = new Map(), lost = new Map(), started = new Map(), cut = new Map();
+  const acts = new Set(['node_stopped', 'node_started', 'node_paused', 'node_resumed', 'fault_began', 'fault_ended']);
+  let step = null;
+  const reasonOf = event => {
+    const { kind, node } = event;
+    if (kind === 'became_leader' || kind === 'became_follower') return decided.get(`${event.partition} ${event.leader_epoch}`);
+    if (event.cause) return null;
+    if (acts.has(kind)) return step?.time === event.time ? step.id : null;
+    if (kind === 'unsynced_lost') return stopped.get(node);
+    if (kind === 'truncated' && event.why === 'recovery') return lost.get(node) ?? stopped.get(node);
+    if (kind === 'log_loaded') return cut.get(`${node} ${event.partition}`) ?? started.get(node);
+    return kind === 'broker_fenced' ? stopped.get(`b${event.broker}`) : null;
+  };
   for (const event of events) {
-    const key = `${event?.partition} ${event?.leader_epoch}`;
-    if (event?.kind === 'partition_changed' && !byEpoch.has(key)) byEpoch.set(key, event.id);
-    if (event?.kind !== 'became_leader' && event?.kind !== 'became_follower' || !byEpoch.has(key)) continue;
-    decisions.set(event.id, byEpoch.get(key));
-    effects[byEpoch.get(key)].push(event.id);
+    if (!event) continue;
+    const reason = reasonOf(event);
+    if (reason) {
+      reasons.set(event.id, reason);
+      effects[reason].push(event.id);
+    }
+    switch (event.kind) {
+      case 'step_fired': step = event; break;
+      case 'partition_changed': if (!decided.has(`${event.partition} ${event.leader_epoch}`)) decided.set(`${event.partition} ${event.leader_epoch}`, event.id); break;
+      case 'node_stopped': stopped.set(event.node, event.id); lost.delete(event.node); break;
+      case 'node_paused': stopped.set(event.node, event.id); break;
+      case 'unsynced_lost': lost.set(event.node, event.id); break;
+      case 'node_started': started.set(event.node, event.id); break;
+      case 'truncated': if (event.why === 'recovery') cut.set(`${event.node} ${event.partition}`, event.id); break;
+      case 'log_loaded': cut.delete(`${event.node} ${event.partition}`); break;
+      case 'broker_unfenced': stopped.delete(`b${event.broker}`); break;
+    }
   }
 }
 

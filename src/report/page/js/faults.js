@@ -29,20 +29,49 @@ function faultsHere(view) {
   return { what: name, faults: [`cut ${name} | ${leader}`, `cut ${leader} > ${name}`, `slow ${name} | ${leader} 300ms`] };
 }
 
-// What is true at the cursor and was not at the begin.
+// What can be said of a state and is not true at the begin, as [words, whether a state has it].
+function conditionsOf(state, name) {
+  const list = [], partition = state.partitions[name];
+  const add = (words, holds) => list.push([words, holds]);
+  const reached = (words, count, of) => { if (count > 0) add(`${words} >= ${count}`, other => of(other) >= count); };
+  for (const { name: client } of clients) {
+    if (client === 'audit') continue;
+    for (const field of ['sent', 'acked', 'failed', 'read']) reached(`${field}(${client})`, state.clients[client]?.[field], other => other.clients[client]?.[field]);
+  }
+  for (const node of nodes.filter(isBroker)) {
+    if (state.nodes[node] && state.nodes[node] !== 'runs' && state.nodes[node] !== 'paused') add(`not running(${node})`, other => other.nodes[node] === state.nodes[node]);
+    if (state.brokers[brokerNumber(node)] === 'fenced') add(`fenced(${node})`, other => other.brokers[brokerNumber(node)] === 'fenced');
+  }
+  if (!partition?.replicas.length) return list;
+  const { leader, isr, replicas, epoch } = partition, set = numbers => numbers.map(number => `b${number}`).join(', '), of = other => other.partitions[name];
+  if (leader !== replicas[0]) add(`leader(${name}) == ${leader < 0 ? 'none' : `b${leader}`}`, other => of(other)?.leader === leader);
+  if (isr.length < replicas.length) add(`isr(${name}) == [${set(isr)}]`, other => of(other) && set(of(other).isr) === set(isr));
+  reached(`epoch(${name})`, epoch, other => of(other)?.epoch);
+  for (const [word, field] of [['hw', 'hw'], ['leo', 'end']]) reached(`${word}(${name})`, partition.logs[leader]?.[field], other => of(other)?.logs[of(other).leader]?.[field]);
+  return list;
+}
+
+const CONDITIONS_MAX = 2;
+
+// What became true last before the cursor, and the time since which it is.
 function triggerHere(view) {
-  const state = states[view.cursor], parts = [], name = view.partition, partition = state.partitions[name];
-  for (const { name: client, kind } of clients) {
-    const counts = state.clients[client];
-    if (kind !== 'producer' || !counts) continue;
-    if (counts.acked) parts.push(`acked(${client}) >= ${counts.acked}`);
-    else if (counts.sent) parts.push(`sent(${client}) >= ${counts.sent}`);
-  }
-  if (partition?.replicas.length) {
-    if (!parts.length || partition.leader !== partition.replicas[0]) parts.push(`leader(${name}) == ${partition.leader < 0 ? 'none' : `b${partition.leader}`}`);
-    if (partition.isr.length < partition.replicas.length) parts.push(`isr(${name}) == [${partition.isr.map(number => `b${number}`).join(', ')}]`);
-  }
-  return parts.length ? parts.join(' and ') : 'running(b1)';
+  const known = conditionsOf(states[view.cursor], view.partition).map(([words, holds]) => {
+    let since = view.cursor;
+    while (since > 1 && holds(states[since - 1])) since--;
+    return { words, since };
+  });
+  const parts = known.sort((a, b) => b.since - a.since).slice(0, CONDITIONS_MAX);
+  return { when: parts.map(({ words }) => words).join(' and ') || 'running(b1)', time: parts.length ? events[parts[0].since].time : 0 };
+}
+
+// The fault as steps: when what became true last is true, and so long after it as the cursor is.
+function stepsHere(view, fault) {
+  const { when, time } = triggerHere(view), step = events.findLast(event => event?.kind === 'step_fired' && event.id < view.cursor);
+  const waited = Math.floor((events[view.cursor].time - Math.max(time, step?.time ?? 0)) / 1e6), table = lines => ['[[step]]', ...lines].join('\n');
+  const act = `do   = "${fault}"`;
+  if (waited < 1) return table([`when = "${when}"`, act]);
+  const later = table([`after = "${waited}ms"`, act]);
+  return step && step.time >= time ? later : `${table([`when = "${when}"`, 'do   = "nothing"'])}\n\n${later}`;
 }
 
 // Between which steps of the story the new one has to stand.
@@ -57,7 +86,7 @@ function drawFaultsHere(view) {
   const chosen = view.fault && here.faults.includes(view.fault) ? view.fault : null;
   const buttons = here.faults.map(fault => `<button data-fault="${escapeText(fault)}" aria-pressed="${fault === chosen}">${escapeText(fault)}</button>`).join(' ');
   const copy = 'my-scenario.toml';
-  const made = chosen && `<p>In a copy of the scenario, ${placeHere(view)}:</p><div class="copied"><pre id="step-text" tabindex="0">[[step]]\nwhen = "${escapeText(triggerHere(view))}"\ndo   = "${escapeText(chosen)}"</pre><button data-copy="step-text">copy</button></div>`
+  const made = chosen && `<p>In a copy of the scenario, ${placeHere(view)}:</p><div class="copied"><pre id="step-text" tabindex="0">${escapeText(stepsHere(view, chosen))}</pre><button data-copy="step-text">copy</button></div>`
     + `<div class="copied"><pre id="step-command" tabindex="0">cp ${escapeText(run.path)} ${copy}\n# put the step in, then\ncargo sim run ${copy} --seed ${run.seed}</pre><button data-copy="step-command">copy</button></div>`;
   return `<details id="faults"${view.breaking ? ' open' : ''}><summary>Break it here: ${escapeText(here.what)} <kbd>b</kbd></summary><div class="choices">${buttons}</div>${made ?? ''}</details>`;
 }

@@ -12,7 +12,7 @@ const shownOf = (shown, all) => all > shown ? `<li class="soft">showing ${shown}
 function inspect(view) {
   const event = events[view.cursor], out = [];
   out.push(`<h2>#${event.id} <span class="mono">${escapeText(event.node)}</span> ${escapeText(event.kind.replaceAll('_', ' '))}</h2><p>${escapeText(sentence(event))}</p>`);
-  const causes = [decisions.get(event.id), event.cause].filter(Boolean).map(id => eventLink(id, '\u2190')).join('<br>');
+  const causes = [reasons.get(event.id), event.cause].filter(Boolean).map(id => eventLink(id, '\u2190')).join('<br>');
   out.push(`<dl><dt>time</dt><dd class="mono">${(event.time / 1e6).toFixed(6)} ms</dd><dt>cause</dt><dd id="cause">${causes || '<span class="soft">none: a clock, a fault or an application</span>'}</dd>`);
   const caused = effects[event.id];
   const list = caused.slice(0, LINKS_MAX).map(id => `<li>${eventLink(id, '\u2192')}</li>`).join('');
@@ -70,20 +70,22 @@ function messageFacts(event) {
 function decoded(sent) {
   const words = messageWords(sent);
   if (words !== null) return `<dt>decoded</dt><dd><pre id="decoded" tabindex="0" aria-label="The fields of the message">${escapeText(words)}</pre></dd>`;
-  return data.messages_all > told.size ? `<dt>decoded</dt><dd class="soft">not in this page: showing ${told.size} of ${data.messages_all} messages; messages.json has all</dd>` : '';
+  return data.messages_all > told.size ? `<dt>decoded</dt><dd class="soft">not in this page: showing ${told.size} of ${data.messages_all} messages; messages.json has all</dd>`
+    : !data.messages_all && !shownBranch ? '<dt>decoded</dt><dd class="soft">not here: there was no messages.json when this page was made</dd>' : '';
 }
 
 // The life of a record as its clients saw it: sent, asked for how often, answered, read, lost.
 function recordFacts(event) {
   const record = event.kind === 'record_read' ? recordAt.get(`${event.partition}@${event.offset}@${event.leader_epoch}`) : records.get(`${event.node}/${event.record}`);
   if (!record || isMessage(event)) return '';
-  const { sent, outcome, read, lost } = record, rows = [];
+  const { sent, lost } = record, rows = [];
+  const [outcome, read] = [record.outcome, record.read].map(other => asking() && other?.id > event.id ? null : other);
   const row = (name, words) => rows.push(`<dt>${name}</dt><dd>${words}</dd>`), linked = other => other.id === event.id ? escapeText(sentence(other)) : eventLink(other.id, '\u2192');
   row('sent', linked(sent));
-  const until = outcome?.id ?? LAST, asked = [];
+  const until = outcome?.id ?? (asking() ? event.id : LAST), asked = [];
   for (let id = sent.id; id <= until; id++) if (events[id].node === sent.node && events[id].kind === 'message_sent' && events[id].api === 'Produce') asked.push(id);
   if (asked.length) row('produces', `<ul>${asked.slice(0, LINKS_MAX).map(id => `<li>${eventLink(id, '\u2192')}</li>`).join('')}${shownOf(Math.min(asked.length, LINKS_MAX), asked.length)}</ul><span class="soft">of ${escapeText(sent.node)} while it waited</span>`);
-  row('answer', outcome ? `${linked(outcome)} <span class="soft">after ${duration(outcome.time - sent.time)}</span>` : '<span class="soft">none</span>');
+  row('answer', outcome ? `${linked(outcome)} <span class="soft">after ${duration(outcome.time - sent.time)}</span>` : `<span class="soft">none${asking() ? ' yet' : ''}</span>`);
   if (read) row('first read', `${linked(read)} <span class="soft">by ${escapeText(read.node)}</span>`);
   if (lost?.gone && !asking()) row('lost', eventLink(lost.gone, '\u2192'));
   return rows.join('');

@@ -1,30 +1,38 @@
-// Predict, then look: while questions are open, what came of the run can be hidden - the verdict, the stories, and in the
-// drawings everything behind the cursor.
+// Predict, then look: while questions are open, what came of the run can be hidden - the verdict, the stories, the notes,
+// and in the drawings everything behind the cursor. The address says so with `l=1`.
 
 const asking = () => document.body.classList.contains('asking');
 const questions = [...document.querySelectorAll('.ask')];
 
+const openQuestion = () => questions.find(question => !question.dataset.given);
+
+// Whether what came of it is hidden, which it never is without a question.
+function hide(hidden) {
+  document.body.classList.toggle('asking', hidden && questions.length > 0);
+  if (asking()) element('asked').open = true;
+  element('blind')?.setAttribute('aria-pressed', asking());
+  Object.assign(drawn, { tracks: null, strips: null, map: null, event: null });
+}
+
 function setAsking(hidden) {
-  if (hidden && !questions.length) return;
   if (hidden && shownBranch) switchTo(0);
-  document.body.classList.toggle('asking', hidden);
-  element('blind')?.setAttribute('aria-pressed', hidden);
-  Object.assign(drawn, { tracks: null, strips: null, map: null });
+  hide(hidden);
   render();
 }
 
-// Hides what came of it and goes to the first open question; without questions, to the lesson.
+// Hides what came of it and goes to the first open question, or shows it again; without questions, to the lesson.
 function startLesson() {
-  const open = questions.find(question => !question.dataset.given) ?? questions[0];
-  if (!open) { look('lesson-title'); return; }
-  setAsking(Boolean(questions.find(question => !question.dataset.given)));
-  ask(open);
+  if (!questions.length) { look('lesson-title'); return; }
+  if (asking()) { setAsking(false); return; }
+  setAsking(Boolean(openQuestion()));
+  ask(openQuestion() ?? questions[0]);
 }
 
 // Stands before the step that a question is about.
 function ask(question) {
   const before = Number(question.dataset.eventBefore);
   if (before > 1) goTo(before - 1);
+  element('asked').open = true;
   question.scrollIntoView({ block: 'center' });
   question.querySelector('input').focus({ preventScroll: true });
 }
@@ -42,12 +50,12 @@ function answer(question, input) {
   told.innerHTML = `<b class="${hit ? 'held' : 'lost'}">${hit ? '\u2713 Yes' : `\u2715 No: ${escapeText(right)}`}.</b> ${escapeText(told.dataset.why)}`
     + `${!hit && input.dataset.believed ? `<br><span class="soft">${escapeText(input.dataset.believed)}</span>` : ''}`
     + `${question.dataset.eventBefore ? ` <a href="#e=${question.dataset.eventBefore}">see the step</a>` : ''}`;
-  if (asking() && questions.every(other => other.dataset.given)) setAsking(false);
+  if (asking() && !openQuestion()) setAsking(false);
 }
 
 function listenForAnswers() {
   for (const question of questions) on(question, 'change', event => answer(question, event.target));
-  if (element('blind')) on(element('blind'), 'click', () => (asking() ? setAsking(false) : startLesson()));
+  if (element('blind')) on(element('blind'), 'click', startLesson);
 }
 
 // Covers what lies behind the cursor.

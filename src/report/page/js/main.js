@@ -59,7 +59,7 @@ function render() {
 
 function writeTexts() {
   const tracks = element('tracks-text'), strips = element('strips-text');
-  if (tracks.open) redraw('tracks text', view.cursor, () => { tracks.querySelector('.scroll').innerHTML = writeTracks(view.cursor); });
+  if (tracks.open) redraw('tracks text', `${view.cursor} ${drawn.tracks}`, () => { tracks.querySelector('.scroll').innerHTML = writeTracks(frame, view.cursor); });
   writeGroupTexts();
   if (strips.open) redraw('strips text', `${view.cursor} ${view.partition}`, () => { strips.querySelector('.scroll').innerHTML = writeStrips(view); });
 }
@@ -144,12 +144,13 @@ function choose(name, value) {
   render();
 }
 
-// To a branch, at the same simulated time.
+// To a branch, at the same simulated time; from the decisive moment of the one to that of the other.
 function switchTo(number) {
-  if (number === shownBranch || number > branches.length) return;
-  const { time } = (number ? branches[number - 1].data : run).journal.events, now = events[view.cursor].time;
+  if (number === shownBranch || number > branches.length || number && asking()) return;
+  const other = number ? branches[number - 1].data : run, { time } = other.journal.events, now = events[view.cursor].time;
   let id = 0;
   for (let passed = 0; id < time.length && passed < now; id++) passed += time[id];
+  if (view.cursor === data.opening) id = other.opening;
   remember();
   const named = new URLSearchParams(location.hash.slice(1));
   named.set('e', Math.max(1, id));
@@ -198,11 +199,11 @@ function jump() {
   if (Number.isFinite(time)) goTo(Math.min(LAST, lowerBound(events, time, event => event?.time ?? -1)));
 }
 
-// ---- the address: #e=1382&s=time&p=orders-0&a=Fetch&n=b1&q=1&w=96 ----
+// ---- the address: #e=1382&s=time&p=orders-0&a=Fetch&n=b1&q=1&w=96&l=1 ----
 
 function remember() {
   const parts = [['e', view.cursor], ['s', view.scale === 'event' ? null : view.scale], ['p', partitionNames.length > 1 ? view.partition : null],
-    ['a', view.api || null], ['n', view.node || null], ['q', view.quiet ? 1 : null], ['o', view.offset], ['b', shownBranch || null],
+    ['a', view.api || null], ['n', view.node || null], ['q', view.quiet ? 1 : null], ['o', view.offset], ['b', shownBranch || null], ['l', asking() ? 1 : null],
     ['w', Math.abs(view.span - spanDefault()) < 1 ? null : Math.round(view.span)]];
   const hash = `#${parts.filter(([, value]) => value !== null).map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join('&')}`;
   if (hash !== location.hash) window.history.replaceState(null, '', hash);
@@ -228,6 +229,7 @@ function recall(hash) {
   if (apis.includes(named.get('a'))) view.api = named.get('a');
   if (nodes.includes(named.get('n'))) view.node = named.get('n');
   if (named.has('q')) view.quiet = named.get('q') === '1';
+  if (named.has('l')) hide(named.get('l') === '1');
   view.offset = number('o') ?? view.offset;
   view.span = number('w') ?? view.span;
   for (const name of ['scale', 'partition', 'api', 'node']) element(name).value = view[name] ?? '';
@@ -286,7 +288,11 @@ function listen() {
   });
   for (const drawing of ['tracks', 'strips']) on(element(drawing), 'click', event => { if (event.target.dataset.node) breakHere(event.target.dataset.node); });
   hint(element('strips'));
-  for (const printing of [true, false]) on(window, printing ? 'beforeprint' : 'afterprint', () => { view.printing = printing; render(); });
+  for (const printing of [true, false]) on(window, printing ? 'beforeprint' : 'afterprint', () => {
+    view.printing = printing;
+    if (questions.length) element('asked').open ||= printing;
+    render();
+  });
   on(window, 'hashchange', event => recall(new URL(event.newURL).hash));
   on(document, 'click', event => {
     const number = event.target.closest?.('[data-branch]')?.dataset.branch;
@@ -352,4 +358,9 @@ listen();
 view.cursor = data.opening;
 view.partition = openingPartition;
 writeBeside();
-recall(location.hash);
+hide(asking());
+{
+  const opened = location.hash;
+  recall(opened);
+  if (asking() && openQuestion() && !new URLSearchParams(opened.slice(1)).has('e')) ask(openQuestion());
+}

@@ -171,12 +171,12 @@ function changes(id) {
     return Array.isArray(value) ? brokerSet(value) : String(value);
   };
   const rows = [];
-  const compare = (path, before, after) => {
+  const compare = (path, before, after, within) => {
     for (const key of new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])) {
       const was = before?.[key], is = after?.[key], inner = [was, is].find(value => value && typeof value === 'object' && !Array.isArray(value));
       if (was === is || key === 'log' || key === 'ghosts') continue;
-      const named = [...path, { nodes: '', faults: 'fault', brokers: 'broker', partitions: '', clients: '', logs: '', groups: 'group', members: 'member', owners: 'owner of', committed: 'committed of', processed: 'processed of', coordinators: 'coordinator of' }[key] ?? label[key] ?? key].filter(Boolean);
-      if (inner) compare(path.length || key !== 'logs' ? named : path, was, is);
+      const named = [...path, { nodes: '', faults: 'fault', brokers: 'broker', partitions: '', clients: '', logs: '', groups: 'group', members: 'member', owners: 'owner of', committed: 'committed of', processed: 'processed of', coordinators: 'coordinator of' }[key] ?? label[key] ?? (within === 'logs' || within === 'brokers' ? `b${key}` : key)].filter(Boolean);
+      if (inner) compare(path.length || key !== 'logs' ? named : path, was, is, key);
       else if (show(key, was) !== show(key, is)) rows.push([named.join(' '), show(key, was), show(key, is)]);
     }
   };

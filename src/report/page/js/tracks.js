@@ -104,10 +104,20 @@ function moveMinimap(axis, view) {
   map.setAttribute('aria-valuetext', `event ${view.cursor} of ${LAST}, ${seconds(events[view.cursor].time)} s`);
 }
 
-// The milestones as a table, that of the cursor marked.
-function writeTracks(cursor) {
-  const current = milestones.findLast(id => id <= cursor);
-  const rows = milestones.map(id => `<tr${id === current ? ' class="cur"' : ''}><td><a href="${address(id)}">#${id}</a></td><td class="num">${seconds(events[id].time)}</td>`
-    + `<td>${escapeText(events[id].node)}</td><td>${escapeText(milestoneWords.get(id))}</td></tr>`);
+// What became of what an event began: a message on its way, a record that waits for its answer, a fault.
+function becameOf(event) {
+  if (event.kind !== 'message_sent') return laterWords(event);
+  const arrival = arrivals.get(event.id), way = held.has(event.id) ? '; held back' : '';
+  if (!arrival || asking() && arrival.id > view.cursor) return way;
+  return `${way}; ${arrival.kind === 'message_lost' ? `lost: ${arrival.reason}` : `arrives after ${duration(arrival.time - event.time)}`}`;
+}
+
+// What the tracks show as a table: every event drawn in the window, and the milestones before and behind it; that of the
+// cursor marked. The arrival of a message is told with its sending.
+function writeTracks(frame, cursor) {
+  const drawn = frame.ids.filter(id => events[id].kind !== 'message_delivered' || id === cursor);
+  const ids = [...new Set([...milestones, ...drawn])].sort((a, b) => a - b), current = ids.findLast(id => id <= cursor);
+  const rows = ids.map(id => `<tr${id === current ? ' class="cur"' : ''}><td><a href="${address(id)}">#${id}</a></td><td class="num">${seconds(events[id].time)}</td>`
+    + `<td>${escapeText(events[id].node)}</td><td>${escapeText(sentence(events[id]) + becameOf(events[id]))}</td></tr>`);
   return `<table><thead><tr><th>event</th><th>seconds</th><th>node</th><th>what</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }

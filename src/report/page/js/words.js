@@ -44,10 +44,11 @@ const acksWord = acks => acks === -1 ? 'all' : acks;
 
 // What became of it later, for a record and a fault.
 function laterWords(event) {
+  if (asking()) return '';
   const record = event.kind === 'record_sent' ? records.get(`${event.node}/${event.record}`) : null, fault = faults.find(({ from }) => from === event.id);
   if (fault) return fault.to > LAST ? ', to the end' : `, until ${seconds(events[fault.to].time)} s`;
   if (!record?.outcome) return record ? '; nobody answered' : '';
-  const { outcome, lost } = record, gone = lost && !asking() ? ', and lost in the end' : '';
+  const { outcome, lost } = record, gone = lost ? ', and lost in the end' : '';
   return `; ${sentence(outcome).replace(/^record \d+ (is )?/, '')} after ${duration(outcome.time - event.time)}${gone}`;
 }
 
