@@ -1,6 +1,7 @@
 //! `index.html`: every scenario on one page: its lesson, what came of it and of each of its variants, its page.
 
 use super::page::{escape, style};
+use crate::check::Claim;
 
 /// A scenario as the catalogue lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +124,9 @@ fn row(run: &ListedRun) -> String {
     };
     let era = era.as_ref().map(|era| format!(", behaviour of Kafka {}", escape(era))).unwrap_or_default();
     let (head, rest) = verdict.split_once(": ").unwrap_or((verdict.as_str(), ""));
+    // Of lost records the verdict has told already.
+    let broken: Vec<&str> =
+        broken.iter().map(String::as_str).filter(|claim| *claim != Claim::AckedRecordsSurvive.name()).collect();
     let broken = match broken.is_empty() {
         true => String::new(),
         false => format!("<span class=\"meaning\">broke: {}</span>", escape(&broken.join(", "))),

@@ -26,7 +26,7 @@ fn broken(finding: &Finding) -> String {
         Claim::NoDuplicates => counted("record stands in the log twice", "records stand in the log twice"),
         Claim::ProcessedAtLeastOnce => counted("record was never processed", "records were never processed"),
         Claim::ProcessedAtMostOnce => counted("record was processed twice", "records were processed twice"),
-        Claim::GroupConverges => "in the end not every partition of the group has an owner".into(),
+        Claim::GroupConverges => "the group did not come together again".into(),
         Claim::ClusterRecovers => "the cluster never recovered".into(),
         Claim::OrderKept => "records stand in another order than they were sent".into(),
         other => match violations {
