@@ -1,4 +1,7 @@
 //! Carries ISR proposals to the controller: as many as wait in one AlterPartition, again until it answers.
+//!
+//! Each attempt that is not answered ends its connection, and the network may deliver it all the same, even after an
+//! attempt on the next connection was answered.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,7 +18,7 @@ use crate::{
             alter_partition_request::{BrokerState, PartitionData, TopicData},
         },
     },
-    rpc::Shutdown,
+    rpc::{RpcError, Shutdown},
     runtime::clock,
 };
 
@@ -60,8 +63,10 @@ pub async fn send_all(
             Ok(ResponseKind::AlterPartition(response)) if response.error_code == 0 => {
                 deliver(&mut waiting, &response).await;
             }
-            // Whether it was applied is not known: ask again.
             outcome => {
+                // Whether it was, or will be, applied is not known.
+                let in_doubt = outcome.as_ref().is_err_and(RpcError::may_be_carried_out);
+                waiting.iter_mut().for_each(|change| change.in_doubt |= in_doubt);
                 tracing::debug!(?outcome, "AlterPartition failed; it is sent again");
                 if shutdown.or(clock::sleep(RETRY_BACKOFF)).await.is_none() {
                     return;
@@ -106,6 +111,6 @@ async fn deliver(waiting: &mut Vec<IsrChange>, response: &AlterPartitionResponse
             ErrorCode::None => Ok((&isr[..], PartitionEpoch(answer.partition_epoch))),
             code => Err(code),
         };
-        change.partition.isr_answered(&change.proposal, outcome).await;
+        change.partition.isr_answered(&change, outcome).await;
     }
 }

@@ -8,7 +8,9 @@
 //! | the controller's answer or a metadata record | committed ISR, partition epoch, high watermark |
 //!
 //! The *maximal ISR* is the committed one together with every member of a proposal under way: whatever the controller
-//! decides, nobody who may be in the ISR is missed (KIP-497). The high watermark is the smallest end over the maximal
+//! decides, nobody who may be in the ISR is missed (KIP-497). A refusal does not end that if an earlier attempt at the same
+//! proposal was not answered: a request of a connection that was given up may still arrive, for as long as the partition
+//! epoch stands. There Kafka counts with the committed ISR again. The high watermark is the smallest end over the maximal
 //! ISR; it waits for a follower that is caught up and may join, and it does not move while fewer than
 //! `min.insync.replicas` are committed (KAFKA-15583). It never falls while this leader leads.
 
@@ -62,6 +64,8 @@ pub struct Leader {
     isr: BTreeSet<NodeId>,
     /// The ISR that the controller was asked for.
     pending: Option<BTreeSet<NodeId>>,
+    /// Members of proposals that were refused, of which an earlier attempt may still be applied in this partition epoch.
+    in_doubt: BTreeSet<NodeId>,
     followers: BTreeMap<NodeId, Follower>,
 }
 
@@ -120,6 +124,7 @@ impl Leader {
             partition_epoch: start.partition_epoch,
             isr: start.isr.iter().copied().collect(),
             pending: None,
+            in_doubt: BTreeSet::new(),
             followers: others.map(|replica| (*replica, unknown)).collect(),
             start,
         };
@@ -193,7 +198,7 @@ impl Leader {
         if self.start.switches.isr_change == IsrChange::Committed {
             return self.isr.clone();
         }
-        self.isr.iter().chain(self.pending.iter().flatten()).copied().collect()
+        self.isr.iter().chain(self.pending.iter().flatten()).chain(&self.in_doubt).copied().collect()
     }
 
     /// The log was appended to, up to `end`.
@@ -302,16 +307,21 @@ impl Leader {
         self.partition_epoch = partition_epoch;
         self.isr = isr.iter().copied().collect();
         self.pending = None;
+        self.in_doubt.clear();
         if self.start.switches.hw_after_alter_partition {
             self.advance(now);
         }
         true
     }
 
-    /// The controller proved that the proposal was not applied (INELIGIBLE_REPLICA, OPERATION_NOT_ATTEMPTED). After
-    /// any other outcome the proposal stays, since it may have been applied.
-    pub fn refused(&mut self, now: Time) {
-        self.pending = None;
+    /// The controller proved that it did not apply this attempt at the proposal (INELIGIBLE_REPLICA,
+    /// OPERATION_NOT_ATTEMPTED). Its members still count if an earlier attempt is `in_doubt`. After any other outcome
+    /// the proposal stays, since it may have been applied.
+    pub fn refused(&mut self, in_doubt: bool, now: Time) {
+        let proposed = self.pending.take();
+        if in_doubt {
+            self.in_doubt.extend(proposed.into_iter().flatten());
+        }
         self.advance(now);
     }
 

@@ -96,8 +96,20 @@ fn a_follower_joins_at_the_high_watermark_and_the_begin_of_the_epoch() {
     assert_eq!(fetch(&mut leader, 2, 15, 3), Some(vec![1, 2]));
     leader.appended(Offset(20), at(4));
     assert_eq!(leader.high_watermark(), Offset(15), "the joining follower may be in the ISR already");
-    leader.refused(at(5000));
+    leader.refused(false, at(5000));
     assert_eq!(leader.high_watermark(), Offset(20));
+}
+
+#[test]
+fn a_refusal_ends_no_doubt_about_an_attempt_that_was_not_answered() {
+    let mut leader = leader(&[1], 1, Switches::NEWEST);
+    assert_eq!(fetch(&mut leader, 2, 10, 1), Some(vec![1, 2]));
+    leader.refused(true, at(2));
+    leader.appended(Offset(15), at(5000));
+    assert_eq!(leader.high_watermark(), Offset(10), "the attempt may be applied any moment");
+    assert_eq!(fetch(&mut leader, 3, 15, 5001), Some(vec![1, 3]), "another ISR may be asked for");
+    assert!(leader.committed(&nodes(&[1, 3]), PartitionEpoch(1), at(5002)));
+    assert_eq!(leader.high_watermark(), Offset(15), "the attempt was made in an older partition epoch");
 }
 
 #[test]
@@ -230,6 +242,12 @@ enum Input {
     Fetch(i32, i64),
     CheckLag,
     Commit(bool),
+    /// The attempt is not answered, and the network keeps it.
+    TimeOut,
+    /// The newest attempt reaches the controller, which finds a member ineligible.
+    Refuse,
+    /// What the network kept reaches the controller.
+    ArriveLate,
     Wait(u64),
 }
 
@@ -239,9 +257,20 @@ fn inputs() -> impl Strategy<Value = Vec<Input>> {
         (2..4i32, 0..6i64).prop_map(|(follower, behind)| Input::Fetch(follower, behind)),
         Just(Input::CheckLag),
         any::<bool>().prop_map(Input::Commit),
+        Just(Input::TimeOut),
+        Just(Input::Refuse),
+        Just(Input::ArriveLate),
         (1..1500u64).prop_map(Input::Wait),
     ];
     prop::collection::vec(input, 1..60)
+}
+
+/// What the controller makes of a proposal.
+fn take(proposal: &Proposal, epoch: &mut i32, isr: &mut Vec<NodeId>) {
+    if proposal.partition_epoch.0 == *epoch {
+        *epoch += 1;
+        *isr = proposal.isr.iter().map(|(id, _)| *id).collect();
+    }
 }
 
 /// Runs `inputs` on a leader with true followers beside it; an acknowledged offset that a member of the controller's
@@ -252,6 +281,7 @@ fn violates(inputs: &[Input], switches: Switches) -> bool {
     let mut ends = [0, 0, 10, 10];
     let mut controller_isr = nodes(&[1, 2, 3]);
     let mut pending: Option<Proposal> = None;
+    let (mut kept, mut in_doubt) = (Vec::<Proposal>::new(), false);
     for input in inputs {
         now += 1;
         let proposal = match input {
@@ -267,15 +297,27 @@ fn violates(inputs: &[Input], switches: Switches) -> bool {
             }
             Input::CheckLag => leader.check_lag(at(now)),
             Input::Commit(answer_arrives) => {
-                if let Some(proposal) = pending.take() {
-                    epoch += 1;
-                    controller_isr = proposal.isr.iter().map(|(id, _)| *id).collect();
-                    if *answer_arrives {
-                        leader.committed(&controller_isr, PartitionEpoch(epoch), at(now));
-                    }
-                } else {
+                let asked = pending.take();
+                let told = asked.is_none() || *answer_arrives;
+                asked.into_iter().for_each(|proposal| take(&proposal, &mut epoch, &mut controller_isr));
+                if told {
                     leader.committed(&controller_isr, PartitionEpoch(epoch), at(now));
                 }
+                None
+            }
+            Input::TimeOut => {
+                in_doubt |= pending.is_some();
+                kept.extend(pending.clone());
+                None
+            }
+            Input::Refuse => {
+                if pending.take().is_some() {
+                    leader.refused(in_doubt, at(now));
+                }
+                None
+            }
+            Input::ArriveLate => {
+                kept.drain(..).for_each(|proposal| take(&proposal, &mut epoch, &mut controller_isr));
                 None
             }
             Input::Wait(ms) => {
@@ -283,6 +325,7 @@ fn violates(inputs: &[Input], switches: Switches) -> bool {
                 None
             }
         };
+        in_doubt &= proposal.is_none();
         pending = proposal.or(pending);
         let acked = (0..=end).rev().find(|offset| leader.ack(Offset(*offset)) == Ack::Done).unwrap_or(0);
         let promised = leader.high_watermark().0.max(acked);

@@ -82,6 +82,13 @@ pub enum RpcError {
     },
 }
 
+impl RpcError {
+    /// Whether the request was sent: the other side may have carried it out, or may do so yet.
+    pub fn may_be_carried_out(&self) -> bool {
+        matches!(self, Self::Disconnected { .. } | Self::TimedOut { .. } | Self::Malformed { .. })
+    }
+}
+
 /// An answer, with the event that put it on the wire.
 #[derive(Debug)]
 pub struct Answer {

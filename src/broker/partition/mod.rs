@@ -56,6 +56,8 @@ pub struct IsrChange {
     pub partition: Arc<Partition>,
     /// What is proposed.
     pub proposal: Proposal,
+    /// It was sent before and not answered: whatever is answered later, that attempt may be applied.
+    pub in_doubt: bool,
 }
 
 /// A replica on this broker.
@@ -275,7 +277,7 @@ impl Partition {
             reason: proposal.reason.as_str().into(),
         });
         // Nobody listens any more when the broker stops.
-        let _ = self.context.isr_changes.send(IsrChange { partition: self.clone(), proposal });
+        let _ = self.context.isr_changes.send(IsrChange { partition: self.clone(), proposal, in_doubt: false });
     }
 
     /// Proposes to take out followers that lag.
@@ -297,11 +299,11 @@ impl Partition {
 
     /// The controller's answer to a proposal. One that does not wait any more, since metadata told what became of it,
     /// changes nothing: the leader may have made another one meanwhile.
-    pub async fn isr_answered(&self, proposal: &Proposal, answer: Result<(&[NodeId], PartitionEpoch), ErrorCode>) {
+    pub async fn isr_answered(&self, change: &IsrChange, answer: Result<(&[NodeId], PartitionEpoch), ErrorCode>) {
         let mut state = self.state.lock().await;
         let state = &mut *state;
         let Standing::Leader(leader) = &mut state.role else { return };
-        if !leader.awaits(proposal) {
+        if !leader.awaits(&change.proposal) {
             return;
         }
         match answer {
@@ -314,7 +316,7 @@ impl Partition {
                 let error = code.name().into();
                 self.context.tracer.milestone(Event::IsrRefused { partition: self.id.clone(), error });
                 if matches!(code, ErrorCode::IneligibleReplica | ErrorCode::OperationNotAttempted) {
-                    leader.refused(clock::now());
+                    leader.refused(change.in_doubt, clock::now());
                 }
             }
         }

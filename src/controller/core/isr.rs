@@ -1,7 +1,7 @@
 //! AlterPartition: a leader asks for another ISR (KIP-497).
 //!
 //! The checks in Kafka's order; each error tells the leader something else. Only INELIGIBLE_REPLICA proves that
-//! nothing was applied; after any other the leader waits for the metadata.
+//! this request was not applied; after any other the leader waits for the metadata.
 
 use uuid::Uuid;
 
