@@ -20,6 +20,7 @@
 //! g1 commits g m1 gen=1 orders-0 5               g1 told g sent=12 NONE (or an error, `open`: nobody knows)
 //! b1 refuses g m1 gen=1 in=2 ILLEGAL_GENERATION  b1 rebalances g gen=1
 //! g1 wonders g orders-0 b2                       g1 finds g orders-0 5 asked=14
+//! p1 acked 0 orders-0 0 cause=7                  a line, any, that happened because of the seventh
 //! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3; scenario heal; scenario settled
 //! ```
 
@@ -46,8 +47,9 @@ pub(crate) fn journal(text: &str) -> Vec<Entry> {
             Err(_) => time_ms += 1,
         }
         let event = event(words[1], &words[2..]);
+        let cause = words.iter().find_map(|word| word.strip_prefix("cause=")?.parse().ok().map(EventId));
         let time = Time(time_ms * 1_000_000);
-        entries.push(Entry { id: EventId(index as u64 + 1), time, node: words[0].into(), cause: None, event });
+        entries.push(Entry { id: EventId(index as u64 + 1), time, node: words[0].into(), cause, event });
     }
     entries
 }

@@ -61,7 +61,12 @@ struct Promise {
 
 impl Promise {
     fn find(entries: &[Entry], lost: &Lost) -> Option<Self> {
-        let upto = entries.partition_point(|entry| entry.id <= lost.acked);
+        // What made the acknowledgement happen is the answer's leaving: until that came, another leader may have
+        // answered for the same offset.
+        let up_to = |id: EventId| entries.partition_point(|entry| entry.id <= id);
+        let told = entries[..up_to(lost.acked)].last().filter(|entry| entry.id == lost.acked);
+        let left = told.and_then(|entry| entry.cause);
+        let upto = up_to(left.unwrap_or(lost.acked));
         let covers = |base: Offset, end: Offset| base <= lost.offset && lost.offset < end;
         let (index, leader, acks, isr) = entries[..upto].iter().enumerate().rev().find_map(|(index, entry)| {
             let Event::ProduceAnswered { partition, acks, error, base_offset, end_offset, isr, .. } = &entry.event

@@ -44,6 +44,34 @@ fn causes_of_a_leader_without_a_copy_are_told_from_its_election() {
 }
 
 #[test]
+fn a_promise_that_came_late_is_not_taken_for_that_of_the_next_leader_at_the_same_offset() {
+    let replaced = "
+        c1 chose t-0 leader=2 epoch=1 isr=2 election=clean
+        p1 send 1 t v-1 acks=1
+        b1 append t-0 leader e0 1..2
+        b1 answer t-0 acks=1 1..2 e0 isr=1,2,3 hw=1
+        b1 cut t-0 2 1 leader-epoch
+        b2 leads t-0 epoch=1 hw=1
+        p2 send 0 t w-0 acks=1
+        b2 append t-0 leader e1 1..2:x
+        b2 answer t-0 acks=1 1..2 e1 isr=2 hw=2
+        p2 acked 0 t-0 1";
+    let answered = [BEGIN, COMMIT_0, replaced.split("b1 cut").next().expect("a part before")].concat();
+    let left = answered.lines().filter(|line| !line.trim().is_empty()).count();
+    let late = format!("\np1 acked 1 t-0 1 cause={left}\n");
+    let audit = "
+        audit position t-0 0 start
+        audit read t-0 0 v-0
+        audit read t-0 1 w-0
+        audit end t-0 2";
+    story(
+        &[BEGIN, COMMIT_0, replaced, &late, audit],
+        Cause::AcknowledgedByAStaleLeader,
+        &[Moment::Decisive, Moment::Promise, Moment::LastCopyGone],
+    );
+}
+
+#[test]
 fn causes_that_need_a_lost_copy_are_told_from_how_it_went() {
     use Moment::{Decisive, LastCopyGone, Promise};
     let gone = "\naudit position t-0 0 start\naudit end t-0 0";
