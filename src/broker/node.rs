@@ -22,6 +22,7 @@ use super::{
     requests::Broker,
     settings,
 };
+pub use crate::controller::node::Told;
 use crate::{
     base::{NodeId, Offset, Switches},
     controller::{
@@ -68,6 +69,8 @@ pub struct NodeOptions {
     pub switches: Switches,
     /// Where events go.
     pub tracer: Tracer,
+    /// What its controller's events have told of its log.
+    pub told: Told,
     /// When to stop, cleanly.
     pub shutdown: Shutdown,
     /// Rung once the broker is unfenced and serves.
@@ -79,7 +82,7 @@ pub struct NodeOptions {
 /// # Errors
 /// See [`NodeError`].
 pub async fn run(options: NodeOptions) -> Result<(), NodeError> {
-    let NodeOptions { config, disk, switches, tracer, shutdown, ready } = options;
+    let NodeOptions { config, disk, switches, tracer, told, shutdown, ready } = options;
     let config = Arc::new(config);
     let directory = LogDirectory::open(disk.clone(), config.node_id, switches, tracer.clone()).await?;
     let controller_listener = match &config.controller_listener {
@@ -91,7 +94,7 @@ pub async fn run(options: NodeOptions) -> Result<(), NodeError> {
     let settings = controller_config(&config, &directory.meta().cluster_id, switches);
     let controller = controller_listener.map(|listener| {
         let shutdown = controller_shutdown.clone();
-        let run = crate::controller::node::run(settings, disk, listener, tracer.clone(), shutdown);
+        let run = crate::controller::node::run(settings, disk, listener, tracer.clone(), told, shutdown);
         async { task::spawn(run).await.unwrap_or_else(|error| panic!("the controller's task ended: {error}")) }
     });
     if !config.is_broker {

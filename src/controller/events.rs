@@ -1,18 +1,92 @@
 //! Committed decisions as events of the journal.
+//!
+//! A controller that is killed between the append of a decision and its sync may leave it in the log without having told
+//! it. The one after it, which commits what it finds there, tells it then.
 
-use std::sync::Arc;
-
-use super::{core::Decided, image::MetadataImage};
-use crate::{
-    base::{TopicId, TopicPartition},
-    protocol::metadata::{ConfigResource, MetadataRecord},
-    trace::{Election, Event, EventId, Tracer},
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
 };
 
-/// Reports one record that was replayed into `image`, and returns its event. `deleted` names the topic that it removed.
-pub fn report(tracer: &Tracer, image: &MetadataImage, decided: &Decided, deleted: Option<Arc<str>>) -> Option<EventId> {
+use super::{
+    core::{Controller, Decided},
+    image::{MetadataDelta, MetadataImage},
+};
+use crate::{
+    base::{NodeId, Offset, Time, TopicId, TopicPartition},
+    protocol::metadata::{ConfigResource, MetadataRecord},
+    trace::{self, Election, Event, Tracer},
+};
+
+/// Up to where in its log a controller has told its decisions. Whoever reads events for as long as there are controllers
+/// keeps this from one process to the next.
+#[derive(Clone, Debug)]
+pub struct Told(Arc<AtomicI64>);
+
+impl Told {
+    /// Nobody told anything yet.
+    pub fn nothing() -> Self {
+        Self(Arc::new(AtomicI64::new(0)))
+    }
+
+    /// Nobody asks for what is in a log already: each process tells its own decisions.
+    pub fn everything() -> Self {
+        Self(Arc::new(AtomicI64::new(i64::MAX)))
+    }
+
+    /// Offset after the last record that was told.
+    pub fn end(&self) -> Offset {
+        Offset(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Tells decisions, each with the offset after it. What no request asked for follows from the first of them: the
+    /// elections from the fencing. What a process does not live to tell does not count as told.
+    pub fn tell(&self, tracer: &Tracer, events: Vec<(Offset, Event)>) {
+        let mut cause = trace::current_cause();
+        for (end, event) in events {
+            let told = trace::caused_by_sync(cause, || tracer.milestone(event));
+            if told.is_some() {
+                self.0.store(end.0, Ordering::Relaxed);
+            }
+            cause = cause.or(told);
+        }
+    }
+}
+
+/// Replays a committed record, and says what the journal is to tell of it.
+pub fn replay(controller: &mut Controller, decided: &Decided, delta: &mut MetadataDelta, now: Time) -> Option<Event> {
+    let deleted = match &decided.record {
+        MetadataRecord::RemoveTopic { topic_id } => controller.image().topic_by_id(*topic_id),
+        _ => None,
+    };
+    let deleted = deleted.map(|topic| topic.name.clone());
+    controller.replay(&decided.record, delta, now);
+    event(controller.image(), decided, deleted)
+}
+
+/// A record that a controller finds in its log, as far as the metadata before it tells what it was.
+pub fn found(image: &MetadataImage, record: MetadataRecord) -> Decided {
+    let election = match &record {
+        MetadataRecord::Partition(_) => Election::Created,
+        MetadataRecord::PartitionChange(change) => {
+            let topic = image.topic_by_id(change.topic_id);
+            let before = topic.and_then(|topic| topic.partitions.get(&change.partition));
+            match change.leader {
+                None => Election::None,
+                Some(NodeId::NONE) => Election::Offline,
+                Some(leader) if before.is_some_and(|before| before.isr.contains(&leader)) => Election::Clean,
+                Some(_) => Election::Unclean,
+            }
+        }
+        _ => Election::None,
+    };
+    Decided { record, election, reason: "the controller had decided it before it stopped".to_owned() }
+}
+
+/// What a record says that was replayed into `image`. `deleted` names the topic that it removed.
+fn event(image: &MetadataImage, decided: &Decided, deleted: Option<Arc<str>>) -> Option<Event> {
     let reason = decided.reason.as_str();
-    let event = match &decided.record {
+    Some(match &decided.record {
         MetadataRecord::RegisterBroker(record) => Event::BrokerRegistered {
             broker: record.broker,
             broker_epoch: record.broker_epoch,
@@ -40,27 +114,19 @@ pub fn report(tracer: &Tracer, image: &MetadataImage, decided: &Decided, deleted
             value: value.as_deref().map(Into::into),
         },
         MetadataRecord::Partition(record) => {
-            return report_partition(tracer, image, record.topic_id, record.partition, decided.election, reason);
+            partition_event(image, record.topic_id, record.partition, decided.election, reason)
         }
         MetadataRecord::PartitionChange(change) => {
-            return report_partition(tracer, image, change.topic_id, change.partition, decided.election, reason);
+            partition_event(image, change.topic_id, change.partition, decided.election, reason)
         }
         _ => return None,
-    };
-    tracer.milestone(event)
+    })
 }
 
-fn report_partition(
-    tracer: &Tracer,
-    image: &MetadataImage,
-    topic_id: TopicId,
-    index: i32,
-    election: Election,
-    reason: &str,
-) -> Option<EventId> {
+fn partition_event(image: &MetadataImage, topic_id: TopicId, index: i32, election: Election, reason: &str) -> Event {
     let topic = image.topic_by_id(topic_id).expect("the record was replayed");
     let registration = &topic.partitions[&index];
-    tracer.milestone(Event::PartitionChanged {
+    Event::PartitionChanged {
         partition: TopicPartition::new(topic.name.clone(), index),
         leader: registration.leader,
         leader_epoch: registration.leader_epoch,
@@ -69,5 +135,5 @@ fn report_partition(
         isr: registration.isr.clone(),
         election,
         reason: reason.into(),
-    })
+    }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
+pub use super::events::Told;
 use super::{
     core::{Controller, ControllerSettings, Decided, elections::Kind},
     events,
@@ -32,7 +33,7 @@ use crate::{
     rpc::{self, Options, Peer, Reply, Service, Shutdown},
     runtime::{clock, disk::Disk, net::Listener, random, task},
     storage::{self, AppendError, Log, LogConfig, LogOptions, StorageError},
-    trace::{self, Tracer},
+    trace::{self, Event, Tracer},
 };
 
 /// Folder and name of the metadata log.
@@ -80,6 +81,7 @@ struct State {
     log: Log,
     epoch: LeaderEpoch,
     random: Random,
+    told: Told,
 }
 
 /// Runs a controller over the metadata log in `disk` and serves `listener`, until `shutdown`.
@@ -91,9 +93,10 @@ pub async fn run(
     disk: Disk,
     listener: Listener,
     tracer: Tracer,
+    told: Told,
     shutdown: Shutdown,
 ) -> Result<(), ControllerError> {
-    let state = open(&config, &disk, &tracer).await?;
+    let state = open(&config, &disk, &tracer, told).await?;
     let options = config.options;
     let (committed, state) = (Notify::new(), Mutex::new(state));
     let node = Arc::new(Node { config, state, committed, shutdown: shutdown.clone(), tracer });
@@ -104,7 +107,7 @@ pub async fn run(
 }
 
 /// Opens the log, replays it, and begins a new epoch of leadership.
-async fn open(config: &ControllerConfig, disk: &Disk, tracer: &Tracer) -> Result<State, ControllerError> {
+async fn open(config: &ControllerConfig, disk: &Disk, tracer: &Tracer, told: Told) -> Result<State, ControllerError> {
     let folder = format!("{METADATA_TOPIC}-0");
     let options = LogOptions {
         partition: TopicPartition::new(METADATA_TOPIC, 0),
@@ -119,7 +122,7 @@ async fn open(config: &ControllerConfig, disk: &Disk, tracer: &Tracer) -> Result
     };
     let log = Log::open(disk, &folder, options).await?;
     let mut controller = Controller::new(config.settings.clone());
-    replay_log(&log, &mut controller).await?;
+    let found = replay_log(&log, &mut controller, told.end()).await?;
     controller.begin_sessions(clock::now());
     let epoch = LeaderEpoch(log.latest_epoch().0.max(0) + 1);
     let (node, voters) = (config.settings.node, [config.settings.node]);
@@ -129,9 +132,10 @@ async fn open(config: &ControllerConfig, disk: &Disk, tracer: &Tracer) -> Result
     });
     storage::replace_file(disk, &format!("{folder}/quorum-state"), quorum_state.to_string().as_bytes()).await?;
     let is_new = log.end_offset() == Offset::ZERO;
-    let mut state = State { controller, log, epoch, random: random::stream("controller") };
+    let mut state = State { controller, log, epoch, random: random::stream("controller"), told };
     let batch = leader_change_batch(state.log.end_offset(), epoch, node, &voters, clock::wall_ms());
     append(&mut state, &batch).await?;
+    state.told.tell(tracer, found);
     if is_new {
         let records = bootstrap_records();
         commit(&mut state, records, tracer).await?;
@@ -139,19 +143,31 @@ async fn open(config: &ControllerConfig, disk: &Disk, tracer: &Tracer) -> Result
     Ok(state)
 }
 
-async fn replay_log(log: &Log, controller: &mut Controller) -> Result<(), ControllerError> {
-    let mut from = log.start_offset();
+/// Replays the log. Returns what it says from `told` on, each event with the offset after its record.
+async fn replay_log(
+    log: &Log,
+    controller: &mut Controller,
+    told: Offset,
+) -> Result<Vec<(Offset, Event)>, ControllerError> {
+    let (mut from, mut untold) = (log.start_offset(), Vec::new());
     while from < log.end_offset() {
         let bytes = log.read(from, log.end_offset(), 1 << 20, true).await?;
         for (offset, record) in
             super::decode_batches(&bytes).map_err(|problem| ControllerError::Record { offset: from, problem })?
         {
-            controller.replay(&record, &mut MetadataDelta::default(), clock::now());
+            let mut delta = MetadataDelta::default();
+            if offset > told {
+                let decided = events::found(controller.image(), record);
+                let event = events::replay(controller, &decided, &mut delta, clock::now());
+                untold.extend(event.map(|event| (offset, event)));
+            } else {
+                controller.replay(&record, &mut delta, clock::now());
+            }
             from = from.max(offset);
         }
         from = super::end_of(&bytes).unwrap_or(log.end_offset());
     }
-    Ok(())
+    Ok(untold)
 }
 
 /// What a new cluster begins with.
@@ -186,21 +202,15 @@ async fn commit(state: &mut State, records: Vec<Decided>, tracer: &Tracer) -> Re
     let mut batch = BatchBuilder::new(Codec::None);
     let now_ms = clock::wall_ms();
     records.iter().for_each(|decided| batch.push(now_ms, None, Some(&decided.record.encode()), &[]));
+    let mut end = state.log.end_offset();
     append(state, &batch.build()).await?;
-    let mut delta = MetadataDelta::default();
-    // What no request asked for follows from the first record: the elections from the fencing.
-    let mut cause = trace::current_cause();
+    let (mut delta, mut events) = (MetadataDelta::default(), Vec::new());
     for decided in &records {
-        let deleted = match &decided.record {
-            MetadataRecord::RemoveTopic { topic_id } => state.controller.image().topic_by_id(*topic_id),
-            _ => None,
-        };
-        let deleted = deleted.map(|topic| topic.name.clone());
-        state.controller.replay(&decided.record, &mut delta, clock::now());
-        let report = || events::report(tracer, state.controller.image(), decided, deleted);
-        let reported = trace::caused_by_sync(cause, report);
-        cause = cause.or(reported);
+        end = end.next();
+        let event = events::replay(&mut state.controller, decided, &mut delta, clock::now());
+        events.extend(event.map(|event| (end, event)));
     }
+    state.told.tell(tracer, events);
     Ok(())
 }
 

@@ -31,7 +31,7 @@ use crate::{
     base::{NodeId, Switches, TopicId, TopicPartition},
     broker::{
         config::NodeConfig,
-        node::{self, NodeOptions},
+        node::{self, NodeOptions, Told},
     },
     check::AUDIT_NODE,
     rpc::Shutdown,
@@ -242,7 +242,8 @@ impl Stage {
     fn start_nodes(&self) {
         for (name, config) in &self.resolved.nodes {
             let (host, config, switches) = (name.clone(), config.clone(), self.resolved.switches);
-            self.world.add_host(name, move || serve(host.clone(), config.clone(), switches));
+            let told = Told::nothing();
+            self.world.add_host(name, move || serve(host.clone(), config.clone(), switches, told.clone()));
         }
     }
 
@@ -274,7 +275,7 @@ impl Stage {
 }
 
 /// The process of a broker or a controller: formats its disk at its first start, then serves until it is stopped.
-async fn serve(name: String, config: NodeConfig, switches: Switches) {
+async fn serve(name: String, config: NodeConfig, switches: Switches, told: Told) {
     let disk = Disk::at(&config.log_dir);
     let formatted = MetaProperties::read(&disk).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     if formatted.is_none() {
@@ -291,7 +292,7 @@ async fn serve(name: String, config: NodeConfig, switches: Switches) {
         process::shutdown_requested().await;
         asked.trigger();
     });
-    let options =
-        NodeOptions { config, disk, switches, tracer: World::current().tracer(&name), shutdown, ready: Arc::default() };
+    let (tracer, ready) = (World::current().tracer(&name), Arc::default());
+    let options = NodeOptions { config, disk, switches, tracer, told, shutdown, ready };
     node::run(options).await.unwrap_or_else(|error| panic!("{name} ended: {error}"));
 }
