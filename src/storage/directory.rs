@@ -28,6 +28,9 @@ pub struct LogDirectory {
     clean: bool,
     previous_broker_epoch: BrokerEpoch,
     known: Mutex<Known>,
+    /// Held while checkpoints are written: the one of a clean stop may come in the middle of one whose time has come, and
+    /// both are written aside under one name.
+    writing: tokio::sync::Mutex<()>,
     switches: Switches,
     tracer: Tracer,
     /// Held for as long as the directory is in use.
@@ -106,6 +109,7 @@ impl LogDirectory {
             clean: marker.is_some(),
             previous_broker_epoch: BrokerEpoch(epoch.map_or(-1, |marker| marker.broker_epoch)),
             known: Mutex::new(known),
+            writing: tokio::sync::Mutex::new(()),
             disk,
             switches,
             tracer,
@@ -275,6 +279,7 @@ impl LogDirectory {
     /// # Errors
     /// The disk failed.
     pub async fn checkpoint_high_watermarks(&self, offsets: &checkpoint::Offsets) -> Result<(), StorageError> {
+        let _writing = self.writing.lock().await;
         let all = merge(&mut self.known().high_watermarks, offsets);
         checkpoint::write_offsets(&self.disk, HIGH_WATERMARKS, &all).await
     }
@@ -288,6 +293,7 @@ impl LogDirectory {
         recovery_points: &checkpoint::Offsets,
         start_offsets: &checkpoint::Offsets,
     ) -> Result<(), StorageError> {
+        let _writing = self.writing.lock().await;
         let recovery_points = merge(&mut self.known().recovery_points, recovery_points);
         checkpoint::write_offsets(&self.disk, RECOVERY_POINTS, &recovery_points).await?;
         let start_offsets = merge(&mut self.known().start_offsets, start_offsets);

@@ -99,6 +99,26 @@ async fn create(directory: &LogDirectory, partition: i32) -> Opened {
 }
 
 #[test]
+fn a_checkpoint_waits_for_the_one_that_is_being_written() {
+    on_disk(|disk| async move {
+        format(&disk).await;
+        let directory = open_directory(&disk, 1).await.unwrap();
+        let (first, second) = ([(orders(0), Offset(1))].into(), [(orders(0), Offset(2))].into());
+        let both = futures_util::future::join(
+            directory.checkpoint_high_watermarks(&first),
+            directory.checkpoint_high_watermarks(&second),
+        );
+        assert!(matches!(both.await, (Ok(()), Ok(()))));
+        let (logs, nothing) = ([(orders(0), Offset(1))].into(), BTreeMap::new());
+        let both = futures_util::future::join(
+            directory.checkpoint_logs(&logs, &nothing),
+            directory.checkpoint_logs(&logs, &nothing),
+        );
+        assert!(matches!(both.await, (Ok(()), Ok(()))));
+    });
+}
+
+#[test]
 fn a_checkpoint_keeps_the_partitions_it_is_not_told_of_until_they_are_deleted() {
     on_disk(|disk| async move {
         format(&disk).await;
