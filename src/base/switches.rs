@@ -29,6 +29,15 @@ pub enum IsrChange {
     Maximal,
 }
 
+/// Whom a change of the ISR names when it is sent again, after a first time that was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsrSentAgain {
+    /// The members that the leader proposes, as the first time.
+    Whole,
+    /// Nobody: writing the first request without broker epochs had emptied the list (KAFKA-15353).
+    Emptied,
+}
+
 /// A release of Kafka, with the old `0.x` scheme kept: 0.11.0 is before 1.0.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Release(pub u32, pub u32, pub u32);
@@ -153,6 +162,11 @@ switches! {
             "true" true, FIRST;
             "false" false, Release(3, 4, 1);
         ] "a follower takes the high watermark of an answer that tells it to truncate (KAFKA-14704)";
+        isr_sent_again: IsrSentAgain = [
+            "as-it-was" IsrSentAgain::Whole, FIRST;
+            "emptied" IsrSentAgain::Emptied, Release(3, 5, 0);
+            "built-anew" IsrSentAgain::Whole, Release(3, 5, 2);
+        ] "whom a change of the ISR names when it is sent again because nobody answered (KAFKA-15353)";
     }
     fixes {
         truncate_on_every_epoch = Release(2, 0, 1),

@@ -2,6 +2,9 @@
 //!
 //! Each attempt that is not answered ends its connection, and the network may deliver it all the same, even after an
 //! attempt on the next connection was answered.
+//!
+//! Kafka 3.5.0 and 3.5.1 named nobody in a request that they sent again to a controller without broker epochs: the list
+//! was emptied when the first request was written (KAFKA-15353).
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,7 +13,7 @@ use uuid::Uuid;
 
 use super::{controller_channel::ControllerChannel, lifecycle::Registration, partition::IsrChange};
 use crate::{
-    base::{NodeId, PartitionEpoch},
+    base::{BrokerEpoch, NodeId, PartitionEpoch, Switches, switches::IsrSentAgain},
     protocol::{
         ErrorCode,
         messages::{
@@ -24,14 +27,19 @@ use crate::{
 
 const RETRY_BACKOFF: Duration = Duration::from_millis(50);
 const VERSION: i16 = 3;
+/// The version that names members without their broker epochs.
+const VERSION_WITHOUT_EPOCHS: i16 = 2;
 
 /// Sends proposals until `shutdown`.
 pub async fn send_all(
     mut proposals: mpsc::UnboundedReceiver<IsrChange>,
     channel: Arc<ControllerChannel>,
     registration: Arc<Registration>,
+    switches: Switches,
     shutdown: Shutdown,
 ) {
+    let sent_again = switches.isr_sent_again;
+    let version = if sent_again == IsrSentAgain::Emptied { VERSION_WITHOUT_EPOCHS } else { VERSION };
     let mut waiting: Vec<IsrChange> = Vec::new();
     loop {
         if waiting.is_empty() {
@@ -54,8 +62,8 @@ pub async fn send_all(
         if waiting.is_empty() {
             continue;
         }
-        let request = request(&waiting, &registration);
-        let answer = match shutdown.or(channel.call(RequestKind::AlterPartition(request), VERSION)).await {
+        let request = request(&waiting, &registration, sent_again);
+        let answer = match shutdown.or(channel.call(RequestKind::AlterPartition(request), version)).await {
             None => return,
             Some(answer) => answer,
         };
@@ -76,19 +84,24 @@ pub async fn send_all(
     }
 }
 
-fn request(waiting: &[IsrChange], registration: &Registration) -> AlterPartitionRequest {
+fn request(waiting: &[IsrChange], registration: &Registration, sent_again: IsrSentAgain) -> AlterPartitionRequest {
     let mut topics: BTreeMap<[u8; 16], Vec<PartitionData>> = BTreeMap::new();
     for change in waiting {
-        let member = |(id, epoch): &(NodeId, crate::base::BrokerEpoch)| {
+        let member = |(id, epoch): &(NodeId, BrokerEpoch)| {
             let own = *id == registration.node;
             let epoch = if own { registration.broker_epoch() } else { *epoch };
             BrokerState::default().with_broker_id(id.0.into()).with_broker_epoch(epoch.0)
         };
-        let partition = PartitionData::default()
+        let members: Vec<BrokerState> = change.proposal.isr.iter().map(member).collect();
+        let mut partition = PartitionData::default()
             .with_partition_index(change.partition.id.partition)
             .with_leader_epoch(change.proposal.leader_epoch.0)
-            .with_partition_epoch(change.proposal.partition_epoch.0)
-            .with_new_isr_with_epochs(change.proposal.isr.iter().map(member).collect());
+            .with_partition_epoch(change.proposal.partition_epoch.0);
+        match sent_again {
+            IsrSentAgain::Whole => partition.new_isr_with_epochs = members,
+            IsrSentAgain::Emptied if change.in_doubt => {}
+            IsrSentAgain::Emptied => partition.new_isr = members.iter().map(|member| member.broker_id).collect(),
+        }
         topics.entry(change.partition.topic_id.0).or_default().push(partition);
     }
     let topics = topics

@@ -182,7 +182,8 @@ async fn run_broker(
     task::spawn(metadata::follow(registration.clone(), follower_channel, cache.clone(), applied, background.clone()));
     // On a connection of its own: a heartbeat must not wait behind a change of an ISR.
     let alter_partition = Arc::new(channel("alter-partition", config.broker_session_timeout / 2));
-    task::spawn(isr_changes::send_all(proposals, alter_partition, registration.clone(), background.clone()));
+    let registered = registration.clone();
+    task::spawn(isr_changes::send_all(proposals, alter_partition, registered, switches, background.clone()));
     task::spawn(replicas.clone().watch_lag(background.clone()));
     task::spawn(replicas.clone().watch_producers(background.clone()));
     task::spawn(replicas.clone().write_checkpoints(background.clone()));
