@@ -93,7 +93,9 @@ fn wrong_usage_is_told_with_what_would_be_right() {
     check_refused(&["sweep", SCENARIO, "--seeds", "some"], 64, &["--seeds", "some"]);
     check_refused(&["sweep", SCENARIO, "--seeds", "1..1", "--shard", "2/2"], 64, &["nothing to run", "--seeds 1..100"]);
     check_refused(&["sweep", SCENARIO, "--shard", "3/2"], 64, &["--shard", "3/2"]);
-    check_refused(&["sweep", SCENARIO, "--for", "18446744073709551615m"], 64, &["expected a time as 60s or 10m"]);
+    for time in ["18446744073709551615m", "0s"] {
+        check_refused(&["sweep", SCENARIO, "--for", time], 64, &["expected a time as 60s or 10m"]);
+    }
     check_refused(&["list", &empty], 64, &[&empty, "there is no scenario file (*.toml)"]);
     check_refused(&["explain", &empty], 64, &["run.json", "expected a folder as `run` writes it"]);
     check_refused(&["runn", SCENARIO], 64, &["runn", "run"]);
@@ -284,6 +286,9 @@ fn claims_of_settings_that_mean_nothing_are_refused() {
     let both = ["claims", "--set", "acks=1", "--set", "enable.idempotence=true"];
     check_refused(&both, 64, &["contradict each other: enable.idempotence"]);
     check_refused(&["claims", "--config", &misspelt], 64, &[&format!("{misspelt}:2: `min.insync.replica`")]);
+    let twice = written(&folder, "twice.properties", b"min.insync.replicas=2\nmin.insync.replicas=3\n");
+    let told = format!("{twice}:2: `min.insync.replicas=3` contradicts `min.insync.replicas=2` in {twice}:1");
+    check_refused(&["claims", "--config", &twice], 64, &[&told]);
     check_refused(&["claims", "--set", "ack=1"], 64, &["did you mean `acks`?"]);
     check_refused(&["claims", "--set", "switch.truncat=x"], 64, &["did you mean `truncate`?"]);
     check_refused(&["claims", "--budget", "power-al"], 64, &["did you mean `power-all`?"]);
@@ -311,6 +316,10 @@ fn shares_of_a_sweep_merge_to_what_one_machine_finds_and_a_stopped_one_goes_on()
     }
     assert_eq!(merged(&shares).stdout, one_machine.stdout);
     assert_eq!(merged(&[&shares[..], &shares[..1]].concat()).stdout, one_machine.stdout, "a run counts once");
+
+    let without = merged(&shares[1..]);
+    let told = "share 1/3 is missing: these files are not the whole sweep";
+    assert!(without.exit == 2 && without.stderr.contains(told), "{without:?}");
 
     // Killed in the middle of its fifth line.
     let text = fs::read_to_string(&whole).expect("it was written");

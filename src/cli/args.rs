@@ -644,5 +644,6 @@ fn seconds(text: &str) -> Result<u64, String> {
         None => (text.strip_suffix('s').unwrap_or(text), 1),
     };
     let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    seconds.ok_or_else(|| format!("expected a time as 60s or 10m, found `{text}`"))
+    let some = seconds.filter(|seconds| *seconds > 0);
+    some.ok_or_else(|| format!("expected a time as 60s or 10m, at least 1s, found `{text}`"))
 }

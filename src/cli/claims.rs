@@ -16,13 +16,16 @@ use super::{
     output::{print, print_line},
     pool,
     progress::Progress,
-    shrink,
+    shrink::{self, Origin},
     way::Way,
 };
 use crate::{
     base::suggest::nearest,
     broker::config::Properties,
-    explore::claims::{BUDGETS, Budget, Cell, Found, Settings, page},
+    explore::{
+        claims::{BUDGETS, Budget, Cell, Found, Settings, page},
+        shrink::Keeps,
+    },
     scenario,
 };
 
@@ -98,7 +101,17 @@ fn settings(options: &ClaimsOptions) -> Result<Settings, Failure> {
 fn properties(path: &Path) -> Result<Properties, Failure> {
     let given = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| Failure::usage(format!("{given}: {error}")))?;
-    Properties::parse(&text, &given).map_err(Failure::usage)
+    let properties = Properties::parse(&text, &given).map_err(Failure::usage)?;
+    // A node takes the last value. Who asks what settings promise should know which they are.
+    for (name, property) in properties.iter() {
+        if let Some((value, origin)) = &property.replaced {
+            let now = format!("{}: `{name}={}`", property.origin, property.value);
+            return Err(Failure::usage(format!(
+                "{now} contradicts `{name}={value}` in {origin}; leave one of them out"
+            )));
+        }
+    }
+    Ok(properties)
 }
 
 fn budgets(names: &[String]) -> Result<Vec<&'static Budget>, Failure> {
@@ -200,8 +213,9 @@ fn shrink_one(cell: &Cell, item: Item, runs_max: u64, out: &Path, work: &WorkFol
     let told = work.run(&begin.to_string(), item)?;
     let way = if found.is_broken() { Way::of(Ok(told))? } else { Way::of_loss(&told) };
     let from = format!("the budget `{}` of claims", found.budget.name);
+    let origin = Origin { from: &from, variant: None, keeps: Keeps::Settings };
     let path = cell.counter_example_path(out, row);
-    way.map_or(Ok(()), |way| shrink::smallest(begin, &from, None, &way, runs_max, &path, None).map(|_| ()))
+    way.map_or(Ok(()), |way| shrink::smallest(begin, &origin, &way, runs_max, &path, None).map(|_| ()))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {

@@ -228,6 +228,12 @@ fn folder_of_run(given: &Path) -> PathBuf {
 
 fn read_part(folder: &Path, name: &str, expected: &str) -> Result<String, Failure> {
     let path = folder.join(name);
-    fs::read_to_string(&path)
-        .map_err(|error| Failure::usage(format!("{}: {error}; expected {expected}", path.display())))
+    let bytes =
+        fs::read(&path).map_err(|error| Failure::usage(format!("{}: {error}; expected {expected}", path.display())))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let problem = "a byte that belongs to no text";
+        Failure::usage(format!("{}:{line}: {problem}; expected {expected}", path.display()))
+    })
 }

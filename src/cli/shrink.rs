@@ -18,7 +18,7 @@ use super::{
     way::Way,
 };
 use crate::{
-    explore::shrink::{Judge, Shrunk, shrink as search, tell},
+    explore::shrink::{Broken, Judge, Keeps, Shrunk, shrink as search, tell},
     report::{self, JOURNAL_FILE, MANIFEST_FILE, shell_word},
     scenario::Scenario,
     trace::journal::Entry,
@@ -35,11 +35,11 @@ pub fn shrink(options: &ShrinkOptions) -> Outcome {
     let small = of_file(&file, seed, variant, options.runs, &out, Some(&mut progress))?;
     progress.end();
     let Some(Small { told, runs }) = small else {
-        let message = "this run breaks no claim, so there is nothing to shrink";
+        let message = "this run breaks no claim and loses nothing, so there is nothing to shrink";
         return Err(Failure::usage(format!("{}: seed {seed}: {message}", file.given)));
     };
-    let (steps, brokers, clients) = (told.steps.len(), told.cluster.brokers, told.clients.len());
-    print_line(&format!("{}: {steps} steps, {brokers} brokers, {clients} clients, in {runs} runs", out.display()))?;
+    let size = size(&told);
+    print_line(&format!("{}: {size}, in {runs} runs", out.display()))?;
     let variant = told.variants.first().map(|variant| format!(" --variant {}", shell_word(&variant.name.value)));
     print_line(&format!("  cargo sim run {}{}", shell_word(&out.display().to_string()), variant.unwrap_or_default()))?;
     Ok(exit::OK)
@@ -69,35 +69,53 @@ pub fn of_file(
     let begin = Scenario { seed, ..file.resolve_at(variant, seed)?.alone() };
     let order =
         Order { scenario: file.given.clone().into(), seed, variant: variant.map(str::to_owned), ..Order::default() };
-    let Some(way) = Way::of(one_run::in_a_child(&order))? else { return Ok(None) };
+    let told = one_run::in_a_child(&order);
+    let expected = told.as_ref().ok().and_then(Way::of_expected);
+    let Some(way) = Way::of(told)?.or(expected) else { return Ok(None) };
     if progress.is_some() {
         eprintln!("{}: seed {seed}: {}", file.given, way.how);
     }
     // The run that showed how it fails counts too.
-    let small = smallest(begin, &file.path, variant, &way, runs_max.saturating_sub(1), out, progress)?;
+    let origin = Origin { from: &file.path, variant, keeps: Keeps::Claim };
+    let small = smallest(begin, &origin, &way, runs_max.saturating_sub(1), out, progress)?;
     Ok(Some(Small { runs: small.runs + 1, ..small }))
 }
 
-/// Shrinks `begin`, which fails in this way, into `out`: from the run of `from`, which is a path or another name.
+/// Where a scenario that is shrunk comes from, and what of it stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Its path, or another name.
+    pub from: &'a str,
+    /// The variant.
+    pub variant: Option<&'a str>,
+    /// What stays as it is.
+    pub keeps: Keeps,
+}
+
+/// Shrinks `begin`, which fails in this way, into `out`.
 ///
 /// # Errors
 /// A run could not be made, or the file not be written.
 pub fn smallest(
     begin: Scenario,
-    from: &str,
-    variant: Option<&str>,
+    origin: &Origin<'_>,
     way: &Way,
     runs_max: u64,
     out: &Path,
     progress: Option<&mut Progress>,
 ) -> Result<Small, Failure> {
+    let Origin { from, variant, keeps } = *origin;
     let shrunk = Shrunk { from, seed: begin.seed, variant, broken: way.broken, how: &way.how, beside: &[] };
     let mut runs = Runs { work: WorkFolder::make()?, way, shrunk: &shrunk, out, progress };
     runs.found(&begin, 0)?;
-    let (best, count) = search(begin, runs_max.saturating_sub(1), &mut runs)?;
+    let (best, count) = search(begin, keeps, runs_max.saturating_sub(1), &mut runs)?;
     // It breaks in the same way, but with other words: of other partitions and records.
     let last = runs.run(&best, false);
-    let beside = last.as_ref().map(Way::violated).unwrap_or_default();
+    let beside = match way.broken {
+        Broken::Expected(_) => last.as_ref().map(Way::broken),
+        _ => last.as_ref().map(Way::violated),
+    };
+    let beside = beside.unwrap_or_default();
     let how = way.told_by(last)?;
     let told = tell(&best, &Shrunk { how: &how, beside: &beside, ..shrunk.clone() });
     write(out, &told.to_string())?;
@@ -141,12 +159,18 @@ impl Judge for Runs<'_> {
     fn found(&mut self, scenario: &Scenario, runs: u64) -> Result<(), Failure> {
         let text = tell(scenario, self.shrunk).to_string();
         write(self.out, &text)?;
-        let (steps, brokers, clients) = (scenario.steps.len(), scenario.cluster.brokers, scenario.clients.len());
         if let Some(progress) = &self.progress {
-            progress.aside(|| eprintln!("run {runs}: {steps} steps, {brokers} brokers, {clients} clients"));
+            progress.aside(|| eprintln!("run {runs}: {}", size(scenario)));
         }
         Ok(())
     }
+}
+
+/// How much of a story it is.
+fn size(scenario: &Scenario) -> String {
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let brokers = scenario.cluster.brokers as usize;
+    [count(scenario.steps.len(), "step"), count(brokers, "broker"), count(scenario.clients.len(), "client")].join(", ")
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use super::{
     output::{print, print_line},
     pool,
     progress::Progress,
-    results::{self, Results},
+    results::{self, Results, Share},
 };
 use crate::explore::{Plan, Run, SeedRange, Summary};
 
@@ -33,7 +33,10 @@ type Done = (usize, Result<Told, Failure>, bool);
 /// Runs scenarios over seeds, or merges the results of several sweeps.
 pub fn sweep(options: &SweepOptions) -> Outcome {
     if !options.merge.is_empty() {
-        return show(&results::merge(&options.merge)?, None, options.format);
+        let (summary, missing) = results::merge(&options.merge)?;
+        let exit = show(&summary, None, options.format)?;
+        missing.iter().for_each(|what| eprintln!("{what}: these files are not the whole sweep"));
+        return Ok(if missing.is_empty() || exit != exit::OK { exit } else { exit::UNKNOWN });
     }
     let (plan, paths) = plan(options)?;
     let runs = plan.runs();
@@ -42,7 +45,9 @@ pub fn sweep(options: &SweepOptions) -> Outcome {
         return Err(Failure::usage("there is nothing to run: no seed of this share; try `--seeds 1..100`"));
     }
     let mut summary = Summary::default();
-    let results = options.results.as_ref().map(|path| Results::open(path, &mut summary)).transpose()?;
+    let all = if options.time_limit_seconds.is_some() { 0 } else { runs.len() as u64 };
+    let share = Share { index: options.shard.index, count: options.shard.count, runs: all };
+    let results = options.results.as_ref().map(|path| Results::open(path, share, &mut summary)).transpose()?;
     let known = |run: &Run| {
         let recorded = Run { scenario: paths[&run.scenario].clone(), ..run.clone() };
         results.as_ref().is_some_and(|results| results.has(&recorded))

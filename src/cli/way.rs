@@ -56,6 +56,24 @@ impl Way {
         Some(Self { broken: Broken::Permitted(cause), how, assertion: None })
     }
 
+    /// How a run breaks claims that are expected to break, or loses what nobody promised; `None` if nothing is amiss.
+    pub fn of_expected(told: &Told) -> Option<Self> {
+        let claim = Self::broken(told).first().copied().filter(|claim| *claim != Claim::AckedRecordsSurvive);
+        let way = |claim| Self { broken: Broken::Expected(claim), how: seen(told, claim), assertion: None };
+        let expected = claim.map(way);
+        if Self::causes(told).is_empty() { expected.or_else(|| Self::of_loss(told)) } else { Self::of_loss(told) }
+    }
+
+    /// The claims that broke, as expected or not.
+    pub fn broken(told: &Told) -> Vec<Claim> {
+        let status = |claim: &Claim| told.outcome.claims.get(claim.name());
+        Claim::ALL
+            .iter()
+            .copied()
+            .filter(|claim| status(claim).is_some_and(|text| text.starts_with("violated")))
+            .collect()
+    }
+
     /// The claims that broke against what was expected.
     pub fn violated(told: &Told) -> Vec<Claim> {
         let status = |claim: &Claim| told.outcome.claims.get(claim.name()).map(String::as_str);
@@ -78,6 +96,7 @@ impl Way {
         Ok(match (self.broken, told) {
             (Broken::Claim(claim, _), Ok(told)) => complaint(&told, claim),
             (Broken::Permitted(_), Ok(told)) => Self::of_loss(&told).map_or_else(|| self.how.clone(), |way| way.how),
+            (Broken::Expected(claim), Ok(told)) => seen(&told, claim),
             (Broken::Assertion, _) => self.how.clone(),
             (_, Err(failure)) => return Err(failure),
         })
@@ -107,6 +126,7 @@ impl Way {
             Broken::Claim(Claim::AckedRecordsSurvive, cause) => {
                 told.outcome.exit == exit::VIOLATED && is_lost_by(cause)
             }
+            Broken::Expected(claim) => Self::broken(&told).contains(&claim),
             Broken::Claim(claim, _) => told.outcome.claims.get(claim.name()).is_some_and(|status| status == "violated"),
             Broken::Permitted(Some(cause)) => told.outcome.exit == exit::OK && is_lost_by(Some(cause)),
             Broken::Permitted(None) => {
@@ -120,6 +140,12 @@ impl Way {
 /// `1 record is`, `2 records are`.
 fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what} is") } else { format!("{number} {what}s are") }
+}
+
+/// What the run says of a claim that broke as it is expected to.
+fn seen(told: &Told, claim: Claim) -> String {
+    let line = told.text.lines().map(str::trim).find(|line| line.starts_with(claim.name()));
+    format!("{}.", line.unwrap_or(&told.outcome.verdict).trim_end_matches('.'))
 }
 
 /// What the run says of a claim that broke.

@@ -18,6 +18,8 @@ pub struct Property {
     pub value: String,
     /// `file:line`, or how else it was given.
     pub origin: String,
+    /// Another value that stood before it in the same file, and where: the last one counts, as in Kafka.
+    pub replaced: Option<(String, String)>,
 }
 
 impl Properties {
@@ -45,14 +47,17 @@ impl Properties {
             if name.is_empty() {
                 return Err(format!("{origin}: expected `name=value`, found `{}`", line.trim()));
             }
-            properties.entries.insert(name, Property { value, origin });
+            let before = properties.entries.get(&name).filter(|before| before.value != value);
+            let replaced = before.map(|before| (before.value.clone(), before.origin.clone()));
+            properties.entries.insert(name, Property { value, origin, replaced });
         }
         Ok(properties)
     }
 
     /// Sets one value; `origin` tells where it comes from in messages.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>, origin: &str) {
-        self.entries.insert(name.into(), Property { value: value.into(), origin: origin.to_owned() });
+        let property = Property { value: value.into(), origin: origin.to_owned(), replaced: None };
+        self.entries.insert(name.into(), property);
     }
 
     /// The property called `name`, if it was given.

@@ -192,10 +192,12 @@ impl Settings {
     /// The settings in one line, the ones that promises rest on first.
     pub fn line(&self) -> String {
         let acks = self.producer.get("acks").map_or("all", String::as_str);
+        let is_capped = self.topic_value("min.insync.replicas").parse() != Ok(self.min_isr());
+        let capped = if is_capped { format!(" (counts as {})", self.min_isr()) } else { String::new() };
         let mut parts = vec![
             format!("replication.factor={}", self.replicas),
             format!("acks={acks}"),
-            format!("min.insync.replicas={}", self.min_isr()),
+            format!("min.insync.replicas={}{capped}", self.topic_value("min.insync.replicas")),
             format!("unclean.leader.election.enable={}", self.is_unclean()),
         ];
         if self.flushes_each_message() {

@@ -25,6 +25,15 @@ pub const RUNS_MAX: u64 = 200;
 /// Runs that are left for triggers, so that what was made small is readable too.
 const RUNS_FOR_TRIGGERS: u64 = 30;
 
+/// What a shrinker leaves as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// The claim that breaks, and nothing else.
+    Claim,
+    /// The settings too, and how many brokers and replicas there are: they are what was asked about.
+    Settings,
+}
+
 /// Runs scenarios for the shrinker.
 pub trait Judge {
     /// Why a run could not be made.
@@ -54,7 +63,12 @@ pub trait Judge {
 ///
 /// # Errors
 /// A run could not be made.
-pub fn shrink<J: Judge>(scenario: Scenario, runs_max: u64, judge: &mut J) -> Result<(Scenario, u64), J::Error> {
+pub fn shrink<J: Judge>(
+    scenario: Scenario,
+    keeps: Keeps,
+    runs_max: u64,
+    judge: &mut J,
+) -> Result<(Scenario, u64), J::Error> {
     let tried = BTreeSet::from([scenario.to_string()]);
     let spared = RUNS_FOR_TRIGGERS.min(runs_max / 4);
     let mut search = Search { best: scenario, runs: 0, runs_max: runs_max - spared, tried, judge };
@@ -64,8 +78,10 @@ pub fn shrink<J: Judge>(scenario: Scenario, runs_max: u64, judge: &mut J) -> Res
         search.each(moves::groups)?;
         search.each(moves::clients)?;
         search.each(moves::partitions)?;
-        search.each(moves::brokers)?;
-        search.all_but(moves::settings)?;
+        if keeps == Keeps::Claim {
+            search.each(moves::brokers)?;
+            search.all_but(moves::settings)?;
+        }
         search.each(moves::workload)?;
         search.each(moves::actions)?;
         if search.best == before || search.runs >= search.runs_max {

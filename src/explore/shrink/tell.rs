@@ -17,6 +17,8 @@ pub enum Broken {
     Claim(Claim, Option<Cause>),
     /// Records are lost, which the settings permit: acknowledged ones for this cause, or such as nobody had promised.
     Permitted(Option<Cause>),
+    /// Another claim, which the scenario expects to break.
+    Expected(Claim),
     /// An assertion of the code.
     Assertion,
 }
@@ -49,9 +51,10 @@ pub fn tell(scenario: &Scenario, shrunk: &Shrunk<'_>) -> Scenario {
     let by = shrunk.variant.map(|name| format!(", variant {name}")).unwrap_or_default();
     let mut told = Scenario {
         title: match shrunk.broken {
-            Broken::Claim(claim, _) => format!("{claim} breaks {steps}"),
+            Broken::Claim(claim, _) | Broken::Expected(claim) => format!("{claim} breaks {steps}"),
             Broken::Assertion => format!("an assertion breaks {steps}"),
-            Broken::Permitted(_) => scenario.title.clone(),
+            Broken::Permitted(Some(_)) => format!("acknowledged records are lost {steps}"),
+            Broken::Permitted(None) => format!("records that nobody had promised are gone {steps}"),
         },
         teaches: None,
         note: Some(format!("{} Shrunk from {}, seed {}{by}.", shrunk.how, shrunk.from, shrunk.seed)),
@@ -66,6 +69,10 @@ pub fn tell(scenario: &Scenario, shrunk: &Shrunk<'_>) -> Scenario {
         Broken::Permitted(Some(cause)) => {
             let lost = Some(ExpectedLoss { count: None, causes: vec![cause] });
             told.expect = vec![Expectation { claim: Claim::AckedRecordsSurvive, value: Expected::Violated, lost }];
+        }
+        Broken::Expected(claim) => {
+            let broken = std::iter::once(claim).chain(shrunk.beside.iter().copied().filter(|other| *other != claim));
+            told.expect = broken.map(|claim| Expectation { claim, value: Expected::Violated, lost: None }).collect();
         }
         Broken::Permitted(None) | Broken::Assertion => {}
     }

@@ -98,7 +98,7 @@ do = "restart stopped"
 fn what_does_not_matter_goes_and_the_best_so_far_is_kept_all_along() {
     let long = parse(LONG).unwrap();
     let mut judge = Fake { runs: 0, kept: None };
-    let (short, runs) = shrink(long.clone(), RUNS_MAX, &mut judge).unwrap();
+    let (short, runs) = shrink(long.clone(), Keeps::Claim, RUNS_MAX, &mut judge).unwrap();
     assert!(runs == judge.runs && runs <= RUNS_MAX, "{runs} runs counted, {} made", judge.runs);
     assert_eq!(judge.kept.as_ref(), Some(&short));
     let text = short.to_string();
@@ -107,14 +107,23 @@ fn what_does_not_matter_goes_and_the_best_so_far_is_kept_all_along() {
     assert!(short.cluster.brokers == 2 && short.cluster.racks.is_empty(), "{text}");
     assert!(short.cluster.config.is_empty() && short.clients[0].config.is_empty(), "{text}");
     assert!(text.contains("count = 3,") && !text.contains("padding") && !text.contains("optional"), "{text}");
-    assert_eq!(short, shrink(long, RUNS_MAX, &mut Fake { runs: 0, kept: None }).unwrap().0);
+    assert_eq!(short, shrink(long, Keeps::Claim, RUNS_MAX, &mut Fake { runs: 0, kept: None }).unwrap().0);
+}
+
+#[test]
+fn settings_that_were_asked_about_stay() {
+    let long = parse(LONG).unwrap();
+    let (short, _) = shrink(long.clone(), Keeps::Settings, RUNS_MAX, &mut Fake { runs: 0, kept: None }).unwrap();
+    assert_eq!((short.steps.len(), short.clients.len(), short.topics.len()), (2, 1, 1), "{short}");
+    assert_eq!(short.cluster, long.cluster, "{short}");
+    assert!(short.topics[0].config == long.topics[1].config && short.clients[0].config == long.clients[0].config);
 }
 
 #[test]
 fn a_budget_of_runs_is_kept() {
     for runs_max in [0, 1, 7, 30] {
         let mut judge = Fake { runs: 0, kept: None };
-        let (_, runs) = shrink(parse(LONG).unwrap(), runs_max, &mut judge).unwrap();
+        let (_, runs) = shrink(parse(LONG).unwrap(), Keeps::Claim, runs_max, &mut judge).unwrap();
         assert!(runs <= runs_max && runs == judge.runs);
     }
 }
