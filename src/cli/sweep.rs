@@ -142,8 +142,13 @@ fn run_all(
         let told = match told {
             Ok(told) => told,
             Err(failed) => {
+                // A run that panicked says nothing of the others.
+                let goes_on = options.keep_going && failed.code == exit::HARNESS;
+                if goes_on {
+                    progress.aside(|| eprintln!("{}", failed.message));
+                }
                 failure.get_or_insert(failed);
-                return Ok(ControlFlow::Break(()));
+                return Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) });
             }
         };
         let unexpected = told.outcome.exit != exit::OK;
