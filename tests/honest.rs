@@ -145,6 +145,12 @@ fn request(key: ApiKey, version: i16) -> RequestKind {
                 false => DeleteTopicsRequest::default().with_topic_names(vec![gone(), gone()]).into(),
             }
         }
+        ApiKey::DeleteRecords => {
+            let partition = delete_records_request::DeleteRecordsPartition::default().with_offset(1);
+            let deleted = delete_records_request::DeleteRecordsTopic::default().with_name(topic());
+            let deleted = deleted.with_partitions(vec![partition.clone(), partition]);
+            DeleteRecordsRequest::default().with_topics(vec![deleted]).into()
+        }
         ApiKey::InitProducerId => {
             InitProducerIdRequest::default().with_transactional_id(Some(TransactionalId(text("payments")))).into()
         }

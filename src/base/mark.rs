@@ -41,6 +41,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("alter_partition_rejected", "the controller refused a change of the ISR"),
     ("maximal_isr_held_hw", "a pending ISR member kept the high watermark back"),
     ("segment_rolled", "a log went on in a new segment"),
+    ("segments_deleted", "old segments of a log were deleted"),
+    ("follower_behind_log_start", "a follower that ended before its leader's log begins began anew there"),
     ("coordinator_moved", "a coordinator was loaded with groups of the one before it"),
     ("coordinator_write_failed", "records of a coordinator could not be written and were taken back"),
     ("fetch_waited_for_load", "a fetch of offsets waited until what a coordinator had loaded was committed"),

@@ -185,7 +185,7 @@ async fn run_broker(
     let registered = registration.clone();
     task::spawn(isr_changes::send_all(proposals, alter_partition, registered, switches, background.clone()));
     task::spawn(replicas.clone().watch_lag(background.clone()));
-    task::spawn(replicas.clone().watch_producers(background.clone()));
+    task::spawn(replicas.clone().watch_age(background.clone()));
     task::spawn(replicas.clone().write_checkpoints(background.clone()));
     let service = Arc::new(Broker::new(
         config.clone(),

@@ -210,12 +210,25 @@ impl Replicas {
         }
     }
 
-    /// Forgets silent producers, every ten minutes, or as often as they expire where that is sooner.
-    pub async fn watch_producers(self: Arc<Self>, shutdown: Shutdown) {
-        let interval = self.config.producer_id_expiration.clamp(Duration::from_secs(1), PRODUCERS_CHECK);
-        while shutdown.or(clock::sleep(interval)).await.is_some() {
-            for partition in self.all() {
-                partition.expire_producers().await;
+    /// Forgets silent producers, every ten minutes, or as often as they expire where that is sooner; and deletes old
+    /// segments, every `log.retention.check.interval.ms`.
+    pub async fn watch_age(self: Arc<Self>, shutdown: Shutdown) {
+        let of_producers = self.config.producer_id_expiration.clamp(Duration::from_secs(1), PRODUCERS_CHECK);
+        let of_segments = self.config.retention_check_interval;
+        let (mut producers, mut segments) = (clock::now() + of_producers, clock::now() + of_segments);
+        while shutdown.or(clock::sleep_until(producers.min(segments))).await.is_some() {
+            let now = clock::now();
+            if now >= producers {
+                producers = now + of_producers;
+                for partition in self.all() {
+                    partition.expire_producers().await;
+                }
+            }
+            if now >= segments {
+                segments = now + of_segments;
+                for partition in self.all() {
+                    partition.delete_old_segments().await;
+                }
             }
         }
     }

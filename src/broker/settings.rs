@@ -90,10 +90,12 @@ fn node_default(name: &str) -> Option<&'static str> {
 
 /// The settings in force for the topic called `name`.
 pub fn of_topic(name: &str, image: &MetadataImage, node: &NodeConfig, switches: &Switches) -> TopicSettings {
-    let value = |setting: &str| {
+    let value_of = |setting: &str| {
         let config = topic::topic_config(setting).expect("the setting is in the table");
-        topic_values(config, name, image, node, switches).swap_remove(0).value.expect("every place gives a value")
+        topic_values(config, name, image, node, switches).swap_remove(0)
     };
+    let value = |setting: &str| value_of(setting).value.expect("every place gives a value");
+    let has_policy = |policy: &str| value("cleanup.policy").split(',').any(|found| found.trim() == policy);
     let number = |setting: &str| {
         let config = topic::topic_config(setting).expect("the setting is in the table");
         // The controller has checked what is set for the topic; a property may still be nonsense.
@@ -107,6 +109,13 @@ pub fn of_topic(name: &str, image: &MetadataImage, node: &NodeConfig, switches: 
             segment_index_bytes: number("segment.index.bytes").max(24) as u64,
             index_interval_bytes: number("index.interval.bytes").max(0) as u64,
             flush_messages: number("flush.messages"),
+            deletes: has_policy("delete"),
+            retention_ms: match value_of("retention.ms") {
+                // Kafka's properties say it in three units.
+                Sourced { source: Source::Default, .. } => node.retention_ms,
+                Sourced { value, .. } => value.and_then(|text| text.trim().parse().ok()).unwrap_or(node.retention_ms),
+            },
+            retention_bytes: number("retention.bytes"),
             producer_expiration_ms: i64::try_from(node.producer_id_expiration.as_millis()).unwrap_or(i64::MAX),
         },
         limits: Limits {
@@ -117,7 +126,7 @@ pub fn of_topic(name: &str, image: &MetadataImage, node: &NodeConfig, switches: 
                 // Not found is `producer`: the codec is the producer's.
                 name => Codec::by_name(name),
             },
-            compacted: value("cleanup.policy").split(',').any(|policy| policy.trim() == "compact"),
+            compacted: has_policy("compact"),
             timestamp_type: match value("message.timestamp.type").as_str() {
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => TimestampType::CreateTime,

@@ -70,6 +70,7 @@ pub struct Replica {
 #[derive(Clone, Debug, Default)]
 pub struct ReplicaLog {
     batches: Vec<BatchInfo>,
+    start: Offset,
     end: Offset,
 }
 
@@ -96,9 +97,9 @@ impl ReplicaLog {
         self.batches.get(index).filter(|batch| batch.base_offset <= offset)
     }
 
-    /// Whether exactly this batch is in it.
+    /// Whether exactly this batch is in it, or stood before its begin, where records were deleted.
     pub fn contains(&self, batch: &BatchInfo) -> bool {
-        self.batch_at(batch.base_offset) == Some(batch)
+        batch.end_offset <= self.start || self.batch_at(batch.base_offset) == Some(batch)
     }
 
     fn append(&mut self, batches: &[BatchInfo], end: Offset) {
@@ -109,6 +110,12 @@ impl ReplicaLog {
     fn truncate(&mut self, to: Offset) {
         self.batches.retain(|batch| batch.end_offset <= to);
         self.end = self.end.min(to);
+        self.start = self.start.min(to);
+    }
+
+    fn begin_at(&mut self, start: Offset) {
+        self.batches.retain(|batch| batch.end_offset > start);
+        (self.start, self.end) = (start, self.end.max(start));
     }
 }
 
@@ -219,12 +226,14 @@ impl Cluster {
             replica.lost_power = None;
         }
         match event {
-            Event::LogLoaded { end_offset, high_watermark, batches, .. } => {
-                replica.log = ReplicaLog { batches: batches.clone(), end: *end_offset };
+            Event::LogLoaded { start_offset, end_offset, high_watermark, batches, .. } => {
+                replica.log = ReplicaLog { batches: batches.clone(), start: Offset::ZERO, end: *end_offset };
+                replica.log.begin_at(*start_offset);
                 replica.high_watermark = *high_watermark;
             }
             Event::Appended { end_offset, batches, .. } => replica.log.append(batches, *end_offset),
             Event::Truncated { to, .. } => replica.log.truncate(*to),
+            Event::LogStartMoved { to, .. } => replica.log.begin_at(*to),
             Event::BecameLeader { leader_epoch, high_watermark, .. } => {
                 replica.role = Some(Role::Leader);
                 replica.leader_epoch = *leader_epoch;
@@ -252,6 +261,7 @@ fn partition_of(event: &Event) -> Option<&TopicPartition> {
         Event::LogLoaded { partition, .. }
         | Event::Appended { partition, .. }
         | Event::Truncated { partition, .. }
+        | Event::LogStartMoved { partition, .. }
         | Event::BecameLeader { partition, .. }
         | Event::BecameFollower { partition, .. }
         | Event::HighWatermark { partition, .. } => Some(partition),

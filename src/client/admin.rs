@@ -1,17 +1,19 @@
-//! The admin: topics, their settings, elections. Each call goes to any broker and is tried again while the error may
+//! The admin: topics, their settings, elections. Each call goes to any broker (to the leader,
+//! where records are deleted) and is tried again while the error may
 //! pass, for at most `request.timeout.ms`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{ClientError, Cluster, cluster::topic_name};
 use crate::{
-    base::{NodeId, TopicPartition},
+    base::{NodeId, Offset, TopicPartition},
     protocol::{
         ErrorCode, StrBytes,
         messages::{
-            ApiKey, CreateTopicsRequest, DeleteTopicsRequest, ElectLeadersRequest, IncrementalAlterConfigsRequest,
-            RequestKind, ResponseKind,
+            ApiKey, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, ElectLeadersRequest,
+            IncrementalAlterConfigsRequest, RequestKind, ResponseKind,
             create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
+            delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
             elect_leaders_request::TopicPartitions,
             incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
             metadata_request::MetadataRequestTopic,
@@ -162,6 +164,56 @@ impl Admin {
             result.map_or(Ok(()), |one| ClientError::check(one.error_code, one.error_message.as_deref()))
         })
         .await
+    }
+
+    /// Deletes the records of `partition` before the offset `before`; the high watermark, where it is `None`. Returns once
+    /// every replica that lives has: the first offset that stays.
+    ///
+    /// # Errors
+    /// Kafka's, such as OFFSET_OUT_OF_RANGE; or nobody leads, or the leader does not answer.
+    pub async fn delete_records(
+        &self,
+        partition: &TopicPartition,
+        before: Option<Offset>,
+    ) -> Result<Offset, ClientError> {
+        let wanted = DeleteRecordsPartition::default()
+            .with_partition_index(partition.partition)
+            .with_offset(before.unwrap_or(Offset::UNKNOWN).0);
+        let topic = DeleteRecordsTopic::default().with_name(topic_name(&partition.topic)).with_partitions(vec![wanted]);
+        let request = DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(self.timeout_ms());
+        let deadline = clock::now() + self.cluster.config().request_timeout;
+        loop {
+            let outcome = self.ask_leader(partition, request.clone()).await;
+            let may_pass = match &outcome {
+                Ok(_) => false,
+                Err(ClientError::Kafka { code, .. }) => {
+                    code.is_retriable() && !matches!(code, ErrorCode::UnknownTopicOrPartition)
+                }
+                Err(_) => true,
+            };
+            if !may_pass || clock::now() >= deadline {
+                return outcome;
+            }
+            clock::sleep(self.cluster.config().retry_backoff).await;
+        }
+    }
+
+    async fn ask_leader(
+        &self,
+        partition: &TopicPartition,
+        request: DeleteRecordsRequest,
+    ) -> Result<Offset, ClientError> {
+        let cluster = &self.cluster;
+        cluster.refresh(std::slice::from_ref(&partition.topic)).await?;
+        let nobody = || ClientError::Kafka { code: ErrorCode::LeaderNotAvailable, message: None };
+        let leader = cluster.leader(partition).ok_or_else(nobody)?;
+        let link = cluster.connection_to(leader.node).await?;
+        let version = link.version_for(ApiKey::DeleteRecords, (0, 2))?;
+        let answer = link.call(RequestKind::DeleteRecords(request), version, cluster.config().request_timeout).await?;
+        let ResponseKind::DeleteRecords(response) = answer.body else { unreachable!("answered by its own kind") };
+        let found = response.topics.first().and_then(|topic| topic.partitions.first()).ok_or_else(nobody)?;
+        ClientError::check(found.error_code, None)?;
+        Ok(Offset(found.low_watermark))
     }
 
     fn timeout_ms(&self) -> i32 {

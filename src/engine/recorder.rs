@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{Missing, script::Script};
 use crate::{
-    base::{TopicPartition, mark},
+    base::{Offset, TopicPartition, mark},
     check::{Ending, Oracle, Verdict},
     client::admin::ElectionType,
     runtime::{clock, sim::World},
@@ -60,6 +60,8 @@ pub enum Order {
     Set(String, String, String),
     /// Elect a leader.
     Elect(ElectionType, TopicPartition),
+    /// Delete the records before an offset.
+    Delete(TopicPartition, Offset),
 }
 
 /// Takes every event of a run.
@@ -435,6 +437,7 @@ impl Deed {
             Action::Drift(target, ppm) => Self::Drift(nodes(target)?, *ppm),
             Action::Set(topic, name, value) => Self::Order(Order::Set(topic.clone(), name.clone(), value.clone())),
             Action::Elect(kind, partition) => Self::Order(Order::Elect(*kind, partition.partition())),
+            Action::Delete(partition, before) => Self::Order(Order::Delete(partition.partition(), Offset(*before))),
             Action::Nothing => Self::Nothing,
         })
     }
@@ -463,6 +466,7 @@ impl std::fmt::Display for Deed {
             Self::Order(Order::Set(topic, name, value)) => write!(f, "set {topic}.{name}={value}"),
             Self::Order(Order::Elect(ElectionType::Preferred, partition)) => write!(f, "elect preferred {partition}"),
             Self::Order(Order::Elect(ElectionType::Unclean, partition)) => write!(f, "elect unclean {partition}"),
+            Self::Order(Order::Delete(partition, before)) => write!(f, "delete {partition} before {before}"),
             Self::Nothing => f.write_str("nothing"),
         }
     }

@@ -241,6 +241,7 @@ pub fn key_of(body: &RequestKind) -> ApiKey {
         ApiVersions,
         CreateTopics,
         DeleteTopics,
+        DeleteRecords,
         InitProducerId,
         OffsetForLeaderEpoch,
         DescribeConfigs,

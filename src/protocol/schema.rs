@@ -189,6 +189,7 @@ const REQUESTS: &[(ApiKey, i16, &str)] = &[
         topics:[name:s num_partitions:4 replication_factor:2 assignments:[partition_index:4 broker_ids:*4] configs:[name:s value:s]]
         timeout_ms:4 validate_only:y"),
     (ApiKey::DeleteTopics, 4, "topics:[name:s@6+ topic_id:16@6+]@6+ topic_names:*s@-5 timeout_ms:4"),
+    (ApiKey::DeleteRecords, 2, "topics:[name:s partitions:[partition_index:4 offset:8]] timeout_ms:4"),
     (ApiKey::InitProducerId, 2, "transactional_id:s transaction_timeout_ms:4 producer_id:8@3+ producer_epoch:2@3+"),
     (ApiKey::OffsetForLeaderEpoch, 4, "replica_id:4@3+ topics:[topic:s partitions:[partition:4 current_leader_epoch:4 leader_epoch:4]]"),
     (ApiKey::DescribeConfigs, 4, "resources:[resource_type:1 resource_name:s configuration_keys:*s] include_synonyms:y include_documentation:y@3+"),
@@ -257,6 +258,7 @@ const RESPONSES: &[(ApiKey, i16, &str)] = &[
         throttle_time_ms:4 topics:[name:s topic_id:16@7+ error_code:2 error_message:s num_partitions:4@5+ replication_factor:2@5+
         configs:[name:s@5+ value:s@5+ read_only:y@5+ config_source:1@5+ is_sensitive:y@5+]@5+ #0:topic_config_error_code:2]"),
     (ApiKey::DeleteTopics, 4, "throttle_time_ms:4 responses:[name:s topic_id:16@6+ error_code:2 error_message:s@5+]"),
+    (ApiKey::DeleteRecords, 2, "throttle_time_ms:4 topics:[name:s partitions:[partition_index:4 low_watermark:8 error_code:2]]"),
     (ApiKey::InitProducerId, 2, "throttle_time_ms:4 error_code:2 producer_id:8 producer_epoch:2"),
     (ApiKey::OffsetForLeaderEpoch, 4, "throttle_time_ms:4 topics:[topic:s partitions:[error_code:2 partition:4 leader_epoch:4 end_offset:8]]"),
     (ApiKey::DescribeConfigs, 4, "

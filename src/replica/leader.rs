@@ -81,6 +81,8 @@ struct Follower {
     end_at_fetch: Offset,
     /// Incarnation that fetched, or -1.
     broker_epoch: BrokerEpoch,
+    /// First offset of its log; unknown before it has told.
+    log_start: Offset,
 }
 
 /// An ISR to ask the controller for.
@@ -116,6 +118,7 @@ impl Leader {
             fetched: now,
             end_at_fetch: start.end,
             broker_epoch: BrokerEpoch(-1),
+            log_start: Offset::UNKNOWN,
         };
         let others = start.replicas.iter().filter(|replica| **replica != start.node);
         let mut leader = Self {
@@ -233,6 +236,18 @@ impl Leader {
         *state = Follower { end: Some(offset), fetched: now, end_at_fetch: self.end, broker_epoch, ..*state };
         self.advance(now);
         self.propose_join(follower, offset)
+    }
+
+    /// A follower told where its log begins. Returns whether that is news.
+    pub fn told_log_start(&mut self, follower: NodeId, log_start: Offset) -> bool {
+        let Some(state) = self.followers.get_mut(&follower) else { return false };
+        std::mem::replace(&mut state.log_start, log_start) != log_start
+    }
+
+    /// Before it no replica that lives has records any more: the smallest begin of their logs. `own` is this broker's.
+    pub fn low_watermark(&self, own: Offset) -> Offset {
+        let live = self.followers.iter().filter(|(id, _)| self.start.active.contains_key(id));
+        live.map(|(_, follower)| follower.log_start).fold(own, Offset::min)
     }
 
     fn propose_join(&mut self, follower: NodeId, offset: Offset) -> Option<Proposal> {

@@ -69,6 +69,12 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
             format!("{partition}: checked after the unclean stop and cut at {to}, where nothing sound follows")
         }
         Event::Truncated { partition, from, to, why } => format!("{partition}: truncated [{to}, {from}), {why}"),
+        Event::LogStartMoved { partition, to, why, .. } if **why == *"out-of-range" => {
+            format!("{partition}: ended before its leader begins, starts anew at {to}")
+        }
+        Event::LogStartMoved { partition, from, to, why } => {
+            format!("{partition}: deleted [{from}, {to}), {why}")
+        }
         Event::IsrRefused { partition, error } => {
             format!("{partition}: the controller refused the new ISR with {error}")
         }

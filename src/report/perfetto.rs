@@ -172,6 +172,7 @@ fn place(event: &Event) -> (&'static str, Option<String>) {
         Event::UnsyncedLost { .. } | Event::Flushed { .. } => ("disk", None),
         Event::LogLoaded { .. }
         | Event::Appended { .. }
+        | Event::LogStartMoved { .. }
         | Event::Truncated { .. }
         | Event::BecameLeader { .. }
         | Event::BecameFollower { .. }

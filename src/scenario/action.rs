@@ -64,6 +64,8 @@ pub enum Action {
     Set(String, String, String),
     /// `elect preferred orders-0`, `elect unclean orders-0`
     Elect(ElectionType, Term),
+    /// `delete orders-0 before 10`
+    Delete(Term, i64),
     /// `nothing`
     Nothing,
 }
@@ -100,6 +102,11 @@ pub const VERBS: &[(&str, &str, &str)] = &[
     ),
     ("set", "an operator sets a topic's setting", "set orders.min.insync.replicas=2"),
     ("elect", "an operator asks for an election, `preferred` or `unclean`", "elect preferred orders-0"),
+    (
+        "delete",
+        "an operator deletes a partition's records before an offset, as DeleteRecords does",
+        "delete orders-0 before 10",
+    ),
     ("nothing", "only waits for its trigger", "nothing"),
 ];
 
@@ -123,6 +130,7 @@ impl fmt::Display for Action {
             Self::Set(topic, name, value) => write!(f, "set {topic}.{name}={value}"),
             Self::Elect(ElectionType::Preferred, partition) => write!(f, "elect preferred {partition}"),
             Self::Elect(ElectionType::Unclean, partition) => write!(f, "elect unclean {partition}"),
+            Self::Delete(partition, before) => write!(f, "delete {partition} before {before}"),
             Self::Nothing => f.write_str("nothing"),
         }
     }
@@ -203,6 +211,16 @@ impl Action {
                 };
                 Ok(Self::Elect(kind, Term::read(words)?))
             }
+            "delete" => {
+                let partition = Term::read(words)?;
+                if !words.keyword("before") {
+                    return Err(words.expected("`before` and an offset, as `delete orders-0 before 10`"));
+                }
+                let (at, offset) = words.word("an offset, as 10")?;
+                let before = offset.parse().ok().filter(|before| *before >= 0);
+                let before = before.ok_or_else(|| Problem::at(at, format!("expected an offset, found `{offset}`")))?;
+                Ok(Self::Delete(partition, before))
+            }
             "nothing" => Ok(Self::Nothing),
             _ => Err(Problem::at(at, unknown("an action", &verb, VERBS.iter().map(|(verb, _, _)| *verb)))),
         }
@@ -239,7 +257,7 @@ impl Action {
                 link(ends)?;
                 check_api(api)
             }
-            Self::Elect(_, partition) => cast.argument(Argument::Partition, partition),
+            Self::Elect(_, partition) | Self::Delete(partition, _) => cast.argument(Argument::Partition, partition),
             Self::Set(topic, name, value) => {
                 if !cast.partitions.iter().any(|partition| *partition.topic == **topic) {
                     let topics = cast.partitions.iter().map(|partition| &*partition.topic);

@@ -192,6 +192,9 @@ impl View {
                 replica.end = Some(to.0);
                 replica.flushed = replica.flushed.min(to.0);
             }),
+            Event::LogStartMoved { partition, to, .. } => change(partition, &|replica| {
+                replica.end = replica.end.max(Some(to.0));
+            }),
             Event::Flushed { partition, end_offset } => change(partition, &|replica| replica.flushed = end_offset.0),
             Event::BecameLeader { partition, start_offset, high_watermark, .. } => {
                 change(partition, &|replica| {

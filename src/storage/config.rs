@@ -13,6 +13,12 @@ pub struct LogConfig {
     pub index_interval_bytes: u64,
     /// `flush.messages`: sync after so many records, before the append returns.
     pub flush_messages: i64,
+    /// Whether `cleanup.policy` has delete: old segments go.
+    pub deletes: bool,
+    /// `retention.ms`: a segment whose newest record is older goes; -1: none does.
+    pub retention_ms: i64,
+    /// `retention.bytes`: the oldest segments go while the others have as much; -1: none does.
+    pub retention_bytes: i64,
     /// `producer.id.expiration.ms`: an idempotent producer is forgotten when its last record is older. Of the broker.
     pub producer_expiration_ms: i64,
 }
@@ -26,6 +32,9 @@ impl Default for LogConfig {
             segment_index_bytes: 10 << 20,
             index_interval_bytes: 4096,
             flush_messages: i64::MAX,
+            deletes: true,
+            retention_ms: 604_800_000,
+            retention_bytes: -1,
             producer_expiration_ms: 86_400_000,
         }
     }

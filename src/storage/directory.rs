@@ -284,19 +284,26 @@ impl LogDirectory {
         checkpoint::write_offsets(&self.disk, HIGH_WATERMARKS, &all).await
     }
 
-    /// Writes the recovery points and the log starts. Partitions that are not named keep theirs.
+    /// Writes the recovery points and the log starts. Partitions that are not named keep theirs; a start of `None` is
+    /// told by the log's files.
     ///
     /// # Errors
     /// The disk failed.
     pub async fn checkpoint_logs(
         &self,
         recovery_points: &checkpoint::Offsets,
-        start_offsets: &checkpoint::Offsets,
+        start_offsets: &BTreeMap<TopicPartition, Option<Offset>>,
     ) -> Result<(), StorageError> {
         let _writing = self.writing.lock().await;
         let recovery_points = merge(&mut self.known().recovery_points, recovery_points);
         checkpoint::write_offsets(&self.disk, RECOVERY_POINTS, &recovery_points).await?;
-        let start_offsets = merge(&mut self.known().start_offsets, start_offsets);
+        let start_offsets = {
+            let known = &mut self.known().start_offsets;
+            known.retain(|partition, _| start_offsets.get(partition).is_none_or(Option::is_some));
+            let told = start_offsets.iter().filter_map(|(partition, start)| Some((partition.clone(), (*start)?)));
+            known.extend(told);
+            known.clone()
+        };
         checkpoint::write_offsets(&self.disk, START_OFFSETS, &start_offsets).await
     }
 

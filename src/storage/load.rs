@@ -84,8 +84,12 @@ impl Log {
         if !epochs_known {
             self.rebuild_epochs().await?;
         }
-        self.start = self.start.min(self.end);
-        self.recovery_point = self.recovery_point.clamp(self.start, self.end);
+        if self.end < self.start {
+            // What was lost had been deleted before: nothing that is left may be read (as Kafka does).
+            let start = self.start;
+            self.start_again_at(start, "recovery").await?;
+        }
+        self.recovery_point = self.recovery_point.clamp(bases[0].min(self.end), self.end);
         self.epochs_dirty |= self.epochs.truncate_from_end(self.end);
         self.epochs_dirty |= self.epochs.truncate_from_start(self.start);
         // Written when the next leadership or batch changes them: the next start would cut them the same way.

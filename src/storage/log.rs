@@ -205,6 +205,8 @@ impl Log {
     /// Nothing of a batch that does not follow the end, or is damaged, is written; batches before it are.
     pub async fn append_as_follower(&mut self, records: &Bytes, now_ms: Timestamp) -> Result<Appended, AppendError> {
         self.check_online()?;
+        let joined = self.begin_within(records).await;
+        self.note_failure(joined)?;
         let base_offset = self.end;
         let (headers, failed) = sound_batches(records, self.end);
         let mut rest = records.clone();
@@ -229,6 +231,25 @@ impl Log {
             Some(error) => Err(error),
             None => Ok(Appended { base_offset, end_offset: self.end, retry_of: None }),
         }
+    }
+
+    /// A leader's log may begin within a batch. A follower's that begins there and has no record yet takes the batch
+    /// whole, in a segment from the batch's base offset on; the begin stays.
+    async fn begin_within(&mut self, records: &Bytes) -> Result<(), StorageError> {
+        if self.start < self.end {
+            return Ok(());
+        }
+        let Ok(first) = BatchHeader::parse(records) else { return Ok(()) };
+        if !(first.base_offset < self.end && self.end < first.end_offset()) {
+            return Ok(());
+        }
+        self.remove_segments_from(Offset::ZERO).await?;
+        let segment = Segment::create(&self.disk, &self.folder, first.base_offset).await?;
+        self.disk.sync_dir(&self.folder).await.map_err(StorageError::io(&self.folder))?;
+        self.segments.insert(first.base_offset, segment);
+        self.end = first.base_offset;
+        self.recovery_point = self.recovery_point.min(self.end);
+        Ok(())
     }
 
     async fn append(&mut self, header: &BatchHeader, rest: &[u8], now_ms: Timestamp) -> Result<(), StorageError> {
@@ -291,7 +312,7 @@ impl Log {
     }
 
     /// Goes on in a new segment, once the one before is durable: a log never has a hole before its last segment.
-    async fn roll(&mut self) -> Result<(), StorageError> {
+    pub(super) async fn roll(&mut self) -> Result<(), StorageError> {
         mark::reach("segment_rolled");
         self.make_durable().await?;
         self.segments.values_mut().next_back().expect("a log has a segment").finish(&self.disk).await?;

@@ -8,7 +8,8 @@
 //!
 //! A write goes to the page cache; it is durable after [`Log::flush`], which also moves the recovery point. After an
 //! unclean stop everything from the segment with the recovery point on is checked batch by batch, and cut at the first
-//! that is not sound. Not here: who leads, the high watermark's meaning, retention, compaction.
+//! that is not sound. The begin of a log moves
+//! forward with retention and DeleteRecords. Not here: who leads, the high watermark's meaning, compaction.
 
 mod checkpoint;
 mod config;
@@ -20,6 +21,7 @@ mod load;
 mod log;
 mod meta_properties;
 mod producers;
+mod retention;
 mod segment;
 mod truncate;
 

@@ -41,7 +41,8 @@ impl Log {
             }
             active.truncate(position, end).await?;
         }
-        self.end = end;
+        // The begin may lie within the batch that went.
+        (self.start, self.end) = (self.start.min(end), end);
         self.after_truncation(from, why).await
     }
 
@@ -55,8 +56,8 @@ impl Log {
         self.note_failure(truncated)
     }
 
-    async fn start_again_at(&mut self, offset: Offset, why: &str) -> Result<(), StorageError> {
-        let from = self.end;
+    pub(super) async fn start_again_at(&mut self, offset: Offset, why: &str) -> Result<(), StorageError> {
+        let (began, from) = (self.start, self.end);
         self.remove_segments_from(Offset::ZERO).await?;
         let segment = Segment::create(&self.disk, &self.folder, offset).await?;
         self.disk.sync_dir(&self.folder).await.map_err(StorageError::io(&self.folder))?;
@@ -64,6 +65,12 @@ impl Log {
         (self.start, self.end) = (offset, offset);
         self.epochs_dirty |= self.epochs.truncate_from_end(Offset::ZERO);
         self.remove_snapshots_after(Offset(-1)).await?;
+        self.recovery_point = offset;
+        if offset > from {
+            // Beyond all that it had: to the journal its begin has moved past its end.
+            let (partition, why) = (self.partition.clone(), why.into());
+            self.tracer.milestone(Event::LogStartMoved { partition, from: began, to: offset, why });
+        }
         self.after_truncation(from, why).await
     }
 
@@ -81,13 +88,15 @@ impl Log {
     /// Brings everything that describes the log in line with its new end. The batches are cut durably by now: had the
     /// epochs gone first, a power loss could bring back batches of an epoch that is not known any more.
     async fn after_truncation(&mut self, from: Offset, why: &str) -> Result<(), StorageError> {
-        self.recovery_point = self.recovery_point.clamp(self.start, self.end);
+        self.recovery_point = self.recovery_point.min(self.end);
         self.epochs_dirty |= self.epochs.truncate_from_end(self.end);
         self.write_epochs().await?;
         self.remove_snapshots_after(self.end).await?;
         self.rebuild_producers().await?;
         let (partition, to) = (self.partition.clone(), self.end);
-        self.tracer.detail(|| Event::Truncated { partition, from, to, why: why.into() });
+        if to <= from {
+            self.tracer.detail(|| Event::Truncated { partition, from, to, why: why.into() });
+        }
         Ok(())
     }
 }

@@ -83,6 +83,10 @@ pub enum Event {
     /// The log was cut: it ended at `from`, it ends at `to`. `why` is `leader-epoch`, `high-watermark`, `recovery`,
     /// `out-of-range` or `deleted`.
     Truncated { partition: TopicPartition, from: Offset, to: Offset, why: Arc<str> },
+    /// The log began at `from`, it begins at `to`: what is before it cannot be read any more. `why` is `retention.ms`,
+    /// `retention.bytes`, `delete-records`, or `leader` where a follower takes its leader's begin. Where `to` is
+    /// after its end it has no record left: `out-of-range`, a follower that ended before its leader begins, or `recovery`.
+    LogStartMoved { partition: TopicPartition, from: Offset, to: Offset, why: Arc<str> },
     /// Everything below `end_offset` is on the platter.
     Flushed { partition: TopicPartition, end_offset: Offset },
 

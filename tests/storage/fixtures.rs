@@ -126,7 +126,8 @@ fn check_directory(state: &str, clean: bool, broker_epoch: i64, logs: usize) {
             found.log.close().await.expect("the disk is sound");
             recovery_points.insert(partition.clone(), found.log.recovery_point());
         }
-        let starts = opened.iter().map(|(partition, found)| (partition.clone(), found.log.start_offset())).collect();
+        let starts =
+            opened.iter().map(|(partition, found)| (partition.clone(), found.log.start_to_checkpoint())).collect();
         directory.checkpoint_logs(&recovery_points, &starts).await.expect("the disk is sound");
         directory.mark_clean(BrokerEpoch(900)).await.expect("the disk is sound");
         drop(directory);

@@ -1,4 +1,5 @@
-//! A log must behave as a list of batches does: random appends, reads, truncations, look-ups and restarts, by seed.
+//! A log must behave as a list of batches does: random appends, reads, truncations, moves of its begin, look-ups and
+//! restarts, by seed.
 
 use bytes::Bytes;
 use highwater::{
@@ -20,6 +21,8 @@ pub struct Model {
     start: i64,
     end: i64,
     epochs: Vec<(i32, i64)>,
+    /// Batches before the begin: whether their producers are still known depends on the restarts since.
+    deleted: Vec<(BatchHeader, Bytes)>,
 }
 
 impl Model {
@@ -45,24 +48,38 @@ impl Model {
         if offset <= self.start && offset < self.end {
             (self.start, self.end) = (offset, offset);
             self.batches.clear();
+            self.deleted.clear();
         } else if offset < self.end {
             self.end = offset;
             while self.batches.last().is_some_and(|(header, _)| header.end_offset().0 > offset) {
                 self.end = self.batches.pop().expect("just seen").0.base_offset.0;
             }
+            self.start = self.start.min(self.end);
         }
         self.epochs.retain(|(_, start)| *start < self.end);
     }
 
+    fn begin_at(&mut self, start: i64) {
+        self.start = start;
+        let stays = self.batches.iter().position(|(header, _)| header.end_offset().0 > start);
+        self.deleted.extend(self.batches.drain(..stays.unwrap_or(self.batches.len())));
+        let epoch = self.epochs.iter().rev().find(|(_, from)| *from <= start).map(|(epoch, _)| (*epoch, start));
+        self.epochs.retain(|(_, from)| *from > start);
+        self.epochs.splice(0..0, epoch);
+    }
+
     fn records(&self) -> impl Iterator<Item = (i64, Timestamp)> {
-        self.batches.iter().flat_map(|(header, bytes)| {
-            let records = decode_records(header, bytes, 1 << 20).expect("a sound batch");
-            records.into_iter().map(|record| (record.offset.0, record.timestamp))
-        })
+        self.batches
+            .iter()
+            .flat_map(|(header, bytes)| {
+                let records = decode_records(header, bytes, 1 << 20).expect("a sound batch");
+                records.into_iter().map(|record| (record.offset.0, record.timestamp))
+            })
+            .filter(|(offset, _)| *offset >= self.start)
     }
 
     fn last_of(&self, producer: ProducerId) -> Option<&(BatchHeader, Bytes)> {
-        self.batches.iter().rev().find(|(header, _)| header.producer_id == producer)
+        self.deleted.iter().chain(&self.batches).rev().find(|(header, _)| header.producer_id == producer)
     }
 }
 
@@ -85,7 +102,7 @@ impl Session {
             segment_index_bytes: random.random_range(48..400),
             ..LogConfig::default()
         };
-        let log = open(&disk, &config, true, Offset::ZERO).await;
+        let log = open(&disk, &config, true, (Offset::ZERO, Offset::ZERO)).await;
         Self { disk, random, config, log, model: Model::default(), now_ms: clock::wall_ms() }
     }
 
@@ -99,6 +116,8 @@ impl Session {
             76..82 => self.flush().await,
             82..86 => self.restart(true).await,
             86..90 => self.restart(false).await,
+            90..93 => self.delete_records().await,
+            93..95 => self.delete_old_segments().await,
             _ => self.check().await,
         }
         assert_eq!((self.log.start_offset().0, self.log.end_offset().0), (self.model.start, self.model.end));
@@ -188,6 +207,36 @@ impl Session {
         self.check().await;
     }
 
+    async fn delete_records(&mut self) {
+        let to = self.random.random_range(self.model.start..=self.model.end);
+        let moved = self.log.advance_start(Offset(to), Offset(self.model.end), "delete-records").await;
+        assert_eq!(moved.expect("the disk is sound"), to > self.model.start);
+        if to > self.model.start {
+            self.model.begin_at(to);
+        }
+        let beyond = self.log.advance_start(Offset(to + 1), Offset(to), "delete-records").await;
+        assert!(matches!(beyond, Err(StorageError::OutOfRange { .. })), "beyond the high watermark: {beyond:?}");
+        self.check().await;
+    }
+
+    /// Whole segments go from the front, and none at the high watermark.
+    async fn delete_old_segments(&mut self) {
+        let high_watermark = self.random.random_range(self.model.start..=self.model.end);
+        let size_bytes = self.log.size_bytes();
+        self.config.retention_bytes = self.random.random_range(0..=size_bytes as i64);
+        self.log.reconfigure(self.config.clone());
+        let deleted = self.log.delete_old_segments(Offset(high_watermark), self.now_ms).await;
+        let start = self.log.start_offset().0;
+        assert_eq!(deleted.expect("the disk is sound"), start > self.model.start);
+        assert!(start <= high_watermark, "begins at {start}, the high watermark is {high_watermark}");
+        let least = (self.config.retention_bytes as u64).min(size_bytes);
+        assert!(self.log.size_bytes() >= least || start == self.model.start, "{} bytes", self.log.size_bytes());
+        if start > self.model.start {
+            self.model.begin_at(start);
+        }
+        self.check().await;
+    }
+
     async fn flush(&mut self) {
         self.log.flush().await.expect("the disk is sound");
         assert_eq!(self.log.recovery_point(), self.log.end_offset());
@@ -198,7 +247,8 @@ impl Session {
             self.log.close().await.expect("the disk is sound");
         }
         let recovery_point = self.log.recovery_point();
-        self.log = open(&self.disk, &self.config, clean, recovery_point).await;
+        let start = self.log.start_to_checkpoint().unwrap_or_default();
+        self.log = open(&self.disk, &self.config, clean, (recovery_point, start)).await;
         if !clean {
             assert!(self.log.recovery_point() <= recovery_point, "recovery moved the recovery point");
         }
@@ -219,6 +269,9 @@ impl Session {
         let epoch = LeaderEpoch(self.model.latest_epoch());
         for producer in (0..3).map(ProducerId) {
             let Some((header, bytes)) = self.model.last_of(producer) else { continue };
+            if header.end_offset().0 <= self.model.start {
+                continue;
+            }
             let again = self.log.append_as_leader(header, bytes, epoch, self.now_ms).await.expect("a duplicate");
             assert_eq!((again.base_offset, again.retry_of), (header.base_offset, Some(header.max_timestamp)));
         }
@@ -233,7 +286,13 @@ impl Session {
         let greatest = self.model.records().map(|(_, timestamp)| timestamp).max();
         let first = greatest.and_then(|greatest| self.model.records().find(|(_, timestamp)| *timestamp == greatest));
         let found = self.log.max_timestamp().await.expect("a sound log");
-        assert_eq!(found.map(|found| (found.offset.0, found.timestamp)), first);
+        let deleted = self.model.deleted.iter().map(|(header, _)| header.max_timestamp).max();
+        let within = self.model.batches.first().filter(|(header, _)| header.base_offset.0 < self.model.start);
+        let deleted = deleted.max(within.map(|(header, _)| header.max_timestamp));
+        // A segment whose greatest time is that of a deleted record does not know the next one, as in Kafka.
+        if greatest > deleted {
+            assert_eq!(found.map(|found| (found.offset.0, found.timestamp)), first);
+        }
         for out in [self.model.start - 1, self.model.end + 1] {
             let found = self.log.read(Offset(out), Offset(i64::MAX), 100, true).await;
             assert!(matches!(found, Err(StorageError::OutOfRange { .. })), "reading {out}: {found:?}");
@@ -275,13 +334,13 @@ impl Session {
     }
 }
 
-async fn open(disk: &Disk, config: &LogConfig, clean: bool, recovery_point: Offset) -> Log {
+async fn open(disk: &Disk, config: &LogConfig, clean: bool, (recovery_point, start_offset): (Offset, Offset)) -> Log {
     let options = LogOptions {
         partition: TopicPartition::new("orders", 0),
         config: config.clone(),
         clean,
         recovery_point,
-        start_offset: Offset::ZERO,
+        start_offset,
         high_watermark: Offset::ZERO,
         switches: Switches::NEWEST,
         tracer: Tracer::off(),

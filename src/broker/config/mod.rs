@@ -124,6 +124,10 @@ pub struct NodeConfig {
     pub replica_socket_timeout: Duration,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub high_watermark_checkpoint_interval: Duration,
+    /// `log.retention.ms`, or `.minutes`, or `.hours`; -1: for ever.
+    pub retention_ms: i64,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`.
@@ -215,6 +219,8 @@ impl NodeConfig {
             replica_fetch_backoff: read.millis("replica.fetch.backoff.ms")?,
             replica_socket_timeout: read.millis("replica.socket.timeout.ms")?,
             high_watermark_checkpoint_interval: read.millis("replica.high.watermark.checkpoint.interval.ms")?,
+            retention_ms: read.retention_ms()?,
+            retention_check_interval: Duration::from_millis(read.number("log.retention.check.interval.ms", 1)?),
             producer_id_expiration: read.millis("producer.id.expiration.ms")?,
             recovery_point_checkpoint_interval: read.millis("log.flush.offset.checkpoint.interval.ms")?,
             auto_leader_rebalance_enable: read.boolean("auto.leader.rebalance.enable")?,
@@ -282,6 +288,14 @@ impl Reading<'_> {
         self.number(name, 0).map(Duration::from_millis)
     }
 
+    /// The finest unit that is set counts.
+    fn retention_ms(&self) -> Result<i64, ConfigError> {
+        let units = [("log.retention.ms", 1), ("log.retention.minutes", 60_000), ("log.retention.hours", 3_600_000)];
+        let (name, unit_ms) = units.into_iter().find(|(name, _)| self.text(name).is_some()).unwrap_or(units[2]);
+        let number: i64 = self.number(name, -1)?;
+        Ok(if number < 0 { -1 } else { number.saturating_mul(unit_ms) })
+    }
+
     fn boolean(&self, name: &str) -> Result<bool, ConfigError> {
         match self.text(name).map(|text| text.trim().to_ascii_lowercase()).as_deref() {
             Some("true") => Ok(true),
@@ -343,6 +357,20 @@ mod tests {
         assert_eq!(config.quorum_voters, [(NodeId(1), "h:9093".to_owned())]);
         assert_eq!(config.replica_lag_time_max, Duration::from_secs(30));
         assert_eq!(config.log_dir, "/d");
+    }
+
+    #[test]
+    fn how_long_records_stay_is_told_in_three_units() {
+        let cases = [
+            ("", 604_800_000),
+            ("log.retention.hours=1", 3_600_000),
+            ("log.retention.hours=-1", -1),
+            ("log.retention.hours=1\nlog.retention.minutes=2", 120_000),
+            ("log.retention.minutes=2\nlog.retention.ms=3", 3),
+        ];
+        for (lines, retention_ms) in cases {
+            assert_eq!(resolve(&format!("{COMBINED}{lines}\n")).unwrap().retention_ms, retention_ms, "{lines}");
+        }
     }
 
     #[test]

@@ -77,6 +77,8 @@ impl Partition {
             state.log.append_as_follower(&response.records, clock::wall_ms()).await?;
         }
         self.take_high_watermark(state, response.high_watermark);
+        let start = response.log_start.min(state.high_watermark);
+        state.log.advance_start(start, state.high_watermark, "leader").await?;
         Ok(())
     }
 
@@ -148,9 +150,11 @@ impl Partition {
         if end < state.log.end_offset() {
             state.log.truncate_to(end, "out-of-range").await?;
         } else if start > state.log.end_offset() {
+            mark::reach("follower_behind_log_start");
             state.log.truncate_fully_and_start_at(start, "out-of-range").await?;
         }
-        state.high_watermark = state.high_watermark.min(state.log.end_offset());
+        // Never before the begin (KAFKA-9491).
+        state.high_watermark = state.high_watermark.clamp(state.log.start_offset(), state.log.end_offset());
         Ok(())
     }
 }

@@ -6,11 +6,13 @@
 //!
 //! This file: the role, and what the controller says of it. [`produce`]: appending. [`read`]: what others read.
 //! [`follow`]: a follower's side. [`coordinate`]: what a coordinator does with its records.
+//! [`retain`]: the begin moves.
 
 mod coordinate;
 mod follow;
 mod produce;
 mod read;
+mod retain;
 
 use std::{
     sync::{Arc, Weak},
@@ -345,10 +347,10 @@ impl Partition {
         self.state.lock().await.log.expire_producers();
     }
 
-    /// What the checkpoints hold: high watermark, recovery point, first offset.
-    pub async fn checkpoints(&self) -> (Offset, Offset, Offset) {
+    /// What the checkpoints hold: high watermark, recovery point, and the begin where the files do not tell it.
+    pub async fn checkpoints(&self) -> (Offset, Offset, Option<Offset>) {
         let state = self.state.lock().await;
-        (state.high_watermark(), state.log.recovery_point(), state.log.start_offset())
+        (state.high_watermark(), state.log.recovery_point(), state.log.start_to_checkpoint())
     }
 
     /// Closes the log cleanly.

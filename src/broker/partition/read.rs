@@ -53,6 +53,8 @@ pub struct FetchParams {
     pub current_leader_epoch: LeaderEpoch,
     /// Epoch of the asker's last record, or -1.
     pub last_fetched_epoch: LeaderEpoch,
+    /// First offset of the asker's log; of followers alone.
+    pub log_start: Offset,
     /// About how much to read.
     pub max_bytes: usize,
     /// Whether to read one batch even if it is larger.
@@ -122,7 +124,7 @@ impl Partition {
                 if !self.context.switches.ignore_fetch_offset_when_diverging
                     && let Fetcher::Replica { id, epoch, tells: true } = params.fetcher
                 {
-                    self.note_follower(state, id, epoch, params.offset.min(end));
+                    self.note_follower(state, (id, epoch), params.offset.min(end), params.log_start);
                 }
                 return fetched;
             }
@@ -145,12 +147,19 @@ impl Partition {
             }
         }
         if let Fetcher::Replica { id, epoch, tells: true } = params.fetcher {
-            self.note_follower(state, id, epoch, params.offset);
+            self.note_follower(state, (id, epoch), params.offset, params.log_start);
         }
         fetched
     }
 
-    fn note_follower(self: &Arc<Self>, state: &mut State, id: NodeId, epoch: BrokerEpoch, offset: Offset) {
+    /// Notes what the fetch of a follower's incarnation tells: where its log ends, and where it begins.
+    fn note_follower(
+        self: &Arc<Self>,
+        state: &mut State,
+        (id, epoch): (NodeId, BrokerEpoch),
+        offset: Offset,
+        log_start: Offset,
+    ) {
         let end_offset = state.log.end_offset();
         let Standing::Leader(leader) = &mut state.role else { unreachable!("only a leader serves fetches") };
         self.context.tracer.detail(|| Event::FollowerFetched {
@@ -161,8 +170,12 @@ impl Partition {
             end_offset,
         });
         let proposal = leader.fetched(id, offset, epoch, clock::now());
+        let began = leader.told_log_start(id, log_start);
         if leader.high_watermark() > state.high_watermark {
             self.after_change(state);
+        } else if began {
+            // A DeleteRecords may wait for it.
+            state.wake_fetches();
         }
         self.propose(proposal);
     }

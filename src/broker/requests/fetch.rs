@@ -60,6 +60,7 @@ impl Broker {
                     offset: Offset(partition.fetch_offset),
                     current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
                     last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
+                    log_start: Offset(partition.log_start_offset),
                     max_bytes: partition.partition_max_bytes,
                 };
                 given.insert(named, (wanted, Told::NOTHING));
@@ -134,6 +135,7 @@ impl Broker {
                         offset: wanted.offset,
                         current_leader_epoch: wanted.current_leader_epoch,
                         last_fetched_epoch: wanted.last_fetched_epoch,
+                        log_start: wanted.log_start,
                         max_bytes: left.min(wanted.max_bytes.max(0) as usize),
                         at_least_one: nothing_yet,
                     };

@@ -40,6 +40,8 @@ pub struct Wanted {
     pub current_leader_epoch: LeaderEpoch,
     /// Epoch of its last record.
     pub last_fetched_epoch: LeaderEpoch,
+    /// First offset of a follower's log.
+    pub log_start: Offset,
     /// About how much.
     pub max_bytes: i32,
 }
@@ -187,7 +189,13 @@ mod tests {
 
     fn wanted(offset: i64) -> Wanted {
         let epoch = LeaderEpoch::UNKNOWN;
-        Wanted { offset: Offset(offset), current_leader_epoch: epoch, last_fetched_epoch: epoch, max_bytes: 1 }
+        Wanted {
+            offset: Offset(offset),
+            current_leader_epoch: epoch,
+            last_fetched_epoch: epoch,
+            log_start: Offset::UNKNOWN,
+            max_bytes: 1,
+        }
     }
 
     fn given(partitions: &[(i32, i64)]) -> Partitions {

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod configs;
+mod delete_records;
 mod fetch;
 mod fetch_session;
 mod forward;
@@ -145,6 +146,7 @@ impl Service for Broker {
             RequestKind::ConsumerGroupDescribe(body) => self.consumer_group_describe(body, client()),
             RequestKind::DeleteGroups(body) => self.delete_groups(body, client()),
             RequestKind::Fetch(body) => self.fetch(body, version),
+            RequestKind::DeleteRecords(body) => self.delete_records(body).await,
             RequestKind::ListOffsets(body) => Reply::Now(Box::new(self.list_offsets(body, version).await)),
             RequestKind::OffsetForLeaderEpoch(body) => Reply::Now(Box::new(self.offset_for_leader_epoch(body).await)),
             RequestKind::Metadata(body) => self.metadata(body, version).await,

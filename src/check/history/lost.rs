@@ -1,8 +1,8 @@
 //! `acked-records-survive`: S1, Jepsen's `lost-write`.
 //!
 //! Each record whose producer was told an offset is at that offset when the audit reads the partition. One that is not,
-//! but stands at another offset and was sent once only, has moved, which `offsets-agree` reports. acks=0 is told no
-//! offset and promises nothing. Where the audit did not reach the end, a record it has not seen is unknown; and so is
+//! but stands at another offset and was sent once only, has moved, which `offsets-agree` reports. What retention or a
+//! request deleted is not lost. acks=0 is told no offset and promises nothing. Where the audit did not reach the end, a record it has not seen is unknown; and so is
 //! one that was acknowledged when the audit went on already, in a run that did not wait for its producers.
 
 use std::collections::BTreeMap;
@@ -18,12 +18,15 @@ pub(super) fn check(history: &History, all: &[Acked<'_>]) -> (Finding, Fate) {
     let mut score = Score::new(Claim::AckedRecordsSurvive);
     let mut unread: BTreeMap<&TopicPartition, u64> = BTreeMap::new();
     let mut lost = Vec::new();
-    let (mut acked_count, mut late) = (0_u64, 0_u64);
+    let (mut acked_count, mut late, mut deleted) = (0_u64, 0_u64, 0_u64);
     for acked in all {
         acked_count += 1;
         let audit = history.audits.get(acked.partition);
         if acked.is_in_place || moved_to(history, acked).is_some() {
             score.checks += 1;
+        } else if history.was_deleted(acked.partition, acked.offset, acked.send.sent) {
+            score.checks += 1;
+            deleted += 1;
         } else if history.is_after_audit(acked.partition, acked.offset, acked.event) {
             late += 1;
         } else if audit.is_some_and(|audit| audit.end.is_some()) {
@@ -48,8 +51,12 @@ pub(super) fn check(history: &History, all: &[Acked<'_>]) -> (Finding, Fate) {
         (true, 0) => None,
     };
     let unpromised = history.unpromised();
-    score.note = (unpromised > 0)
-        .then(|| format!("{unpromised} records sent with acks=0 are not there: nobody had promised them"));
+    let notes = [
+        (unpromised, "records sent with acks=0 are not there: nobody had promised them"),
+        (deleted, "acknowledged records were deleted, by retention or on request"),
+    ];
+    let notes = notes.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    score.note = Some(notes.collect::<Vec<_>>().join("; ")).filter(|note| !note.is_empty());
     (score.into_finding(), Fate { acked: acked_count, unpromised, lost })
 }
 

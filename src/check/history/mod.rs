@@ -61,6 +61,8 @@ pub struct History {
     truncations: BTreeMap<(Arc<str>, TopicPartition), Vec<Place>>,
     /// The log as the audit read it.
     audits: BTreeMap<TopicPartition, Audit>,
+    /// Where retention or a request moved the begin of a log to, and when.
+    deletions: BTreeMap<TopicPartition, Vec<Place>>,
     /// The audit's first event: the ends of the logs, up to which it reads, were asked for after it.
     audit_began: Option<EventId>,
     /// What members of groups have read while a partition was theirs.
@@ -161,6 +163,12 @@ impl History {
                     self.audits.insert(partition.clone(), Audit::default());
                 }
             }
+            // A follower that takes its leader's begin, or cannot but begin anew there, decides nothing.
+            Event::LogStartMoved { partition, to, why, .. }
+                if matches!(&**why, "delete-records" | "retention.ms" | "retention.bytes") =>
+            {
+                self.deletions.entry(partition.clone()).or_default().push((*to, entry.id));
+            }
             Event::SettleBegan => self.settle_began = Some(entry.id),
             Event::Settled => self.settled = true,
             Event::AuditReachedEnd { partition, end_offset } => {
@@ -204,6 +212,12 @@ impl History {
             self.sends.insert(producer.clone(), Ascending::default());
         }
         self.sends.get_mut(producer).expect("it was there or is now")
+    }
+
+    /// Whether the record at `offset`, which was there by `event`, was deleted since: by retention, or on request.
+    fn was_deleted(&self, partition: &TopicPartition, offset: Offset, event: EventId) -> bool {
+        let deletions = self.deletions.get(partition);
+        deletions.into_iter().flatten().any(|(to, deleted)| offset < *to && event < *deleted)
     }
 
     fn outcome(&mut self, entry: &Entry, record: u64, outcome: Outcome) {

@@ -66,6 +66,7 @@ fn is_gone(case: &Case<'_>, read: &Read) -> bool {
     let Some(audit) = case.history.audits.get(&read.partition) else { return false };
     match audit.records.get(read.offset.0) {
         Some((found, _)) => *found != read.content,
+        None if case.history.was_deleted(&read.partition, read.offset, EventId(0)) => false,
         None => audit.end.is_some() && !case.history.is_after_audit(&read.partition, read.offset, read.event),
     }
 }

@@ -116,6 +116,7 @@ fn note(action: &Action) -> Option<String> {
         Action::Release(..) => "What was kept back arrives now.",
         Action::Heal(_) | Action::HealAll => "The network is whole again.",
         Action::Elect(..) => "An operator orders an election.",
+        Action::Delete(..) => "An operator has records deleted.",
         Action::Set(..) => "An operator changes a setting.",
         Action::Clock(..) | Action::Drift(..) | Action::Nothing => return None,
     };

@@ -108,6 +108,7 @@ fn one_action() -> impl Strategy<Value = Action> {
         (term(), -900_000..9_000_000i64).prop_map(|(on, ppm)| Action::Drift(on, ppm)),
         ("[a-z0-9_-]{1,5}", word(), word()).prop_map(|(topic, name, value)| Action::Set(topic, name, value)),
         (election, term()).prop_map(|(kind, partition)| Action::Elect(kind, partition)),
+        (term(), 0..i64::MAX).prop_map(|(partition, before)| Action::Delete(partition, before)),
         Just(Action::Nothing),
     ]
 }
