@@ -8,6 +8,7 @@
 //! | lost with its power | so was every other copy, or its host lost power too | `power-loss-of-all-copies` |
 //! | lost with its power | another broker with a copy did not lose power | `elected-after-power-loss` |
 //! | cut off at its own high watermark | | `truncated-to-high-watermark` |
+//! | cut off while it led: it obeyed an answer to what it had asked as a follower | | `truncated-by-the-leader` |
 //! | never had one | it was elected before the promise | `acknowledged-by-a-stale-leader` |
 //! | never had one | unclean election | `leader-elected-without-them` |
 //! | never had one | clean election, acks=1, the old leader had stopped | `leader-crashed-before-replication` |
@@ -40,6 +41,8 @@ pub enum Cause {
     ElectedAfterPowerLoss,
     /// The new leader had cut its copy off when it met an earlier leader: before KIP-101.
     TruncatedToHighWatermark,
+    /// The leader cut its own log: it obeyed an answer to what it had asked as a follower, before Kafka 3.0.
+    TruncatedByTheLeader,
     /// An unclean election: the new leader came from outside the ISR and never had the records.
     LeaderElectedWithoutThem,
     /// A leader that had been replaced did not know it yet, and acknowledged.
@@ -68,6 +71,7 @@ impl Cause {
         Self::PowerLossOfAllCopies,
         Self::ElectedAfterPowerLoss,
         Self::TruncatedToHighWatermark,
+        Self::TruncatedByTheLeader,
         Self::LeaderElectedWithoutThem,
         Self::AcknowledgedByAStaleLeader,
         Self::LeaderCrashedBeforeReplication,
@@ -86,6 +90,7 @@ impl Cause {
             Self::PowerLossOfAllCopies => "power-loss-of-all-copies",
             Self::ElectedAfterPowerLoss => "elected-after-power-loss",
             Self::TruncatedToHighWatermark => "truncated-to-high-watermark",
+            Self::TruncatedByTheLeader => "truncated-by-the-leader",
             Self::LeaderElectedWithoutThem => "leader-elected-without-them",
             Self::AcknowledgedByAStaleLeader => "acknowledged-by-a-stale-leader",
             Self::LeaderCrashedBeforeReplication => "leader-crashed-before-replication",
@@ -106,6 +111,9 @@ impl Cause {
             Self::ElectedAfterPowerLoss => "a broker that had lost them with its power was elected leader",
             Self::TruncatedToHighWatermark => {
                 "a follower cut them off at its own high watermark (as before Kafka 0.11) and was then elected leader"
+            }
+            Self::TruncatedByTheLeader => {
+                "the leader cut them off: it obeyed an answer that it had asked for as a follower (as before Kafka 3.0)"
             }
             Self::LeaderElectedWithoutThem => "an unclean election chose a leader that never had them",
             Self::AcknowledgedByAStaleLeader => {

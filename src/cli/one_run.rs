@@ -287,6 +287,7 @@ fn with_runs_beside(
         let Some(aftermath) = told.ok().and_then(|told| told.aftermath) else { continue };
         recorded.manifest.stories.iter_mut().for_each(|story| story.learn(set, &aftermath));
     }
+    recorded.manifest.stories.iter_mut().for_each(Story::tell_only_what_was_tried);
     story::remember(&recorded.manifest.stories, &mut recorded.manifest.verdict.lost);
     for told in told {
         match told {

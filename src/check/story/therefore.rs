@@ -12,7 +12,10 @@ use super::{
     words::{any_of, brokers, one_of},
 };
 use crate::{
-    base::NodeId,
+    base::{
+        NodeId,
+        switches::{ERAS, TABLE},
+    },
     check::{Cause, Plan},
 };
 
@@ -97,6 +100,10 @@ fn sets(facts: &Facts<'_>) -> String {
             "the promise needed {needed}; {elected} had a copy and threw it away when it followed a new leader, and the \
              election still accepted {electable}."
         ),
+        Cause::TruncatedByTheLeader => format!(
+            "the promise needed {needed}; {elected} led, and threw its copy away all the same, and whoever followed it did \
+             too."
+        ),
         Cause::AcknowledgedByAStaleLeader => {
             format!("the promise needed {needed}, and {elected} had been elected already, who is not one of them.")
         }
@@ -138,8 +145,6 @@ fn remedies(facts: &Facts<'_>) -> Vec<Sentence> {
                 ));
             }
             sentences
-                .push(Sentence::plain("It would have lived with replicas on hosts that do not lose power together."));
-            sentences
         }
         Cause::ElectedAfterPowerLoss => vec![Sentence::about(
             &[flush],
@@ -160,8 +165,21 @@ fn remedies(facts: &Facts<'_>) -> Vec<Sentence> {
                 "No setting of acks or min.insync.replicas would have helped: every in-sync replica had it.",
             ),
         ],
+        Cause::TruncatedByTheLeader => vec![
+            Sentence::about(
+                &["switch.late_answers_ignored=true".into()],
+                Helps,
+                "It would have lived with Kafka 3.0 or newer (switch late_answers_ignored = true): an answer belongs to the \
+                 epoch in which it was asked for.",
+            ),
+            Sentence::about(
+                &[facts.set("min.insync.replicas", &facts.replicas.len().to_string()), facts.set_acks_all()],
+                DoesNotHelp,
+                "No setting of acks or min.insync.replicas would have helped: every in-sync replica had it.",
+            ),
+        ],
         Cause::AcknowledgedTooEarly | Cause::JoinedIsrTooEarly => {
-            vec![Sentence::plain(behaviour(facts.plan))]
+            vec![behaviour(facts.plan)]
         }
         // Records that are in the log and were never processed have no such story.
         Cause::LeftInDeadHands | Cause::SkippedByReset | Cause::SkippedByTruncation | Cause::Unknown => Vec::new(),
@@ -169,12 +187,25 @@ fn remedies(facts: &Facts<'_>) -> Vec<Sentence> {
 }
 
 /// A fault of the code: that of an older release or a planted one, if the scenario asks for it.
-fn behaviour(plan: &Plan) -> String {
+pub(super) fn behaviour(plan: &Plan) -> Sentence {
     let old: Vec<String> = plan.switches.iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
-    match old.is_empty() {
-        true => "No setting would have helped: this is a bug of the broker.".to_owned(),
-        false => format!("No setting would have helped: it is the broker's behaviour under {}.", old.join(", ")),
+    let newest = |name: &str| match name {
+        "era" => ERAS.last().map(|(era, _)| format!("era={era}")),
+        name => {
+            let switch = TABLE.iter().find(|switch| switch.name == name)?;
+            Some(format!("switch.{name}={}", switch.values.last()?))
+        }
+    };
+    let set: Vec<String> = plan.switches.keys().filter_map(|name| newest(name)).collect();
+    if old.is_empty() {
+        return Sentence::plain("No setting would have helped: this is a bug of the broker.");
     }
+    let text = format!(
+        "No setting of Kafka's would have helped: it is the broker's behaviour under {}. With {} it would not have happened.",
+        old.join(", "),
+        set.join(", ")
+    );
+    Sentence::about(&set, Effect::Helps, text)
 }
 
 fn unclean(facts: &Facts<'_>) -> Vec<Sentence> {
@@ -238,10 +269,18 @@ fn unclean(facts: &Facts<'_>) -> Vec<Sentence> {
 fn stale(facts: &Facts<'_>) -> Vec<Sentence> {
     let leader = facts.leader;
     if facts.acks_all() {
-        return vec![Sentence::plain(format!(
-            "It would have lived with unclean.leader.election.enable=false, and with min.insync.replicas=2 b{leader} \
-             would have made no promise."
-        ))];
+        return vec![
+            Sentence::about(
+                &[facts.set("unclean.leader.election.enable", "false")],
+                Effect::Helps,
+                "It would have lived with unclean.leader.election.enable=false: only a broker of the ISR is elected.",
+            ),
+            Sentence::about(
+                &[facts.set("min.insync.replicas", "2")],
+                Effect::Helps,
+                format!("With min.insync.replicas=2 b{leader} would have made no promise."),
+            ),
+        ];
     }
     vec![Sentence::about(
         &[facts.set_acks_all()],

@@ -54,6 +54,15 @@ fn is_idempotent(plan: &Plan, producer: &str) -> bool {
     plan.producers.get(producer).is_some_and(|producer| producer.idempotent)
 }
 
+/// What makes a producer idempotent.
+fn idempotent_set(plan: &Plan, producer: &str) -> Vec<String> {
+    let mut set = vec![client_set(producer, "enable.idempotence", "true"), client_set(producer, "acks", "all")];
+    if plan.producers.get(producer).is_some_and(|plan| plan.max_in_flight > 5) {
+        set.push(client_set(producer, "max.in.flight.requests.per.connection", "5"));
+    }
+    set
+}
+
 /// The event by which a leader gave the record at `offset` its final place, and the batch that it is in.
 fn appended<'a>(
     entries: &'a [Entry],
@@ -172,7 +181,7 @@ fn duplicate(
     ))];
     if !is_idempotent(plan, producer) {
         therefore.push(Sentence::about(
-            &[client_set(producer, "enable.idempotence", "true"), client_set(producer, "acks", "all")],
+            &idempotent_set(plan, producer),
             Effect::Helps,
             "It would be there once with enable.idempotence=true (and acks=all, which that needs): the leader recognises \
              the sequence number, whoever leads (KIP-98).",
@@ -294,7 +303,7 @@ fn reordering(
     ))];
     if !is_idempotent(plan, producer) {
         therefore.push(Sentence::about(
-            &[client_set(producer, "enable.idempotence", "true"), client_set(producer, "acks", "all")],
+            &idempotent_set(plan, producer),
             Effect::Helps,
             "They would stand in order with enable.idempotence=true (and acks=all, which that needs): the leader refuses \
              a gap in the sequence numbers (OUT_OF_ORDER_SEQUENCE_NUMBER), and the later batch is sent again (KIP-98).",

@@ -76,13 +76,24 @@ impl Promise {
             let promised = *partition == lost.partition && &**error == "NONE" && covers(*base_offset, *end_offset);
             promised.then(|| Some((index, broker_id(&entry.node)?, *acks, isr.clone())))?
         })?;
-        let batch =
-            entries[..index].iter().rev().filter(|entry| broker_id(&entry.node) == Some(leader)).find_map(|e| {
-                // As a follower, if it answers a retry of what the leader before it had appended.
-                let Event::Appended { partition, batches, .. } = &e.event else { return None };
-                let own = (*partition == lost.partition).then_some(batches)?;
-                own.iter().find(|batch| covers(batch.base_offset, batch.end_offset)).cloned()
-            })?;
+        // As a follower, if it answers a retry of what the leader before it had appended.
+        let of_leader = |entry: &&Entry| broker_id(&entry.node) == Some(leader);
+        let mut appended = entries[..index].iter().rev().filter(of_leader).filter_map(|entry| {
+            let Event::Appended { partition, batches, .. } = &entry.event else { return None };
+            let own = (*partition == lost.partition).then_some(batches)?;
+            Some((entry.id, own.iter().find(|batch| covers(batch.base_offset, batch.end_offset))?))
+        });
+        // An answer may have waited while the log was cut, and another record come to stand there and stay.
+        let was_cut = |&(id, batch): &(EventId, &BatchInfo)| {
+            entries[up_to(id)..].iter().filter(of_leader).any(|entry| match &entry.event {
+                Event::Truncated { partition, to, .. } => *partition == lost.partition && *to < batch.end_offset,
+                Event::LogLoaded { partition, .. } => *partition == lost.partition,
+                _ => false,
+            })
+        };
+        let last = appended.clone().next();
+        let (_, batch) = appended.find(was_cut).or(last)?;
+        let batch = batch.clone();
         Some(Self { event: entries[index].id, leader, acks, isr, batch })
     }
 }
@@ -97,6 +108,8 @@ enum Copy {
     InDoubt,
     TakenByPower,
     CutToHighWatermark,
+    /// Cut off by a broker that led.
+    CutAsLeader,
     Cut,
 }
 
@@ -326,11 +339,18 @@ impl<'a> Walk<'a> {
         let after = match why {
             "high-watermark" => Copy::CutToHighWatermark,
             "recovery" if self.lost_power.contains(&node) || copy == Copy::InDoubt => Copy::TakenByPower,
+            "recovery" => Copy::Cut,
+            _ if self.leader == node => Copy::CutAsLeader,
             _ => Copy::Cut,
         };
         self.copies.insert(node, after);
         let text = match why {
             "recovery" => format!("checked its log after the unclean stop and cut it at {to}: nothing sound follows"),
+            _ if self.leader == node => {
+                format!(
+                    "truncated [{to}, {from}) although it leads: it obeyed an answer that it had asked for as a follower"
+                )
+            }
             why => format!("truncated [{to}, {from}): {}", words::truncation(why, self.leader, to)),
         };
         self.line(entry, text, true);
@@ -411,7 +431,7 @@ impl<'a> Walk<'a> {
     fn leader_lost_it(&mut self, event: EventId, node: NodeId) {
         if self.decisive.is_none() && self.leader == node {
             // It still did what the leader before had answered.
-            if self.copies.get(&node) == Some(&Copy::Cut)
+            if matches!(self.copies.get(&node), Some(Copy::Cut | Copy::CutAsLeader))
                 && let Some(choice) = self.overruled.take()
             {
                 return self.decide(choice);
@@ -445,6 +465,7 @@ impl<'a> Walk<'a> {
             Some(Copy::TakenByPower) if others_lost_power => Cause::PowerLossOfAllCopies,
             Some(Copy::TakenByPower) => Cause::ElectedAfterPowerLoss,
             Some(Copy::CutToHighWatermark) => Cause::TruncatedToHighWatermark,
+            Some(Copy::CutAsLeader) => Cause::TruncatedByTheLeader,
             Some(_) => Cause::Unknown,
             None if choice.event < self.promise.event => Cause::AcknowledgedByAStaleLeader,
             None if choice.election == Election::Unclean => Cause::LeaderElectedWithoutThem,

@@ -243,6 +243,11 @@ impl Story {
         self.therefore.iter().filter_map(|sentence| Some(sentence.what_if.as_ref()?.set.as_slice()))
     }
 
+    /// Leaves out what was not tried: a sentence about other settings is told when a run has borne it out or not.
+    pub fn tell_only_what_was_tried(&mut self) {
+        self.therefore.retain(|sentence| sentence.what_if.as_ref().is_none_or(|what_if| what_if.ran.is_some()));
+    }
+
     /// Takes in what running `set` left.
     pub fn learn(&mut self, set: &[String], aftermath: &Aftermath) {
         let Some((happened, seen)) = aftermath.happened(self) else { return };
