@@ -211,6 +211,10 @@ fn outage(entries: &[Entry], plan: &Plan, partition: &TopicPartition, began: Eve
             format!("With unclean.leader.election.enable=true one of {alive} would have led, with whatever it had."),
         ));
     }
+    if alive.is_empty() {
+        let replicas = Brokers(&scene.replicas);
+        therefore.push(Sentence::plain(format!("None of {replicas} lived: no setting would have given it a leader.")));
+    }
     Story {
         kind: Kind::Offline,
         partition: partition.clone(),
