@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::recorder::Order;
+use super::deed::Order;
 use crate::{
     base::TopicPartition,
     check::{AUDIT_NODE, GroupPlan},

@@ -11,6 +11,7 @@
 //! deadline makes the run unfinished, with what was missing.
 
 mod applications;
+mod deed;
 mod members;
 mod recorder;
 mod script;
@@ -24,6 +25,7 @@ pub use recorder::{Carried, Finished, Keep, SCENARIO};
 
 use self::{
     applications::{ADMIN, administrate, audit, audit_groups, consume, produce},
+    deed::Order,
     members::consume_in_group,
     recorder::Recorder,
 };
@@ -99,7 +101,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn play(&self, orders: tokio::sync::mpsc::UnboundedReceiver<recorder::Order>) -> Missing {
+    async fn play(&self, orders: tokio::sync::mpsc::UnboundedReceiver<Order>) -> Missing {
         self.start_nodes();
         let serving = |view: &View| (!view.brokers_serve()).then(|| "a broker does not serve".to_owned());
         if let Some(missing) = self.wait_for(SETTLE, serving).await {

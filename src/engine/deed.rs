@@ -1,0 +1,152 @@
+//! A step's actions with their targets as they are when it fires: what is done, and how it is told.
+
+use std::time::Duration;
+
+use crate::{
+    base::{Offset, TopicPartition},
+    client::admin::ElectionType,
+    scenario::{
+        action::{Action, Crash, Link},
+        term::Term,
+        view::View,
+    },
+    trace::StopKind,
+};
+
+/// What an operator is asked to do: it takes time, so it does not happen inside an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Set a topic's setting.
+    Set(String, String, String),
+    /// Elect a leader.
+    Elect(ElectionType, TopicPartition),
+    /// Delete the records before an offset.
+    Delete(TopicPartition, Offset),
+}
+
+/// Pairs of hosts, from and to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Links(pub Vec<(String, String)>);
+
+impl Links {
+    /// Calls `act` with each, from and to.
+    pub fn each(&self, mut act: impl FnMut(&str, &str)) {
+        self.0.iter().for_each(|(from, to)| act(from, to));
+    }
+}
+
+/// An action whose targets are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    Crash(Vec<String>, StopKind),
+    Stop(Vec<String>),
+    Restart(Vec<String>),
+    Pause(Vec<String>),
+    Resume(Vec<String>),
+    Clock(Vec<String>, i64),
+    Drift(Vec<String>, i64),
+    Cut(Links),
+    Slow(Links, Duration),
+    Hold(Links, String),
+    Release(Links, String),
+    Heal(Links),
+    HealAll,
+    Order(Order),
+    Nothing,
+}
+
+impl Deed {
+    /// # Errors
+    /// A target is nobody.
+    pub fn of(action: &Action, view: &View) -> Result<Self, String> {
+        let nodes = |target: &Term| {
+            let nodes = view.nodes(target);
+            if nodes.is_empty() { Err(format!("`{action}` has no target: `{target}` is nobody")) } else { Ok(nodes) }
+        };
+        let links = |link: &Link| {
+            let (from, to) = (nodes(&link.from)?, nodes(&link.to)?);
+            let mut links = Vec::new();
+            for a in &from {
+                for b in to.iter().filter(|b| *b != a) {
+                    links.push((a.clone(), b.clone()));
+                    if link.two_way {
+                        links.push((b.clone(), a.clone()));
+                    }
+                }
+            }
+            Ok::<_, String>(Links(links))
+        };
+        Ok(match action {
+            Action::Crash(target, Crash::Kill) => Self::Crash(nodes(target)?, StopKind::Kill),
+            Action::Crash(target, Crash::Power) => Self::Crash(nodes(target)?, StopKind::Power),
+            Action::Stop(target) => Self::Stop(nodes(target)?),
+            Action::Restart(target) => Self::Restart(nodes(target)?),
+            Action::Pause(target) => Self::Pause(nodes(target)?),
+            Action::Resume(target) => Self::Resume(nodes(target)?),
+            Action::Clock(target, offset_ms) => Self::Clock(nodes(target)?, *offset_ms),
+            Action::Cut(link) => Self::Cut(links(link)?),
+            Action::Slow(link, delay) => Self::Slow(links(link)?, *delay),
+            Action::Hold(link, api) => Self::Hold(links(link)?, api.to_string()),
+            Action::Release(link, api) => Self::Release(links(link)?, api.to_string()),
+            Action::Heal(link) => Self::Heal(links(link)?),
+            Action::HealAll => Self::HealAll,
+            Action::Drift(target, ppm) => Self::Drift(nodes(target)?, *ppm),
+            Action::Set(topic, name, value) => Self::Order(Order::Set(topic.clone(), name.clone(), value.clone())),
+            Action::Elect(kind, partition) => Self::Order(Order::Elect(*kind, partition.partition())),
+            Action::Delete(partition, before) => Self::Order(Order::Delete(partition.partition(), Offset(*before))),
+            Action::Nothing => Self::Nothing,
+        })
+    }
+}
+
+impl std::fmt::Display for Deed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |nodes: &[String]| nodes.join(",");
+        match self {
+            Self::Crash(nodes, how) => {
+                let how = if *how == StopKind::Power { "power" } else { "kill" };
+                write!(f, "crash {} {how}", list(nodes))
+            }
+            Self::Stop(nodes) => write!(f, "stop {}", list(nodes)),
+            Self::Restart(nodes) => write!(f, "restart {}", list(nodes)),
+            Self::Pause(nodes) => write!(f, "pause {}", list(nodes)),
+            Self::Resume(nodes) => write!(f, "resume {}", list(nodes)),
+            Self::Clock(nodes, offset_ms) => write!(f, "clock {} {offset_ms:+}ms", list(nodes)),
+            Self::Drift(nodes, ppm) => write!(f, "clock {} drift {ppm}ppm", list(nodes)),
+            Self::Cut(links) => write!(f, "cut {links}"),
+            Self::Slow(links, delay) => write!(f, "slow {links} {}ms", delay.as_millis()),
+            Self::Hold(links, api) => write!(f, "hold {links} api={api}"),
+            Self::Release(links, api) => write!(f, "release {links} api={api}"),
+            Self::Heal(links) => write!(f, "heal {links}"),
+            Self::HealAll => f.write_str("heal all"),
+            Self::Order(Order::Set(topic, name, value)) => write!(f, "set {topic}.{name}={value}"),
+            Self::Order(Order::Elect(ElectionType::Preferred, partition)) => write!(f, "elect preferred {partition}"),
+            Self::Order(Order::Elect(ElectionType::Unclean, partition)) => write!(f, "elect unclean {partition}"),
+            Self::Order(Order::Delete(partition, before)) => write!(f, "delete {partition} before {before}"),
+            Self::Nothing => f.write_str("nothing"),
+        }
+    }
+}
+
+/// `b1 | b2,b3` where every link goes both ways, else each way on its own.
+impl std::fmt::Display for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let two_way = |link: &(String, String)| self.0.contains(&(link.1.clone(), link.0.clone()));
+        let sign = if self.0.iter().all(two_way) { "|" } else { ">" };
+        let mut left = Vec::new();
+        let mut right = Vec::new();
+        for (index, (from, to)) in self.0.iter().enumerate() {
+            // The way back of a two-way link says nothing new.
+            if sign == "|" && self.0[..index].contains(&(to.clone(), from.clone())) {
+                continue;
+            }
+            if !left.contains(from) {
+                left.push(from.clone());
+            }
+            if !right.contains(to) {
+                right.push(to.clone());
+            }
+        }
+        write!(f, "{} {sign} {}", left.join(","), right.join(","))
+    }
+}
