@@ -83,6 +83,59 @@ in_a_world! {
         assert!(end_b.arrival_ms(100).await.unwrap() <= LATENCY_MAX_MS);
     }
 
+    fn dropped_messages_are_lost_with_their_connections_and_the_next_ones_arrive(world, seen) {
+        let (a, b) = two_hosts(&world);
+        let (mut end_a, mut end_b, listener) = connected(&a, &b).await;
+        let (mut other_a, mut other_b) = another(&a, &listener).await;
+        world.drop_next("a", "b", "Fetch", 2);
+        end_a.send("Produce", 10).await.unwrap();
+        end_b.arrival_ms(100).await.expect("another API passes");
+        for (from, to) in [(&mut end_a, &mut end_b), (&mut other_a, &mut other_b)] {
+            from.send("Fetch", 10).await.unwrap();
+            from.send("Produce", 10).await.unwrap();
+            let mut buffer = BytesMut::new();
+            assert_eq!(to.reader.read(&mut buffer).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            assert_eq!(from.reader.read(&mut buffer).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        }
+        let lost = seen.all(|event| matches!(event, Event::MessageLost { reason, .. } if **reason == *"dropped"));
+        assert_eq!(lost.len(), 2);
+        let (mut end_a, mut end_b) = another(&a, &listener).await;
+        end_a.send("Fetch", 10).await.unwrap();
+        end_b.arrival_ms(100).await.expect("two were to be dropped, and a third arrives");
+    }
+
+    fn a_lossy_link_delivers_everything_in_order_and_late(world, _seen) {
+        let (a, b) = two_hosts(&world);
+        let (mut end_a, mut end_b, _listener) = connected(&a, &b).await;
+        world.lose("a", "b", 50);
+        let begin = clock::now();
+        for bytes in 1..=20 {
+            end_a.send("Fetch", bytes).await.unwrap();
+        }
+        for bytes in 1..=20 {
+            let mut buffer = BytesMut::new();
+            assert_eq!(end_b.reader.read(&mut buffer).await.unwrap(), bytes);
+        }
+        assert!(clock::now().since(begin) >= Duration::from_millis(200), "of 20 messages none was sent again");
+        world.lose("a", "b", 0);
+        end_a.send("Fetch", 10).await.unwrap();
+        assert!(end_b.arrival_ms(100).await.unwrap() <= LATENCY_MAX_MS);
+    }
+
+    fn a_limited_link_takes_a_second_for_what_it_carries_in_a_second(world, _seen) {
+        let (a, b) = two_hosts(&world);
+        let (mut end_a, mut end_b, _listener) = connected(&a, &b).await;
+        world.limit("a", "b", Some(1_000));
+        end_a.send("Fetch", 500).await.unwrap();
+        end_a.send("Fetch", 500).await.unwrap();
+        end_b.send("Fetch", 100_000).await.unwrap();
+        assert!(end_a.arrival_ms(100).await.unwrap() <= LATENCY_MAX_MS, "the way back is not limited");
+        let first = end_b.arrival_ms(2_000).await.unwrap();
+        assert!((495..=500 + LATENCY_MAX_MS).contains(&first), "{first} ms");
+        let second = end_b.arrival_ms(2_000).await.unwrap();
+        assert!((495..=500 + LATENCY_MAX_MS).contains(&second), "{second} ms after the first");
+    }
+
     fn a_hold_keeps_back_one_api_until_it_is_released(world, seen) {
         let (a, b) = two_hosts(&world);
         let (mut end_a, mut end_b, listener) = connected(&a, &b).await;

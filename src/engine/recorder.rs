@@ -215,6 +215,18 @@ impl Recorder {
                 self.begin_fault(&deed, links);
                 links.each(|from, to| world.hold(from, to, api));
             }
+            Deed::Drop(links, api, count) => {
+                self.begin_fault(&deed, links);
+                links.each(|from, to| world.drop_next(from, to, api, *count));
+            }
+            Deed::Lose(links, part) => {
+                self.begin_fault(&deed, links);
+                links.each(|from, to| world.lose(from, to, part.0));
+            }
+            Deed::Bandwidth(links, rate) => {
+                self.begin_fault(&deed, links);
+                links.each(|from, to| world.limit(from, to, Some(rate.0)));
+            }
             Deed::Release(links, api) => {
                 links.each(|from, to| world.release(from, to, Some(api)));
                 // Links that are cut besides stay cut.
@@ -355,4 +367,7 @@ fn heal(world: &World, from: &str, to: &str) {
     world.heal(from, to);
     world.slow(from, to, std::time::Duration::ZERO);
     world.release(from, to, None);
+    world.drop_nothing(from, to);
+    world.lose(from, to, 0);
+    world.limit(from, to, None);
 }

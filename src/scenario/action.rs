@@ -52,6 +52,12 @@ pub enum Action {
     Hold(Link, Term),
     /// `release A > B api=Fetch`
     Release(Link, Term),
+    /// `drop A > B api=Fetch n=3`
+    Drop(Link, Term, u64),
+    /// `lose A > B 5%`
+    Lose(Link, Percent),
+    /// `bandwidth A > B 1MB/s`
+    Bandwidth(Link, BytesPerSecond),
     /// `heal A | B`
     Heal(Link),
     /// `heal all`
@@ -68,6 +74,31 @@ pub enum Action {
     Delete(Term, i64),
     /// `nothing`
     Nothing,
+}
+
+/// A part of all, in whole hundredths from 1 to 99.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent(pub u8);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+/// How much goes over a link; at least one byte a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BytesPerSecond(pub u64);
+
+impl BytesPerSecond {
+    const UNITS: &[(&str, u64)] = &[("MB/s", 1_000_000), ("kB/s", 1_000), ("B/s", 1)];
+}
+
+impl fmt::Display for BytesPerSecond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, size) = Self::UNITS.iter().find(|(_, size)| self.0.is_multiple_of(*size)).expect("one is 1");
+        write!(f, "{}{unit}", self.0 / size)
+    }
 }
 
 /// How a process is crashed.
@@ -94,6 +125,13 @@ pub const VERBS: &[(&str, &str, &str)] = &[
     ("slow", "everything takes longer to arrive", "slow b1 > b2 300ms"),
     ("hold", "messages of one API are kept back, everything else arrives", "hold b1 > controller api=AlterPartition"),
     ("release", "what was held arrives", "release b1 > controller api=AlterPartition"),
+    (
+        "drop",
+        "the next `n` messages of one API, one without `n`, are lost on each link, and their connections with them",
+        "drop leader(orders-0) > p1 api=Produce n=2",
+    ),
+    ("lose", "packets are lost: what was in them arrives a retransmission later", "lose b1 | b2 5%"),
+    ("bandwidth", "no more than so many bytes a second go over each link", "bandwidth b1 > b2 100kB/s"),
     ("heal", "ends what was done to links, or with `all` to the whole network", "heal all"),
     (
         "clock",
@@ -123,6 +161,9 @@ impl fmt::Display for Action {
             Self::Slow(link, delay) => write!(f, "slow {link} {}", show_duration(*delay)),
             Self::Hold(link, api) => write!(f, "hold {link} api={api}"),
             Self::Release(link, api) => write!(f, "release {link} api={api}"),
+            Self::Drop(link, api, count) => write!(f, "drop {link} api={api} n={count}"),
+            Self::Lose(link, part) => write!(f, "lose {link} {part}"),
+            Self::Bandwidth(link, rate) => write!(f, "bandwidth {link} {rate}"),
             Self::Heal(link) => write!(f, "heal {link}"),
             Self::HealAll => f.write_str("heal all"),
             Self::Clock(target, offset_ms) => write!(f, "clock {target} {offset_ms:+}ms"),
@@ -178,6 +219,9 @@ impl Action {
             }
             "hold" => Ok(Self::Hold(read_link(words)?, read_api(words)?)),
             "release" => Ok(Self::Release(read_link(words)?, read_api(words)?)),
+            "drop" => Ok(Self::Drop(read_link(words)?, read_api(words)?, read_count(words)?)),
+            "lose" => Ok(Self::Lose(read_link(words)?, read_percent(words)?)),
+            "bandwidth" => Ok(Self::Bandwidth(read_link(words)?, read_rate(words)?)),
             "heal" if words.keyword("all") => Ok(Self::HealAll),
             "heal" => read_link(words).map(Self::Heal),
             "clock" => {
@@ -252,8 +296,12 @@ impl Action {
                     _ => Ok(()),
                 }
             }
-            Self::Cut(ends) | Self::Slow(ends, _) | Self::Heal(ends) => link(ends),
-            Self::Hold(ends, api) | Self::Release(ends, api) => {
+            Self::Cut(ends)
+            | Self::Slow(ends, _)
+            | Self::Lose(ends, _)
+            | Self::Bandwidth(ends, _)
+            | Self::Heal(ends) => link(ends),
+            Self::Hold(ends, api) | Self::Release(ends, api) | Self::Drop(ends, api, _) => {
                 link(ends)?;
                 check_api(api)
             }
@@ -316,4 +364,32 @@ fn read_api(words: &mut Words) -> Result<Term, Problem> {
     }
     words.need("=")?;
     Term::read(words)
+}
+
+/// How many messages are dropped: one where nothing is said.
+fn read_count(words: &mut Words) -> Result<u64, Problem> {
+    if !words.keyword("n") {
+        return Ok(1);
+    }
+    words.need("=")?;
+    let (at, text) = words.word("a number, as n=3")?;
+    let count = text.parse().ok().filter(|count| (1..=1_000_000).contains(count));
+    count.ok_or_else(|| Problem::at(at, format!("expected a number from 1 to 1000000, found `{text}`")))
+}
+
+fn read_percent(words: &mut Words) -> Result<Percent, Problem> {
+    let (at, text) = words.word("how many of a hundred packets are lost, as 5%")?;
+    let percent = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    let percent = percent.filter(|percent| (1..=99).contains(percent)).map(Percent);
+    percent.ok_or_else(|| Problem::at(at, format!("expected 1% to 99%, found `{text}`; `cut` loses everything")))
+}
+
+fn read_rate(words: &mut Words) -> Result<BytesPerSecond, Problem> {
+    let (at, text) = words.word("bytes a second, as 1MB/s")?;
+    let rate = BytesPerSecond::UNITS.iter().find_map(|(unit, size)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(*size)
+    });
+    let rate = rate.filter(|rate| *rate > 0).map(BytesPerSecond);
+    rate.ok_or_else(|| Problem::at(at, format!("expected bytes a second as 500B/s, 64kB/s or 1MB/s, found `{text}`")))
 }

@@ -371,6 +371,11 @@ impl Coordinated {
         self.groups.values().any(|group| group.forgotten.contains(process))
     }
 
+    /// Which process joined as `member`.
+    fn process_of(&self, group: &Arc<str>, member: &Arc<str>) -> Option<&Arc<str>> {
+        self.groups.get(group)?.clients.get(member)
+    }
+
     /// Whether the coordinator counts `member` as one.
     fn counts(&self, group: &Arc<str>, member: &Arc<str>) -> bool {
         self.groups.get(group).is_some_and(|group| group.members.contains(member))

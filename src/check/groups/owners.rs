@@ -9,9 +9,13 @@
 //! `group-converges`: L-group. After everything healed, each partition that a group subscribes to belongs to exactly one
 //! running member. Not asked of a run that ends broken, nor where a static member was sent away by a coordinator that was
 //! permitted to lose its records, or that took over before the return of the member was written, or that the member had
-//! not found when it came back. Nor of a partition that a cooperative leader was about to give away when a static member came back (KIP-345, KIP-814: no rebalance follows).
+//! not found when it came back; nor where a join that was sent before it had joined came late and took its place, as one
+//! that its own client had given up. Nor of a partition that a cooperative leader was about to give away when a static member came back (KIP-345, KIP-814: no rebalance follows).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Case, Coordinated, Score, Suspicions};
 use crate::{
@@ -30,11 +34,15 @@ pub(super) struct Owners {
     taken: Suspicions,
     /// Who stays away because another has its `group.instance.id`, as a coordinator said.
     away: BTreeMap<Arc<str>, Away>,
+    /// When each member was first counted.
+    joined: BTreeMap<Arc<str>, EventId>,
+    /// Processes whose member was replaced by a join that was older than its own.
+    overtaken: BTreeSet<Arc<str>>,
 }
 
 struct Away {
     event: EventId,
-    /// It had come back under a new id, which was not written when the coordinator moved.
+    /// It had come back under a new id, which was not written when the coordinator moved; or an older join replaced it.
     was_forgotten: bool,
 }
 
@@ -60,9 +68,17 @@ impl Owners {
             Event::NodeStopped { .. } => {
                 self.beliefs.values_mut().for_each(|believers| drop(believers.remove(&entry.node)));
                 self.away.remove(&entry.node);
+                self.overtaken.remove(&entry.node);
+            }
+            Event::MemberJoined { member, .. } => drop(self.joined.insert(member.clone(), entry.id)),
+            Event::MemberReplaced { group, old, new, .. } => {
+                let is_older =
+                    self.joined.get(old).is_some_and(|joined| entry.cause.is_some_and(|sent| sent < *joined));
+                self.overtaken.extend(coordinated.process_of(group, old).filter(|_| is_older).cloned());
+                self.joined.insert(new.clone(), entry.id);
             }
             Event::ClientError { error } if error.starts_with(FENCED) => {
-                let was_forgotten = coordinated.has_forgotten(&entry.node);
+                let was_forgotten = coordinated.has_forgotten(&entry.node) || self.overtaken.contains(&entry.node);
                 self.away.insert(entry.node.clone(), Away { event: entry.id, was_forgotten });
             }
             _ => {}

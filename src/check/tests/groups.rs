@@ -259,6 +259,12 @@ fn a_commit_that_the_audit_does_not_find_is_a_violation() {
 fn a_partition_without_an_owner_at_the_end_is_a_violation() {
     let witness = "nobody in group g has t-0";
     check(&[BEGIN, WORK, END], Claim::GroupConverges, Status::Violated, witness);
+    // A join of before g1's own comes late, and its member is fenced.
+    let join = "b1 joins g m1 client=g1\n";
+    let fenced = |sent| format!("{join}b1 replaces g m1 m3 i cause={sent}\ng1 fails FENCED_INSTANCE_ID\n");
+    let begin = BEGIN.replace("b1 assigns g gen=1", "b1 assigns g m1 t-0 gen=1");
+    check(&[&begin, WORK, &fenced(1), END], Claim::GroupConverges, Status::Held, "");
+    check(&[&begin, WORK, &fenced(17), END], Claim::GroupConverges, Status::Violated, witness);
     let both = END.replace("g1 loses g m1 t-0", "g1 up 1");
     let witness = "g1, g2 of group g all have t-0";
     check(&[BEGIN, WORK, MOVE, &both], Claim::GroupConverges, Status::Violated, witness);

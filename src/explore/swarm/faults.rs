@@ -174,6 +174,22 @@ impl Plan<'_> {
                 self.open(format!("release {from} > {to} api={api}"), "heal all");
                 format!("hold {from} > {to} api={api}")
             }
+            "drop" => {
+                let Way { from, to, apis } = self.way();
+                let api = self.one_of(apis);
+                self.open(format!("heal {from} > {to}"), "heal all");
+                format!("drop {from} > {to} api={api} n={}", self.random.random_range(1..=3))
+            }
+            "lose" | "bandwidth" => {
+                let Way { from, to, .. } = self.way();
+                let sign = self.one_of(&["|", ">"]);
+                self.open(format!("heal {from} {sign} {to}"), "heal all");
+                let what = match kind {
+                    "lose" => format!("{}%", self.random.random_range(1..=40)),
+                    _ => self.one_of(&["2kB/s", "20kB/s", "200kB/s"]).to_owned(),
+                };
+                format!("{kind} {from} {sign} {to} {what}")
+            }
             "clock" => {
                 if self.random.random_bool(0.3) {
                     let ppm = self.random.random_range(-50_000..=50_000);

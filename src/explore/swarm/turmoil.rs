@@ -203,13 +203,20 @@ impl Turmoil<'_> {
                 let delay = time(self.random, &(Duration::from_millis(5)..=Duration::from_millis(800)));
                 both(format!("slow {from} | {to} {}", show_duration(delay)), "heal all")
             }
-            "hold" => {
+            "lose" | "bandwidth" => {
+                let (from, to) = self.way();
+                let what = if kind == "lose" { "20%" } else { "10kB/s" };
+                both(format!("{kind} {from} | {to} {what}"), "heal all")
+            }
+            "hold" | "drop" => {
                 let api = self.one_of(TO_COORDINATOR);
                 let (from, to) = match self.random.random_bool(0.5) {
                     true => (member, "brokers".to_owned()),
                     false => ("brokers".to_owned(), member),
                 };
-                both(format!("hold {from} > {to} api={api}"), &format!("release {from} > {to} api={api}"))
+                let end =
+                    if kind == "hold" { format!("release {from} > {to} api={api}") } else { "heal all".to_owned() };
+                both(format!("{kind} {from} > {to} api={api}"), &end)
             }
             // Offsets may expire after a minute.
             "clock" if of_member => {

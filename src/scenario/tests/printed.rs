@@ -10,7 +10,7 @@ use crate::{
     client::admin::ElectionType,
     scenario::{
         Scenario, Spot,
-        action::{self, Action, Crash, Link},
+        action::{self, Action, BytesPerSecond, Crash, Link, Percent},
         condition::{Comparison, Condition, EVENTS, EventTrigger},
         file::{Client, Cluster, Given, Reading, Sending, Settings, Step, StepChange, Topic, Variant, WITHIN, Work},
         groups::{APPLICATIONS, Consuming},
@@ -102,6 +102,9 @@ fn one_action() -> impl Strategy<Value = Action> {
         (link(), time()).prop_map(|(link, delay)| Action::Slow(link, delay)),
         (link(), term()).prop_map(|(link, api)| Action::Hold(link, api)),
         (link(), term()).prop_map(|(link, api)| Action::Release(link, api)),
+        (link(), term(), 1..=1_000_000u64).prop_map(|(link, api, count)| Action::Drop(link, api, count)),
+        (link(), 1..=99u8).prop_map(|(link, part)| Action::Lose(link, Percent(part))),
+        (link(), 1..u64::MAX).prop_map(|(link, rate)| Action::Bandwidth(link, BytesPerSecond(rate))),
         link().prop_map(Action::Heal),
         Just(Action::HealAll),
         (term(), -86_400_000..86_400_000i64).prop_map(|(on, step_ms)| Action::Clock(on, step_ms)),

@@ -13,7 +13,7 @@ function faultsHere(view) {
     if (!inStory(sent.node) || !inStory(sent.to)) return null;
     const way = `${nodeWord(sent.node)} > ${nodeWord(sent.to)}`;
     const ends = [sent.node, sent.to].filter(isBroker).map(name => `crash ${name} kill`);
-    return { what: `the ${messageName(sent)} from ${sent.node} to ${sent.to}`, faults: [`hold ${way} api=${sent.api}`, `cut ${way}`, `slow ${way} 300ms`, ...ends] };
+    return { what: `the ${messageName(sent)} from ${sent.node} to ${sent.to}`, faults: [`hold ${way} api=${sent.api}`, `drop ${way} api=${sent.api}`, `cut ${way}`, `slow ${way} 300ms`, ...ends] };
   }
   const led = number => number >= 0 ? `b${number}` : null, own = view.clicked ?? (event.kind === 'partition_changed' && led(event.leader) || event.node);
   // What the scenario itself does is about the leader.

@@ -1,8 +1,9 @@
 //! The simulated TCP: connections over links that have latency and can be cut, slowed and held.
 //!
-//! Bytes of a connection are never lost and never reordered: a cut link is a black hole, in which nothing arrives and
+//! Bytes of a connection that stands are never lost and never reordered: a cut link is a black hole, in which nothing arrives and
 //! nothing is refused, and what was sent comes after healing, with the delay of a retransmission. A message travels as
-//! a whole. The sender may have [`WINDOW_BYTES`] under way or unread; the receiver's acknowledgements need the way back.
+//! a whole. A lost packet costs the time of its retransmission; a message is lost for good only with its connection, as
+//! by a middlebox that gives it up. The sender may have [`WINDOW_BYTES`] under way or unread; the receiver's acknowledgements need the way back.
 //!
 //! | the peer | connecting | an open connection |
 //! |---|---|---|
@@ -318,6 +319,27 @@ impl World {
     /// Keeps back messages of `api` from `from` to `to`, and what follows them on the same connections.
     pub fn hold(&self, from: &str, to: &str, api: &str) {
         self.lock().network.hold(from, to, api);
+    }
+
+    /// The next `count` messages of `api` from `from` to `to` are lost, and their connections are reset.
+    pub fn drop_next(&self, from: &str, to: &str, api: &str, count: u64) {
+        self.lock().network.drop_next(from, to, api, count);
+    }
+
+    /// What was still to be dropped from `from` to `to` will arrive.
+    pub fn drop_nothing(&self, from: &str, to: &str) {
+        self.lock().network.drop_nothing(from, to);
+    }
+
+    /// Of a hundred packets from `from` to `to` so many are lost and sent again; zero ends that.
+    pub fn lose(&self, from: &str, to: &str, percent: u8) {
+        assert!(percent < 100, "a link that loses everything is cut");
+        self.lock().network.lose(from, to, percent);
+    }
+
+    /// No more than `bytes_per_second` go from `from` to `to`; `None` ends that.
+    pub fn limit(&self, from: &str, to: &str, bytes_per_second: Option<u64>) {
+        self.lock().network.limit(from, to, bytes_per_second);
     }
 
     /// Lets go what was kept back: of `api`, or of every API.

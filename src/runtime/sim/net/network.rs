@@ -27,6 +27,8 @@ use crate::{
 const LATENCY_US: std::ops::Range<u64> = 1_000..3_000;
 /// How long a retransmission may wait after healing.
 const RETRANSMIT_MS: u64 = 200;
+/// The longest wait for one retransmission.
+const RETRANSMIT_MAX: Duration = Duration::from_secs(10);
 
 /// Everything between the hosts.
 pub struct Network {
@@ -48,6 +50,13 @@ struct Link {
     cut: bool,
     slow: Duration,
     held: BTreeSet<String>,
+    /// How many messages of an API are still to be dropped.
+    dropped: BTreeMap<String, u64>,
+    /// Of a hundred packets so many are lost.
+    loss_percent: u8,
+    bytes_per_second: Option<u64>,
+    /// When the last of what was sent so far has gone over a link of limited bandwidth.
+    busy_until: Time,
 }
 
 struct Accepting {
@@ -166,7 +175,7 @@ impl Network {
             return *number;
         }
         let random = random::stream(self.seed, &format!("net:{from}>{to}"));
-        self.links.push(Link { random, cut: false, slow: Duration::ZERO, held: BTreeSet::new() });
+        self.links.push(Link::new(random));
         self.link_numbers.entry(from.into()).or_default().insert(to.into(), self.links.len() - 1);
         self.links.len() - 1
     }
@@ -247,9 +256,11 @@ impl Network {
     /// Puts a segment on the wire.
     pub fn send(&mut self, connection: u64, side: usize, mut segment: Segment, now: Time) -> Vec<Outcome> {
         let Some(known) = self.connections.get_mut(&connection) else { return Vec::new() };
-        let delay = self.links[known.links[side]].delay();
+        let link = &mut self.links[known.links[side]];
+        let gone = link.transmit(segment.bytes(), now);
+        let delay = link.delay();
         let direction = &mut known.directions[side];
-        segment.arrival = (now + delay).max(direction.last_arrival);
+        segment.arrival = (gone + delay).max(direction.last_arrival);
         direction.last_arrival = segment.arrival;
         direction.unacknowledged += segment.bytes();
         direction.under_way.push_back(segment);
@@ -322,6 +333,11 @@ impl Network {
                 return self.push(now + delay, due.connection, 1 - due.side, true);
             }
         }
+        let head = direction.under_way.front().expect("the head was looked at");
+        if head.message.as_ref().is_some_and(|head| self.links[known.links[due.side]].drops(head.label.api)) {
+            return self.give_up(due.connection, due.side);
+        }
+        let direction = &mut known.directions[due.side];
         let segment = direction.under_way.pop_front().expect("the head was looked at");
         let mut outcomes = Vec::new();
         if let (Some(message), Some(sent)) = (&segment.message, segment.sent) {
@@ -341,6 +357,20 @@ impl Network {
         }
         direction.reader.take().into_iter().for_each(Waker::wake);
         outcomes.extend(self.schedule(due.connection, due.side, now));
+        outcomes
+    }
+
+    /// A middlebox drops the head of what side `from` sends, and ends the connection at both sides.
+    fn give_up(&mut self, connection: u64, from: usize) -> Vec<Outcome> {
+        let known = self.connections.get_mut(&connection).expect("its head was looked at");
+        let (sender, receiver) = (known.ends[from].clone(), known.ends[1 - from].host.clone());
+        let head = known.directions[from].under_way.pop_front().expect("it was looked at");
+        let mut outcomes: Vec<Outcome> = head.lost(&sender.host, &receiver, "dropped").into_iter().collect();
+        outcomes.extend(self.reset_arrived(connection, from));
+        if sender.is_alive() {
+            let event = Event::ConnectionReset { to: receiver };
+            outcomes.push(Outcome::Event { host: sender.host, cause: None, event });
+        }
         outcomes
     }
 
@@ -451,6 +481,24 @@ impl Network {
         self.link(from, to).slow = delay;
     }
 
+    pub fn drop_next(&mut self, from: &str, to: &str, api: &str, count: u64) {
+        self.link(from, to).dropped.insert(api.to_owned(), count);
+    }
+
+    pub fn drop_nothing(&mut self, from: &str, to: &str) {
+        self.link(from, to).dropped.clear();
+    }
+
+    pub fn lose(&mut self, from: &str, to: &str, percent: u8) {
+        self.link(from, to).loss_percent = percent;
+    }
+
+    pub fn limit(&mut self, from: &str, to: &str, bytes_per_second: Option<u64>) {
+        let link = self.link(from, to);
+        link.bytes_per_second = bytes_per_second;
+        link.busy_until = Time::ZERO;
+    }
+
     pub fn hold(&mut self, from: &str, to: &str, api: &str) {
         self.link(from, to).held.insert(api.to_owned());
     }
@@ -508,7 +556,45 @@ impl Network {
 }
 
 impl Link {
+    fn new(random: Random) -> Self {
+        Self {
+            random,
+            cut: false,
+            slow: Duration::ZERO,
+            held: BTreeSet::new(),
+            dropped: BTreeMap::new(),
+            loss_percent: 0,
+            bytes_per_second: None,
+            busy_until: Time::ZERO,
+        }
+    }
+
+    /// How long a packet takes, lost ones and all: each is sent again when it was waited for, twice as long each time.
     fn delay(&mut self) -> Duration {
-        Duration::from_micros(self.random.random_range(LATENCY_US)) + self.slow
+        let mut delay = Duration::from_micros(self.random.random_range(LATENCY_US)) + self.slow;
+        let mut wait = Duration::from_millis(RETRANSMIT_MS);
+        while self.loss_percent > 0 && self.random.random_range(0..100) < self.loss_percent {
+            delay += wait;
+            wait = (wait * 2).min(RETRANSMIT_MAX);
+        }
+        delay
+    }
+
+    /// When so many bytes have left, after those that were sent before.
+    fn transmit(&mut self, bytes: usize, now: Time) -> Time {
+        let Some(rate) = self.bytes_per_second else { return now };
+        let takes = Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / rate);
+        self.busy_until = self.busy_until.max(now) + takes;
+        self.busy_until
+    }
+
+    /// Whether a message of this API is dropped: counts it.
+    fn drops(&mut self, api: &str) -> bool {
+        let Some(left) = self.dropped.get_mut(api) else { return false };
+        *left -= 1;
+        if *left == 0 {
+            self.dropped.remove(api);
+        }
+        true
     }
 }
