@@ -5,6 +5,7 @@ mod catalogue;
 mod command;
 mod determinism;
 mod exit_codes;
+mod offsets;
 mod planted;
 mod readme;
 mod stories;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{ClientError, config::ClusterConfig};
 use crate::{
-    base::{LeaderEpoch, NodeId, Time, TopicPartition},
+    base::{LeaderEpoch, NodeId, Time, TopicId, TopicPartition},
     protocol::{
         ErrorCode, StrBytes,
         messages::{
@@ -91,6 +91,11 @@ impl Cluster {
         (!partitions.is_empty()).then_some(partitions)
     }
 
+    /// The id of `topic`, if it is known.
+    pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.known().ids.get(topic).map(|id| TopicId(id.into_bytes()))
+    }
+
     /// The brokers that are known.
     pub fn nodes(&self) -> Vec<NodeId> {
         self.known().nodes.keys().copied().collect()
@@ -158,6 +163,7 @@ impl Cluster {
             let Some(name) = topic.name.as_ref().map(|name| Arc::<str>::from(name.as_str())) else { continue };
             if ErrorCode::from_i16(topic.error_code) == ErrorCode::UnknownTopicOrPartition {
                 known.topics.remove(&name);
+                known.ids.remove(&name);
             }
             let id = Some(topic.topic_id).filter(|id| !id.is_nil());
             if id.is_some_and(|id| known.ids.insert(name.clone(), id).is_some_and(|old| old != id)) {

@@ -115,6 +115,22 @@ impl Shared {
         Ok(link.call(request, version, timeout).await?.body)
     }
 
+    /// Asks the coordinator at `address` what `request` makes of the version.
+    ///
+    /// # Errors
+    /// It cannot be reached or does not answer in time.
+    pub(super) async fn call_as(
+        &self,
+        address: &str,
+        api: ApiKey,
+        ours: (i16, i16),
+        request: impl FnOnce(i16) -> RequestKind,
+    ) -> Result<ResponseKind, ClientError> {
+        let link = self.cluster.connection_to_coordinator(address).await?;
+        let version = link.version_for(api, ours)?;
+        Ok(link.call(request(version), version, self.cluster.config().request_timeout).await?.body)
+    }
+
     /// The versions that we speak: from the first with all that is said, which brokers since Apache Kafka 3.2 serve (the
     /// consumer protocol's since 4.0).
     fn versions(&self, api: ApiKey) -> (i16, i16) {
@@ -123,8 +139,6 @@ impl Shared {
             ApiKey::JoinGroup => (JOIN_VERSION_MIN.min(self.join_version_max), self.join_version_max),
             ApiKey::SyncGroup | ApiKey::LeaveGroup => (5, 5),
             ApiKey::Heartbeat => (3, 4),
-            ApiKey::OffsetCommit => (7, 9),
-            ApiKey::OffsetFetch => (8, 9),
             ApiKey::ConsumerGroupHeartbeat => (1, 1),
             other => unreachable!("{other:?} is not asked of a coordinator here"),
         }

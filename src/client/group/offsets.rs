@@ -1,17 +1,25 @@
 //! Commits, and what was committed: OffsetCommit and OffsetFetch.
 //!
 //! Commits of one consumer go one after the other, so that an older one is never written over a newer.
+//!
+//! As in Kafka's client a member of the consumer protocol names topics by their ids (version 10), where the coordinator
+//! reads that and all ids are known; a classic member by their names. An id that the coordinator does not know is that
+//! of a topic which was deleted, or which it has not heard of yet: metadata is asked for, and it may be tried again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use super::{
     background::Shared,
     membership::{Identity, group_id, text},
 };
 use crate::{
-    base::{LeaderEpoch, Offset, Time, TopicPartition},
+    base::{LeaderEpoch, Offset, Time, TopicId, TopicPartition},
     client::{ClientError, cluster::topic_name},
     protocol::{
         ErrorCode,
@@ -25,6 +33,13 @@ use crate::{
     runtime::clock,
     trace::Event,
 };
+
+/// Versions of OffsetCommit that we speak, by name.
+const COMMIT: (i16, i16) = (7, 9);
+/// Versions of OffsetFetch that we speak, by name.
+const FETCH: (i16, i16) = (8, 9);
+/// The version of both that names topics by their ids (KIP-848).
+const BY_ID: i16 = 10;
 
 /// Where a group goes on in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +78,40 @@ pub(super) struct Owner {
     pub(super) instance_id: Option<Arc<str>>,
     /// In the consumer protocol a member says who it is when it asks for offsets.
     pub(super) is_modern: bool,
+}
+
+/// How topics are called in a request: by their ids, where all are known and the version says ids.
+struct Names(BTreeMap<Arc<str>, TopicId>);
+
+impl Names {
+    /// Of the topics of `partitions`; none has an id unless `owner` may use them and all are known to `id_of`.
+    fn new<'a>(
+        owner: &Owner,
+        partitions: impl Iterator<Item = &'a TopicPartition>,
+        id_of: impl Fn(&str) -> Option<TopicId>,
+    ) -> Self {
+        let ids = partitions.map(|one| Some((one.topic.clone(), id_of(&one.topic)?))).collect::<Option<_>>();
+        Self(ids.filter(|_| owner.is_modern).unwrap_or_default())
+    }
+
+    /// The versions that can be spoken, of those by name and that by id.
+    fn versions(&self, (lowest, highest): (i16, i16)) -> (i16, i16) {
+        (lowest, if self.0.is_empty() { highest } else { BY_ID })
+    }
+
+    /// The id that a request of `version` has for `topic`.
+    fn id(&self, topic: &str, version: i16) -> Uuid {
+        let id = self.0.get(topic).filter(|_| version >= BY_ID);
+        id.map_or(Uuid::nil(), |id| Uuid::from_bytes(id.0))
+    }
+
+    /// The topic that an answer is about.
+    fn topic(&self, name: &str, id: Uuid) -> Option<Arc<str>> {
+        if id.is_nil() {
+            return Some(Arc::from(name));
+        }
+        self.0.iter().find(|(_, known)| known.0 == id.into_bytes()).map(|(name, _)| name.clone())
+    }
 }
 
 /// Carries out commits until nobody can ask for one any more.
@@ -167,13 +216,18 @@ async fn attempt(
     identity: &Identity,
     offsets: &Offsets,
 ) -> (Result<(), ClientError>, bool) {
-    let request = OffsetCommitRequest::default()
+    let mut request = OffsetCommitRequest::default()
         .with_group_id(group_id(&owner.group))
         .with_generation_id_or_member_epoch(identity.epoch)
         .with_member_id(text(&identity.member_id))
         .with_group_instance_id(owner.instance_id.as_deref().filter(|_| identity.epoch >= 0).map(text))
         .with_topics(topics_of(offsets));
-    let response = match shared.call(address, ApiKey::OffsetCommit, RequestKind::OffsetCommit(request), None).await {
+    let names = Names::new(owner, offsets.keys(), |topic| shared.cluster.topic_id(topic));
+    let request = |version| {
+        request.topics.iter_mut().for_each(|topic| topic.topic_id = names.id(&topic.name, version));
+        RequestKind::OffsetCommit(request)
+    };
+    let response = match shared.call_as(address, ApiKey::OffsetCommit, names.versions(COMMIT), request).await {
         Ok(ResponseKind::OffsetCommit(response)) => response,
         Ok(other) => unreachable!("OffsetCommit is not answered by {other:?}"),
         Err(error) => {
@@ -193,12 +247,23 @@ async fn attempt(
         ErrorCode::CoordinatorLoadInProgress => true,
         // The member has a newer epoch by now, or will be told (KIP-848).
         ErrorCode::StaleMemberEpoch => true,
+        ErrorCode::UnknownTopicId => {
+            ask_for_ids(shared, offsets.keys()).await;
+            true
+        }
         code => {
             shared.change(|membership, _| membership.commit_refused(code, identity));
             false
         }
     };
     (Err(ClientError::Kafka { code, message: None }), again)
+}
+
+/// Asks for metadata of the topics of `partitions`, whose ids are not those that the coordinator knows.
+async fn ask_for_ids(shared: &Shared, partitions: impl Iterator<Item = &TopicPartition>) {
+    let topics: BTreeSet<Arc<str>> = partitions.map(|one| one.topic.clone()).collect();
+    // Without an answer the next try asks again.
+    let _ = shared.cluster.refresh(&topics.into_iter().collect::<Vec<_>>()).await;
 }
 
 /// What the group has committed for `partitions`; nothing is said of those without a commit.
@@ -234,6 +299,9 @@ pub(super) async fn committed(
                 if has_moved {
                     shared.change(|membership, now| membership.coordinator.lost_at(now, &address));
                 }
+                if *code == ErrorCode::UnknownTopicId {
+                    ask_for_ids(shared, partitions.iter()).await;
+                }
                 code.is_retriable() || (passes && owner.is_modern)
             }
             _ => {
@@ -256,26 +324,31 @@ async fn ask(
 ) -> Result<Offsets, ClientError> {
     let mut topics: BTreeMap<&Arc<str>, Vec<i32>> = BTreeMap::new();
     partitions.iter().for_each(|one| topics.entry(&one.topic).or_default().push(one.partition));
-    let topics = topics.into_iter().map(|(topic, indexes)| {
-        OffsetFetchRequestTopics::default().with_name(topic_name(topic)).with_partition_indexes(indexes)
-    });
-    let mut group = OffsetFetchRequestGroup::default()
-        .with_group_id(group_id(&owner.group))
-        .with_member_epoch(-1)
-        .with_topics(Some(topics.collect()));
     let identity = shared.look(|membership| membership.identity());
-    if owner.is_modern && identity.epoch > 0 {
-        group = group.with_member_id(Some(text(&identity.member_id))).with_member_epoch(identity.epoch);
-    }
-    let request = RequestKind::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![group]));
-    let ResponseKind::OffsetFetch(response) = shared.call(address, ApiKey::OffsetFetch, request, None).await? else {
-        unreachable!("OffsetFetch is answered by OffsetFetch")
+    let names = Names::new(owner, partitions.iter(), |topic| shared.cluster.topic_id(topic));
+    let request = |version| {
+        let topics = topics.into_iter().map(|(topic, indexes)| {
+            OffsetFetchRequestTopics::default()
+                .with_name(topic_name(topic))
+                .with_topic_id(names.id(topic, version))
+                .with_partition_indexes(indexes)
+        });
+        let mut group = OffsetFetchRequestGroup::default()
+            .with_group_id(group_id(&owner.group))
+            .with_member_epoch(-1)
+            .with_topics(Some(topics.collect()));
+        if owner.is_modern && identity.epoch > 0 {
+            group = group.with_member_id(Some(text(&identity.member_id))).with_member_epoch(identity.epoch);
+        }
+        RequestKind::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![group]))
     };
+    let answer = shared.call_as(address, ApiKey::OffsetFetch, names.versions(FETCH), request).await?;
+    let ResponseKind::OffsetFetch(response) = answer else { unreachable!("OffsetFetch is answered by OffsetFetch") };
     let mut offsets = Offsets::new();
     for group in &response.groups {
         ClientError::check(group.error_code, None)?;
         for topic in &group.topics {
-            let name: Arc<str> = Arc::from(&**topic.name);
+            let Some(name) = names.topic(&topic.name, topic.topic_id) else { continue };
             for one in &topic.partitions {
                 ClientError::check(one.error_code, None)?;
                 if one.committed_offset >= 0 {
@@ -290,4 +363,36 @@ async fn ask(
         }
     }
     Ok(offsets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_go_by_id_where_the_protocol_says_ids_and_all_are_known() {
+        let known = [("a", 1), ("b", 2)];
+        let id_of = |topic: &str| {
+            let found = known.iter().find(|(name, _)| *name == topic);
+            found.map(|(_, id)| TopicId(Uuid::from_u128(*id).into_bytes()))
+        };
+        // The protocol, the topics; the highest version, and the id of the first topic in it.
+        for (is_modern, topics, highest, id) in [
+            (true, vec!["a"], 10, 1),
+            (true, vec!["b", "a"], 10, 2),
+            (true, vec!["a", "c"], 9, 0),
+            (true, vec!["c"], 9, 0),
+            (false, vec!["a", "b"], 9, 0),
+        ] {
+            let owner = Owner { group: "g".into(), instance_id: None, is_modern };
+            let partitions: Vec<_> = topics.iter().map(|topic| TopicPartition::new(*topic, 0)).collect();
+            let names = Names::new(&owner, partitions.iter(), id_of);
+            assert_eq!(names.versions(COMMIT), (7, highest), "{is_modern}, {topics:?}");
+            let id = Uuid::from_u128(id);
+            assert_eq!(names.id(topics[0], highest), id, "{is_modern}, {topics:?}");
+            assert_eq!(names.id(topics[0], 9), Uuid::nil(), "a coordinator that reads no ids gets none");
+            let told = if id.is_nil() { topics[0] } else { "" };
+            assert_eq!(names.topic(told, id).as_deref(), Some(topics[0]));
+        }
+    }
 }
