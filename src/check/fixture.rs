@@ -21,6 +21,7 @@
 //! b1 refuses g m1 gen=1 in=2 ILLEGAL_GENERATION  b1 rebalances g gen=1
 //! g1 wonders g orders-0 b2                       g1 finds g orders-0 5 asked=14
 //! p1 acked 0 orders-0 0 cause=7                  a line, any, that happened because of the seventh
+//! c1 creates orders 1; c1 deletes orders 1       a topic by its name and its id
 //! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3; scenario heal; scenario settled
 //! ```
 
@@ -28,7 +29,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Cause, Claim, Ending, Expectation, Expected, ExpectedLoss, Oracle, Plan, ProducerPlan, Verdict};
 use crate::{
-    base::{LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Time, TopicPartition},
+    base::{LeaderEpoch, NodeId, Offset, PartitionEpoch, ProducerEpoch, ProducerId, Time, TopicId, TopicPartition},
     trace::{BatchInfo, DOWNGRADED, Election, Event, EventId, Role, StopKind, journal::Entry},
 };
 
@@ -167,6 +168,14 @@ fn event(verb: &str, rest: &[&str]) -> Event {
         | "refuses" | "rebalances" => coordinator_event(verb, &words),
         "gets" | "gives" | "loses" | "commits" | "told" | "wonders" | "finds" | "did" => member_event(verb, &words),
         "fails" => Event::ClientError { error: words.plain[0].into() },
+        "creates" | "deletes" => {
+            let (topic, number) = (words.plain[0].into(), words.plain[1].parse().expect("an id is a number"));
+            let topic_id = TopicId(u128::to_be_bytes(number));
+            match verb {
+                "creates" => Event::TopicCreated { topic, topic_id },
+                _ => Event::TopicDeleted { topic, topic_id },
+            }
+        }
         "chose" => chosen(&words),
         _ => replica_event(verb, &words),
     }

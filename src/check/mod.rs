@@ -24,6 +24,7 @@ pub mod model;
 mod plan;
 mod score;
 pub mod story;
+mod strays;
 mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,7 +34,7 @@ pub use claim::{Claim, Expectation, Expected, ExpectedLoss, Status};
 pub use plan::{Ending, GroupPlan, Plan, ProducerPlan, Unfired, WorkerPlan};
 pub use verdict::{Finding, Lost, Verdict, WITNESSES_MAX, Witness};
 
-use self::{groups::Groups, history::History, invariants::Invariants, judge::Fate};
+use self::{groups::Groups, history::History, invariants::Invariants, judge::Fate, strays::Strays};
 use crate::trace::journal::Entry;
 
 /// Node name of the consumer that reads every partition from begin to end after the run: the final audit.
@@ -47,6 +48,7 @@ pub struct Oracle {
     plan: Plan,
     invariants: Invariants,
     history: History,
+    strays: Strays,
     /// Kept in a run with consumer groups.
     groups: Option<Groups>,
     /// What stories are told from: every event but those of messages.
@@ -63,6 +65,7 @@ impl Oracle {
             groups: (!plan.groups.is_empty()).then(Groups::default),
             plan,
             history: History::default(),
+            strays: Strays::default(),
             entries: Vec::with_capacity(ENTRIES_ROOM),
             gave_up: None,
         }
@@ -77,7 +80,8 @@ impl Oracle {
         if let Some(groups) = &mut self.groups {
             groups.observe(&entry);
         }
-        if self.gave_up.is_none() {
+        let is_stray = self.strays.has(&entry);
+        if self.gave_up.is_none() && !is_stray {
             let invariants = &mut self.invariants;
             let observed = catch_unwind(AssertUnwindSafe(|| invariants.observe(&entry)));
             self.gave_up = observed.err().map(|panic| format!("at event {}: {}", entry.id.0, panic_text(&*panic)));

@@ -3,6 +3,7 @@
 mod causes;
 mod groups;
 mod late_news;
+mod topics;
 
 use super::{
     Cause, Claim, Ending, Expected, Plan, Status, Unfired, Verdict,

@@ -138,17 +138,8 @@ pub async fn administrate(
         tracer.milestone(Event::ClientError { error: error.to_string().into() });
     };
     let admin = Admin::new(Cluster::new(operator(ADMIN), bootstrap));
-    for topic in topics {
-        let assignment =
-            topic.replicas.iter().map(|replicas| replicas.iter().map(|name| node_id(&name.value)).collect());
-        let configs = topic.config.iter().map(|(name, value)| (name.clone(), value.value.clone()));
-        let wanted = NewTopic {
-            name: topic.name.value.clone(),
-            assignment: assignment.collect(),
-            configs: configs.collect(),
-            ..NewTopic::default()
-        };
-        if let Err(error) = admin.create_topic(&wanted).await {
+    for topic in &topics {
+        if let Err(error) = admin.create_topic(&described(topic)).await {
             failed(error);
         }
     }
@@ -159,12 +150,29 @@ pub async fn administrate(
             Order::Set(topic, name, value) => admin.set_topic_config(&topic, &name, Some(&value)).await,
             Order::Delete(partition, before) => admin.delete_records(&partition, Some(before)).await.map(drop),
             Order::Elect(kind, partition) => admin.elect_leader(&partition, kind).await,
+            Order::DeleteTopic(topic) => admin.delete_topic(&topic).await,
+            Order::CreateTopic(topic) => {
+                let wanted = topics.iter().find(|known| known.name.value == topic);
+                admin.create_topic(&described(wanted.expect("a step names a topic of its scenario"))).await
+            }
         };
         if let Err(error) = done {
             failed(error);
         }
     }
     std::future::pending().await
+}
+
+/// A topic as its scenario describes it.
+fn described(topic: &Topic) -> NewTopic {
+    let assignment = topic.replicas.iter().map(|replicas| replicas.iter().map(|name| node_id(&name.value)).collect());
+    let configs = topic.config.iter().map(|(name, value)| (name.clone(), value.value.clone()));
+    NewTopic {
+        name: topic.name.value.clone(),
+        assignment: assignment.collect(),
+        configs: configs.collect(),
+        ..NewTopic::default()
+    }
 }
 
 /// Settings of the engine's own clients: they give up early, so that one silent broker does not stop them.

@@ -22,6 +22,10 @@ pub enum Order {
     Elect(ElectionType, TopicPartition),
     /// Delete the records before an offset.
     Delete(TopicPartition, Offset),
+    /// Delete a topic.
+    DeleteTopic(String),
+    /// Make a topic again.
+    CreateTopic(String),
 }
 
 /// Pairs of hosts, from and to.
@@ -100,6 +104,8 @@ impl Deed {
             Action::Set(topic, name, value) => Self::Order(Order::Set(topic.clone(), name.clone(), value.clone())),
             Action::Elect(kind, partition) => Self::Order(Order::Elect(*kind, partition.partition())),
             Action::Delete(partition, before) => Self::Order(Order::Delete(partition.partition(), Offset(*before))),
+            Action::DeleteTopic(topic) => Self::Order(Order::DeleteTopic(topic.clone())),
+            Action::CreateTopic(topic) => Self::Order(Order::CreateTopic(topic.clone())),
             Action::Nothing => Self::Nothing,
         })
     }
@@ -132,6 +138,8 @@ impl std::fmt::Display for Deed {
             Self::Order(Order::Elect(ElectionType::Preferred, partition)) => write!(f, "elect preferred {partition}"),
             Self::Order(Order::Elect(ElectionType::Unclean, partition)) => write!(f, "elect unclean {partition}"),
             Self::Order(Order::Delete(partition, before)) => write!(f, "delete {partition} before {before}"),
+            Self::Order(Order::DeleteTopic(topic)) => write!(f, "delete topic {topic}"),
+            Self::Order(Order::CreateTopic(topic)) => write!(f, "create topic {topic}"),
             Self::Nothing => f.write_str("nothing"),
         }
     }

@@ -72,6 +72,10 @@ pub enum Action {
     Elect(ElectionType, Term),
     /// `delete orders-0 before 10`
     Delete(Term, i64),
+    /// `delete topic orders`
+    DeleteTopic(String),
+    /// `create topic orders`
+    CreateTopic(String),
     /// `nothing`
     Nothing,
 }
@@ -142,9 +146,10 @@ pub const VERBS: &[(&str, &str, &str)] = &[
     ("elect", "an operator asks for an election, `preferred` or `unclean`", "elect preferred orders-0"),
     (
         "delete",
-        "an operator deletes a partition's records before an offset, as DeleteRecords does",
+        "an operator deletes a partition's records before an offset, as DeleteRecords does; or, as `delete topic orders`, a topic",
         "delete orders-0 before 10",
     ),
+    ("create", "an operator makes a topic again that was deleted, as the scenario describes it", "create topic orders"),
     ("nothing", "only waits for its trigger", "nothing"),
 ];
 
@@ -172,6 +177,8 @@ impl fmt::Display for Action {
             Self::Elect(ElectionType::Preferred, partition) => write!(f, "elect preferred {partition}"),
             Self::Elect(ElectionType::Unclean, partition) => write!(f, "elect unclean {partition}"),
             Self::Delete(partition, before) => write!(f, "delete {partition} before {before}"),
+            Self::DeleteTopic(topic) => write!(f, "delete topic {topic}"),
+            Self::CreateTopic(topic) => write!(f, "create topic {topic}"),
             Self::Nothing => f.write_str("nothing"),
         }
     }
@@ -255,6 +262,9 @@ impl Action {
                 };
                 Ok(Self::Elect(kind, Term::read(words)?))
             }
+            "delete" if words.keyword("topic") => read_topic(words).map(Self::DeleteTopic),
+            "create" if words.keyword("topic") => read_topic(words).map(Self::CreateTopic),
+            "create" => Err(words.expected("`topic` and its name, as `create topic orders`")),
             "delete" => {
                 let partition = Term::read(words)?;
                 if !words.keyword("before") {
@@ -307,14 +317,20 @@ impl Action {
             }
             Self::Elect(_, partition) | Self::Delete(partition, _) => cast.argument(Argument::Partition, partition),
             Self::Set(topic, name, value) => {
-                if !cast.partitions.iter().any(|partition| *partition.topic == **topic) {
-                    let topics = cast.partitions.iter().map(|partition| &*partition.topic);
-                    return Err(Problem::at(at, unknown("a topic", topic, topics)));
-                }
+                check_topic(topic, cast, at)?;
                 check_topic_setting(name, value).map_err(|message| Problem::at(at, message))
             }
+            Self::DeleteTopic(topic) | Self::CreateTopic(topic) => check_topic(topic, cast, at),
             Self::HealAll | Self::Nothing => Ok(()),
         }
+    }
+}
+
+fn check_topic(topic: &str, cast: &Cast, at: usize) -> Result<(), Problem> {
+    let topics = cast.partitions.iter().map(|partition| &*partition.topic);
+    match topics.clone().any(|known| known == topic) {
+        true => Ok(()),
+        false => Err(Problem::at(at, unknown("a topic", topic, topics))),
     }
 }
 
@@ -339,6 +355,10 @@ fn read_nodes(words: &mut Words) -> Result<Term, Problem> {
         all.push(Term::read(words)?);
     }
     Ok(if all.len() == 1 { all.remove(0) } else { Term::List(all) })
+}
+
+fn read_topic(words: &mut Words) -> Result<String, Problem> {
+    words.word("a topic's name").map(|(_, topic)| topic)
 }
 
 fn read_link(words: &mut Words) -> Result<Link, Problem> {

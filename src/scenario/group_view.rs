@@ -66,6 +66,7 @@ impl GroupView {
                 self.committed
                     .extend(committed.map(|(partition, offset)| ((group.clone(), partition.clone()), offset)));
             }
+            Event::TopicDeleted { topic, .. } => self.committed.retain(|(_, partition), _| partition.topic != *topic),
             Event::RecordProcessed { .. } => {
                 *self.processed.entry(node.clone()).or_default() += 1;
                 *self.at_work.entry(node.clone()).or_default() -= 1;

@@ -135,6 +135,10 @@ impl View {
                 };
                 self.partitions.insert(partition.clone(), registration);
             }
+            Event::TopicDeleted { topic, .. } => {
+                self.partitions.retain(|partition, _| partition.topic != *topic);
+                self.replicas.retain(|(partition, _), _| partition.topic != *topic);
+            }
             Event::BrokerRegistered { broker: id, .. } | Event::BrokerFenced { broker: id, .. } => {
                 self.registered.insert(broker(*id));
                 self.fenced.insert(broker(*id));

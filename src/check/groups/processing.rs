@@ -82,6 +82,10 @@ impl Processing {
                     self.expired.entry((group.clone(), partition.clone())).or_default().push(entry.id);
                 }
             }
+            Event::TopicDeleted { topic, .. } => {
+                self.resets.retain(|(_, partition), _| partition.topic != *topic);
+                self.hands.retain(|(_, partition), _| partition.topic != *topic);
+            }
             _ => {}
         }
     }

@@ -11,14 +11,14 @@
 //! offset. It need not have come to the end. Where something else stood at an offset when it read that, it has missed
 //! what stands there now - unless it has noticed, and a leader sent it behind that offset: a leader tells the end of the
 //! newest epoch that it shares with the consumer, and what it has of that epoch may itself be other than what the consumer
-//! read (KIP-320 goes no further). A member of a group is asked for what it passed while a partition was its own.
+//! read (KIP-320 goes no further) - or read late what a topic had that is deleted. A member of a group is asked for what it passed while a partition was its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{AUDIT_NODE, Case, History, Read, Score};
+use super::{AUDIT_NODE, Case, Content, History, Read, Score, reads::went_with_topics};
 use crate::{
     base::{Offset, TopicPartition},
     check::{Claim, Finding},
@@ -55,13 +55,16 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
 pub(super) fn coverage(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::ConsumersMissNothing);
     let mut seen: BTreeMap<(&Arc<str>, &TopicPartition), BTreeSet<Offset>> = BTreeMap::new();
+    let old = went_with_topics(case);
     let mut replaced: BTreeSet<(&Arc<str>, &TopicPartition, Offset)> = BTreeSet::new();
     for read in case.history.reads.iter().filter(|read| &*read.consumer != AUDIT_NODE) {
         let audit = case.history.audits.get(&read.partition);
         let found = audit.and_then(|audit| audit.records.get(read.offset.0));
         if found.is_some_and(|(content, _)| *content == read.content) {
             seen.entry((&read.consumer, &read.partition)).or_default().insert(read.offset);
-        } else if case.history.was_sent_behind(read) && case.ledger.permits_loss(&read.partition, read.offset) {
+        } else if case.history.was_sent_behind(read) && case.ledger.permits_loss(&read.partition, read.offset)
+            || case.history.is_late(read, &old)
+        {
             replaced.insert((&read.consumer, &read.partition, read.offset));
         }
     }
@@ -115,6 +118,12 @@ impl History {
     fn was_sent_behind(&self, read: &Read) -> bool {
         let truncations = self.truncations.get(&(read.consumer.clone(), read.partition.clone()));
         truncations.into_iter().flatten().any(|(to, event)| *event > read.event && *to > read.offset)
+    }
+
+    /// Whether this was handed out when its topic had been deleted.
+    fn is_late(&self, read: &Read, old: &BTreeSet<(&Content, &str)>) -> bool {
+        let topic = &*read.partition.topic;
+        old.contains(&(&read.content, topic)) && !self.went_with_topic(topic, read.event)
     }
 }
 

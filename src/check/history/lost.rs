@@ -2,7 +2,7 @@
 //!
 //! Each record whose producer was told an offset is at that offset when the audit reads the partition. One that is not,
 //! but stands at another offset and was sent once only, has moved, which `offsets-agree` reports. What retention or a
-//! request deleted is not lost. acks=0 is told no offset and promises nothing. Where the audit did not reach the end, a record it has not seen is unknown; and so is
+//! request deleted is not lost, nor what was sent to a topic before it was deleted. acks=0 is told no offset and promises nothing. Where the audit did not reach the end, a record it has not seen is unknown; and so is
 //! one that was acknowledged when the audit went on already, in a run that did not wait for its producers.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,9 @@ pub(super) fn check(history: &History, all: &[Acked<'_>]) -> (Finding, Fate) {
         let audit = history.audits.get(acked.partition);
         if acked.is_in_place || moved_to(history, acked).is_some() {
             score.checks += 1;
-        } else if history.was_deleted(acked.partition, acked.offset, acked.send.sent) {
+        } else if history.was_deleted(acked.partition, acked.offset, acked.send.sent)
+            || history.went_with_topic(&acked.send.topic, acked.send.sent)
+        {
             score.checks += 1;
             deleted += 1;
         } else if history.is_after_audit(acked.partition, acked.offset, acked.event) {

@@ -63,6 +63,8 @@ pub struct History {
     audits: BTreeMap<TopicPartition, Audit>,
     /// Where retention or a request moved the begin of a log to, and when.
     deletions: BTreeMap<TopicPartition, Vec<Place>>,
+    /// When topics were deleted last.
+    topics_deleted: BTreeMap<Arc<str>, EventId>,
     /// The audit's first event: the ends of the logs, up to which it reads, were asked for after it.
     audit_began: Option<EventId>,
     /// What members of groups have read while a partition was theirs.
@@ -169,6 +171,7 @@ impl History {
             {
                 self.deletions.entry(partition.clone()).or_default().push((*to, entry.id));
             }
+            Event::TopicDeleted { topic, .. } => drop(self.topics_deleted.insert(topic.clone(), entry.id)),
             Event::SettleBegan => self.settle_began = Some(entry.id),
             Event::Settled => self.settled = true,
             Event::AuditReachedEnd { partition, end_offset } => {
@@ -218,6 +221,11 @@ impl History {
     fn was_deleted(&self, partition: &TopicPartition, offset: Offset, event: EventId) -> bool {
         let deletions = self.deletions.get(partition);
         deletions.into_iter().flatten().any(|(to, deleted)| offset < *to && event < *deleted)
+    }
+
+    /// Whether what was sent to `topic` by `sent` may have gone with a topic of that name, which was deleted since.
+    fn went_with_topic(&self, topic: &str, sent: EventId) -> bool {
+        self.topics_deleted.get(topic).is_some_and(|deleted| sent < *deleted)
     }
 
     fn outcome(&mut self, entry: &Entry, record: u64, outcome: Outcome) {

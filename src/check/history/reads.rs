@@ -2,11 +2,14 @@
 //! Jepsen's `inconsistent-offsets`).
 //!
 //! A record that a consumer has read was sent, was not refused for certain, and is still in the log when the audit
-//! reads it. Two reads of one offset give one record. Where a loss was permitted, or is reported by
+//! reads it, unless its topic was deleted after it was sent. Two reads of one offset give one record. Where a loss was permitted, or is reported by
 //! `acked-records-survive`, what was read may vanish and its offset may be given again: that is the same loss seen from
 //! another side.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Case, Content, Outcome, Read, Score, lost};
 use crate::{
@@ -18,7 +21,7 @@ use crate::{
 pub(super) fn phantoms(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::NoPhantomReads);
     let mut vanished = 0;
-    let refused = refused(case);
+    let (refused, old) = (refused(case), went_with_topics(case));
     for read in &case.history.reads {
         score.checks += 1;
         let key = (&read.content, &*read.partition.topic);
@@ -31,7 +34,7 @@ pub(super) fn phantoms(case: &Case<'_>) -> Finding {
         } else if let Some((error, refusal)) = refused.get(&key) {
             let text = format!("{consumer} read {} at {partition}@{offset}, refused with {error}", content.value);
             score.violate(text, vec![*refusal, *event]);
-        } else if is_gone(case, read) {
+        } else if !old.contains(&key) && is_gone(case, read) {
             if case.excuses(partition, *offset) {
                 vanished += 1;
             } else {
@@ -61,6 +64,15 @@ fn refused<'a>(case: &Case<'a>) -> BTreeMap<(&'a Content, &'a str), (&'a Arc<str
     refused
 }
 
+/// The contents that were sent to topics which were deleted since: of one that is not in the log, nothing follows.
+pub(super) fn went_with_topics<'a>(case: &Case<'a>) -> BTreeSet<(&'a Content, &'a str)> {
+    if case.history.topics_deleted.is_empty() {
+        return BTreeSet::new();
+    }
+    let sends = case.history.sends().filter(|(.., send)| case.history.went_with_topic(&send.topic, send.sent));
+    sends.map(|(.., send)| (&send.content, &*send.topic)).collect()
+}
+
 /// Whether a record read once is not at its offset when the audit comes to it.
 fn is_gone(case: &Case<'_>, read: &Read) -> bool {
     let Some(audit) = case.history.audits.get(&read.partition) else { return false };
@@ -73,7 +85,9 @@ fn is_gone(case: &Case<'_>, read: &Read) -> bool {
 
 pub(super) fn disagreements(case: &Case<'_>) -> Finding {
     let mut score = Score::new(Claim::OffsetsAgree);
-    let mut reads: Vec<&Read> = case.history.reads.iter().collect();
+    let old = went_with_topics(case);
+    let is_old = |read: &&Read| old.contains(&(&read.content, &*read.partition.topic));
+    let mut reads: Vec<&Read> = case.history.reads.iter().filter(|read| !is_old(read)).collect();
     // Those of one offset stay in the order in which they happened.
     reads.sort_by(|one, other| (&one.partition, one.offset).cmp(&(&other.partition, other.offset)));
     let mut differing = Vec::new();

@@ -45,6 +45,12 @@ impl Tenures {
             Event::PartitionsRevoked { partitions, .. } | Event::PartitionsLost { partitions, .. } => {
                 partitions.iter().for_each(|partition| self.close(&key(partition)));
             }
+            // What was passed stood in the log that is gone: the next one is passed from here on.
+            Event::TopicDeleted { topic, .. } => {
+                self.closed.retain(|((_, partition), _)| partition.topic != *topic);
+                let open = self.open.iter_mut().filter(|((_, partition), _)| partition.topic == *topic);
+                open.for_each(|(_, (passed, _))| passed.start = passed.end);
+            }
             Event::NodeStopped { .. } if self.members.contains(&entry.node) => {
                 let of_node = self.open.keys().filter(|(node, _)| *node == entry.node);
                 let keys: Vec<_> = of_node.cloned().collect();

@@ -17,6 +17,9 @@ pub(super) struct HwMonotonic {
 
 impl HwMonotonic {
     pub(super) fn observe(&mut self, entry: &Entry, tally: &mut Tally) {
+        if let Event::TopicDeleted { topic, .. } = &entry.event {
+            self.leaders.retain(|(partition, _), _| partition.topic != *topic);
+        }
         let Some(node) = broker_id(&entry.node) else { return };
         match &entry.event {
             Event::NodeStopped { .. } => self.leaders.retain(|(_, leader), _| *leader != node),

@@ -29,6 +29,10 @@ pub(super) struct IsrHasCommitted {
 
 impl IsrHasCommitted {
     pub(super) fn observe(&mut self, cluster: &Cluster, ledger: &Ledger, entry: &Entry, tally: &mut Tally) {
+        if let Event::TopicDeleted { topic, .. } = &entry.event {
+            self.own.retain(|(partition, _), _| partition.topic != *topic);
+            self.controllers.retain(|(partition, _), _| partition.topic != *topic);
+        }
         let Some(leader) = broker_id(&entry.node) else { return };
         let (partition, leader_epoch, high_watermark) = match &entry.event {
             Event::HighWatermark { partition, role: Role::Leader, leader_epoch, high_watermark, .. }

@@ -120,6 +120,8 @@ fn note(action: &Action) -> Option<String> {
         Action::Heal(_) | Action::HealAll => "The network is whole again.",
         Action::Elect(..) => "An operator orders an election.",
         Action::Delete(..) => "An operator has records deleted.",
+        Action::DeleteTopic(_) => "An operator deletes the topic.",
+        Action::CreateTopic(_) => "An operator makes the topic again: another one of the same name.",
         Action::Set(..) => "An operator changes a setting.",
         Action::Clock(..) | Action::Drift(..) | Action::Nothing => return None,
     };

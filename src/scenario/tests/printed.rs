@@ -112,6 +112,8 @@ fn one_action() -> impl Strategy<Value = Action> {
         ("[a-z0-9_-]{1,5}", word(), word()).prop_map(|(topic, name, value)| Action::Set(topic, name, value)),
         (election, term()).prop_map(|(kind, partition)| Action::Elect(kind, partition)),
         (term(), 0..i64::MAX).prop_map(|(partition, before)| Action::Delete(partition, before)),
+        "[a-z0-9_-]{1,5}".prop_map(Action::DeleteTopic),
+        "[a-z0-9_-]{1,5}".prop_map(Action::CreateTopic),
         Just(Action::Nothing),
     ]
 }

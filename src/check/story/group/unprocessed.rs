@@ -101,6 +101,8 @@ fn passed<'a>(
             {
                 (passed.expired, passed.before) = (true, Some(entry.id));
             }
+            // What was held and committed before was another record, of another log.
+            Event::TopicDeleted { topic, .. } if *topic == partition.topic => passed = Passed::default(),
             Event::NodeStopped { .. } if is_member && passed.skip.is_none() => passed.before = Some(entry.id),
             Event::PositionSet { partition: p, offset, why }
                 if is_member && p == partition && *offset > first.offset && passed.skip.is_none() =>
