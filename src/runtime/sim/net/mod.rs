@@ -11,6 +11,7 @@
 //! | host dead, or link cut | no answer | no answer; reset once the host is back |
 //! | paused | accepted | bytes wait |
 
+mod link;
 mod network;
 
 use std::{

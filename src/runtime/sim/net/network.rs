@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
     io,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -14,21 +14,15 @@ use bytes::Bytes;
 use rand::Rng;
 use tokio::sync::Notify;
 
-use super::{super::world::Incarnation, Message, WINDOW_BYTES};
+use super::{
+    super::world::Incarnation,
+    Message, WINDOW_BYTES,
+    link::{Link, RETRANSMIT_MS},
+};
 use crate::{
-    base::{
-        Time,
-        random::{self, Random},
-    },
+    base::{Time, random},
     trace::{Event, EventId},
 };
-
-/// Latency of a link that nothing slows, in microseconds.
-const LATENCY_US: std::ops::Range<u64> = 1_000..3_000;
-/// How long a retransmission may wait after healing.
-const RETRANSMIT_MS: u64 = 200;
-/// The longest wait for one retransmission.
-const RETRANSMIT_MAX: Duration = Duration::from_secs(10);
 
 /// Everything between the hosts.
 pub struct Network {
@@ -42,21 +36,6 @@ pub struct Network {
     queue: BinaryHeap<Reverse<Due>>,
     next_due: u64,
     bell: Arc<Notify>,
-}
-
-/// One direction between two hosts.
-struct Link {
-    random: Random,
-    cut: bool,
-    slow: Duration,
-    held: BTreeSet<String>,
-    /// How many messages of an API are still to be dropped.
-    dropped: BTreeMap<String, u64>,
-    /// Of a hundred packets so many are lost.
-    loss_percent: u8,
-    bytes_per_second: Option<u64>,
-    /// When the last of what was sent so far has gone over a link of limited bandwidth.
-    busy_until: Time,
 }
 
 struct Accepting {
@@ -552,49 +531,5 @@ impl Network {
             outcomes.extend(self.push(now + delay, id, side, true));
         }
         outcomes
-    }
-}
-
-impl Link {
-    fn new(random: Random) -> Self {
-        Self {
-            random,
-            cut: false,
-            slow: Duration::ZERO,
-            held: BTreeSet::new(),
-            dropped: BTreeMap::new(),
-            loss_percent: 0,
-            bytes_per_second: None,
-            busy_until: Time::ZERO,
-        }
-    }
-
-    /// How long a packet takes, lost ones and all: each is sent again when it was waited for, twice as long each time.
-    fn delay(&mut self) -> Duration {
-        let mut delay = Duration::from_micros(self.random.random_range(LATENCY_US)) + self.slow;
-        let mut wait = Duration::from_millis(RETRANSMIT_MS);
-        while self.loss_percent > 0 && self.random.random_range(0..100) < self.loss_percent {
-            delay += wait;
-            wait = (wait * 2).min(RETRANSMIT_MAX);
-        }
-        delay
-    }
-
-    /// When so many bytes have left, after those that were sent before.
-    fn transmit(&mut self, bytes: usize, now: Time) -> Time {
-        let Some(rate) = self.bytes_per_second else { return now };
-        let takes = Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / rate);
-        self.busy_until = self.busy_until.max(now) + takes;
-        self.busy_until
-    }
-
-    /// Whether a message of this API is dropped: counts it.
-    fn drops(&mut self, api: &str) -> bool {
-        let Some(left) = self.dropped.get_mut(api) else { return false };
-        *left -= 1;
-        if *left == 0 {
-            self.dropped.remove(api);
-        }
-        true
     }
 }
