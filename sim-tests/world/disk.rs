@@ -1,7 +1,12 @@
-//! What a disk keeps when its process is killed, and when its host loses power.
+//! What a disk keeps when its process is killed, and when its host loses power; and what it does when it is broken.
+
+use std::{io::ErrorKind, time::Duration};
 
 use highwater::{
-    runtime::disk::{Disk, Open},
+    runtime::{
+        DiskFault, clock,
+        disk::{Disk, Open},
+    },
     trace::{Event, StopKind},
 };
 
@@ -155,11 +160,110 @@ in_a_world! {
         let a = Host::new(&world, "a");
         let file = a.run(async { write(&Disk::at(""), "log", b"before").await }).await.unwrap();
         world.crash("a", StopKind::Kill);
-        let late = highwater::runtime::clock::timeout(std::time::Duration::from_secs(1), file.write_at(0, b"after!"));
+        let late = clock::timeout(Duration::from_secs(1), file.write_at(0, b"after!"));
         assert!(late.await.is_err(), "a call of a dead process never returns");
         world.restart("a");
-        let late = highwater::runtime::clock::timeout(std::time::Duration::from_secs(1), file.write_at(0, b"after!"));
+        let late = clock::timeout(Duration::from_secs(1), file.write_at(0, b"after!"));
         assert!(late.await.is_err(), "nor when the next process runs");
+        let found = a.run(async { read(&Disk::at(""), "log").await }).await.unwrap();
+        assert_eq!(found.as_deref(), Some(&b"before"[..]));
+    }
+
+    fn a_full_disk_takes_nothing_longer_and_nothing_new_but_deletes(world, _seen) {
+        let a = Host::new(&world, "a");
+        let file = a.run(async { write(&Disk::at(""), "log", b"before").await }).await.unwrap();
+        world.break_disk("a", DiskFault::Full);
+        let (written, longer, new, gone) = a
+            .run(async move {
+                let disk = Disk::at("");
+                let written = file.write_at(0, b"BEFORE").await.is_ok();
+                let longer = file.write_at(6, b"more").await.unwrap_err().kind();
+                let new = disk.open("new", Open::Write).await.unwrap_err().kind();
+                file.set_len(3).await.unwrap();
+                (written, longer, new, disk.remove_file("log").await.is_ok())
+            })
+            .await
+            .unwrap();
+        assert!(written && gone);
+        assert_eq!((longer, new), (ErrorKind::StorageFull, ErrorKind::StorageFull));
+        world.heal_disk("a");
+        a.run(async { write(&Disk::at(""), "new", b"there is space again").await }).await.unwrap();
+    }
+
+    fn a_write_that_fails_leaves_the_file_as_it_was_and_a_sync_that_fails_makes_nothing_durable(world, _seen) {
+        let a = Host::new(&world, "a");
+        let file = a
+            .run(async {
+                let disk = Disk::at("");
+                let file = write(&disk, "log", &page(1)).await;
+                file.sync().await.unwrap();
+                disk.sync_dir("").await.unwrap();
+                file
+            })
+            .await
+            .unwrap();
+        world.break_disk("a", DiskFault::Eio);
+        let broken = file.clone();
+        assert!(a.run(async move { broken.write_at(0, &page(2)).await.is_err() }).await.unwrap());
+        assert_eq!(a.run(async { read(&Disk::at(""), "log").await }).await.unwrap(), Some(page(1)), "reading goes on");
+        world.heal_disk("a");
+        world.break_disk("a", DiskFault::SyncEio);
+        let pages: Vec<u8> = (0..40).flat_map(page).collect();
+        let failed = a.run(async move {
+            file.write_at(0, &pages).await.unwrap();
+            file.sync().await.is_err() && Disk::at("").sync_dir("").await.is_err()
+        });
+        assert!(failed.await.unwrap());
+        crash(&world, StopKind::Power).await;
+        let found = a.run(async { read(&Disk::at(""), "log").await }).await.unwrap().unwrap();
+        let whole: Vec<u8> = (0..40).flat_map(page).collect();
+        assert_ne!(found, whole, "the power took a part of what no sync had made durable");
+    }
+
+    fn a_sync_that_is_lost_says_nothing_and_the_power_takes_what_it_was_for(world, seen) {
+        let a = Host::new(&world, "a");
+        world.break_disk("a", DiskFault::LostSync);
+        a.run(async {
+            let disk = Disk::at("");
+            for number in 0..40 {
+                write(&disk, &format!("log-{number}"), &page(1)).await.sync().await.unwrap();
+            }
+            disk.sync_dir("").await.unwrap();
+        })
+        .await
+        .unwrap();
+        world.heal_disk("a");
+        crash(&world, StopKind::Power).await;
+        let kept = a.run(async { Disk::at("").list("").await.unwrap().len() }).await.unwrap();
+        assert!(kept < 40, "all {kept} names were kept");
+        assert_eq!(seen.all(|event| matches!(event, Event::UnsyncedLost { .. })).len(), 1);
+    }
+
+    fn a_slow_disk_takes_its_time_and_a_stalled_one_answers_when_it_is_healed(world, _seen) {
+        let a = Host::new(&world, "a");
+        let file = a.run(async { write(&Disk::at(""), "log", b"before").await }).await.unwrap();
+        world.break_disk("a", DiskFault::Slow(Duration::from_millis(50)));
+        let (slow, began) = (file.clone(), clock::now());
+        a.run(async move { slow.write_at(0, b"slow..").await.unwrap() }).await.unwrap();
+        assert!(clock::now().since(began) >= Duration::from_millis(50));
+        world.break_disk("a", DiskFault::Stall);
+        let stalled = a.run(async move { file.write_at(0, b"after!").await.unwrap() });
+        tokio::pin!(stalled);
+        assert!(clock::timeout(Duration::from_secs(5), &mut stalled).await.is_err(), "it does not answer");
+        assert_eq!(a.run(async { read(&Disk::at(""), "log").await }).await.unwrap().as_deref(), Some(&b"slow.."[..]));
+        world.heal_disk("a");
+        stalled.await.unwrap();
+        assert_eq!(a.run(async { read(&Disk::at(""), "log").await }).await.unwrap().as_deref(), Some(&b"after!"[..]));
+    }
+
+    fn a_write_that_stalls_dies_with_its_process(world, _seen) {
+        let a = Host::new(&world, "a");
+        let file = a.run(async { write(&Disk::at(""), "log", b"before").await }).await.unwrap();
+        world.break_disk("a", DiskFault::Stall);
+        let late = clock::timeout(Duration::from_secs(1), a.run(async move { file.write_at(0, b"after!").await }));
+        assert!(late.await.is_err());
+        crash(&world, StopKind::Kill).await;
+        world.heal_disk("a");
         let found = a.run(async { read(&Disk::at(""), "log").await }).await.unwrap();
         assert_eq!(found.as_deref(), Some(&b"before"[..]));
     }

@@ -34,7 +34,7 @@ use crate::{
     rpc::{self, Options, Shutdown},
     runtime::{clock, disk::Disk, net::Listener, task},
     storage::{LogDirectory, StorageError},
-    trace::Tracer,
+    trace::{Event, Tracer},
 };
 
 /// Why a node ended or did not start.
@@ -43,6 +43,9 @@ pub enum NodeError {
     /// Its log directory.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// Its log directory failed while it ran.
+    #[error("the log directory failed: {0}")]
+    LogDirFailed(String),
     /// Its listener.
     #[error("cannot listen on {address}: {problem}")]
     Listen {
@@ -57,6 +60,18 @@ pub enum NodeError {
     /// Its place in the cluster.
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),
+}
+
+impl NodeError {
+    /// Whether it is the log directory that failed: the node has ended without closing anything, as Kafka's halts when
+    /// its last log directory goes offline.
+    pub fn is_log_dir_failure(&self) -> bool {
+        match self {
+            Self::LogDirFailed(_) => true,
+            Self::Storage(error) | Self::Controller(ControllerError::Storage(error)) => error.is_of_disk(),
+            _ => false,
+        }
+    }
 }
 
 /// What a node is started with.
@@ -82,6 +97,17 @@ pub struct NodeOptions {
 /// # Errors
 /// See [`NodeError`].
 pub async fn run(options: NodeOptions) -> Result<(), NodeError> {
+    let tracer = options.tracer.clone();
+    let ended = run_roles(options).await;
+    if let Err(error) = &ended
+        && error.is_log_dir_failure()
+    {
+        tracer.milestone(Event::LogDirFailed { reason: error.to_string().into() });
+    }
+    ended
+}
+
+async fn run_roles(options: NodeOptions) -> Result<(), NodeError> {
     let NodeOptions { config, disk, switches, tracer, told, shutdown, ready } = options;
     let config = Arc::new(config);
     let directory = LogDirectory::open(disk.clone(), config.node_id, switches, tracer.clone()).await?;
@@ -112,6 +138,9 @@ pub async fn run(options: NodeOptions) -> Result<(), NodeError> {
         ended = &mut controller => return Ok(ended?),
         outcome = broker => outcome,
     };
+    if outcome.as_ref().is_err_and(NodeError::is_log_dir_failure) {
+        return outcome;
+    }
     controller_shutdown.trigger();
     controller.await?;
     outcome
@@ -153,6 +182,7 @@ async fn run_broker(
     ready: Arc<Notify>,
 ) -> Result<(), NodeError> {
     let (node, meta) = (config.node_id, directory.meta().clone());
+    let failures = directory.failures().clone();
     let previous_epoch = directory.previous_broker_epoch();
     let (isr_changes, proposals) = mpsc::unbounded_channel();
     let context =
@@ -215,6 +245,8 @@ async fn run_broker(
     };
     let ended = tokio::select! {
         biased;
+        // Nothing is closed: what cannot be written cannot be closed either.
+        reason = failures.failed() => return Err(NodeError::LogDirFailed(reason)),
         lived = lifecycle::live(identity, calls, registration.clone(), cache.clone(), shutdown) => lived.map_err(Into::into),
         failed = serve => failed,
     };

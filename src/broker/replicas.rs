@@ -122,6 +122,7 @@ impl Replicas {
         }
         if let Err(error) = self.apply_one(id, topic_id, registration, image, active).await {
             tracing::error!(partition = %id, %error, "the partition is offline on this broker");
+            self.directory.failures().note(&error);
             self.take_out(id);
             return NodeId::NONE;
         }
@@ -185,6 +186,7 @@ impl Replicas {
         }
         if let Err(error) = self.directory.delete(id, topic_id).await {
             tracing::error!(partition = %id, %error, "a deleted partition's log could not be removed");
+            self.directory.failures().note(&error);
         }
     }
 
@@ -244,6 +246,7 @@ impl Replicas {
             }
             if let Err(error) = self.checkpoint(logs_too).await {
                 tracing::error!(%error, "the checkpoints could not be written");
+                self.directory.failures().note(&error);
             }
         }
     }

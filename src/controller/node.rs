@@ -32,7 +32,7 @@ use crate::{
     },
     rpc::{self, Options, Peer, Reply, Service, Shutdown},
     runtime::{clock, disk::Disk, net::Listener, random, task},
-    storage::{self, AppendError, Log, LogConfig, LogOptions, StorageError},
+    storage::{self, AppendError, Log, LogConfig, LogDirFailure, LogOptions, StorageError},
     trace::{self, Event, Tracer},
 };
 
@@ -119,6 +119,8 @@ async fn open(config: &ControllerConfig, disk: &Disk, tracer: &Tracer, told: Tol
         high_watermark: Offset::ZERO,
         switches: config.settings.switches,
         tracer: Tracer::off(),
+        // A controller that cannot write stops by itself.
+        failures: LogDirFailure::default(),
     };
     let log = Log::open(disk, &folder, options).await?;
     let mut controller = Controller::new(config.settings.clone());

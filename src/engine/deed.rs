@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     base::{Offset, TopicPartition},
     client::admin::ElectionType,
+    runtime::DiskFault,
     scenario::{
         action::{Action, BytesPerSecond, Crash, Link, Percent},
         term::Term,
@@ -58,6 +59,8 @@ pub(super) enum Deed {
     Bandwidth(Links, BytesPerSecond),
     Heal(Links),
     HealAll,
+    Disk(Vec<String>, DiskFault),
+    HealDisk(Vec<String>),
     Order(Order),
     Nothing,
 }
@@ -100,6 +103,8 @@ impl Deed {
             Action::Bandwidth(link, rate) => Self::Bandwidth(links(link)?, *rate),
             Action::Heal(link) => Self::Heal(links(link)?),
             Action::HealAll => Self::HealAll,
+            Action::Disk(target, fault) => Self::Disk(nodes(target)?, *fault),
+            Action::HealDisk(target) => Self::HealDisk(nodes(target)?),
             Action::Drift(target, ppm) => Self::Drift(nodes(target)?, *ppm),
             Action::Set(topic, name, value) => Self::Order(Order::Set(topic.clone(), name.clone(), value.clone())),
             Action::Elect(kind, partition) => Self::Order(Order::Elect(*kind, partition.partition())),
@@ -134,6 +139,8 @@ impl std::fmt::Display for Deed {
             Self::Bandwidth(links, rate) => write!(f, "bandwidth {links} {rate}"),
             Self::Heal(links) => write!(f, "heal {links}"),
             Self::HealAll => f.write_str("heal all"),
+            Self::Disk(nodes, fault) => write!(f, "disk {} {fault}", list(nodes)),
+            Self::HealDisk(nodes) => write!(f, "disk {} heal", list(nodes)),
             Self::Order(Order::Set(topic, name, value)) => write!(f, "set {topic}.{name}={value}"),
             Self::Order(Order::Elect(ElectionType::Preferred, partition)) => write!(f, "elect preferred {partition}"),
             Self::Order(Order::Elect(ElectionType::Unclean, partition)) => write!(f, "elect unclean {partition}"),

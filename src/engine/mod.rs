@@ -46,7 +46,7 @@ use crate::{
     },
     scenario::{resolve::Resolved, view::View},
     storage::MetaProperties,
-    trace::Event,
+    trace::{Event, StopKind},
 };
 
 /// How long producers may go on after the last step before everything is healed.
@@ -173,7 +173,7 @@ impl Stage {
     /// Ends every fault and waits until everything is well.
     async fn heal(&self) -> Missing {
         self.recorder.report(Event::SettleBegan);
-        self.recorder.heal_network();
+        self.recorder.heal_all();
         let members = self.resolved.members.iter().map(|(name, ..)| name);
         self.resolved.nodes.keys().chain(members).for_each(|name| self.world.resume(name));
         self.restart_stopped();
@@ -183,14 +183,29 @@ impl Stage {
         let leaving = |_: &View| nodes.clone().find(|name| self.world.is_stopping(name)).cloned();
         let _ = self.wait_for(SETTLE, leaving).await;
         self.restart_stopped();
-        let unfinished = self.wait_for(SETTLE, View::unfinished_producer).await;
-        let unsettled = self.wait_for(SETTLE, View::unsettled).await;
+        let unfinished = self.wait_healed(View::unfinished_producer).await;
+        let unsettled = self.wait_healed(View::unsettled).await;
         if unsettled.is_none() {
             self.groups_come_to_rest().await;
             self.recorder.report(Event::Settled);
         }
         self.consumers_read_on().await;
         Missing { unfinished, unsettled }
+    }
+
+    /// As [`Stage::wait_for`], after healing. A process that had found its disk broken just before may still halt: it is
+    /// started again.
+    async fn wait_healed(&self, missing: impl Fn(&View) -> Option<String>) -> Option<String> {
+        let until = clock::now() + SETTLE;
+        for _ in &self.resolved.nodes {
+            let or_halted = |view: &View| missing(view).filter(|_| view.stopped().is_empty());
+            let still_missing = self.wait_for(until.since(clock::now()), or_halted).await;
+            if self.recorder.look(View::stopped).is_empty() {
+                return still_missing;
+            }
+            self.restart_stopped();
+        }
+        self.wait_for(until.since(clock::now()), missing).await
     }
 
     /// Waits until no group rebalances and each partition belongs to one member, and until that has lasted for a while.
@@ -296,5 +311,9 @@ async fn serve(name: String, config: NodeConfig, switches: Switches, told: Told)
     });
     let (tracer, ready) = (World::current().tracer(&name), Arc::default());
     let options = NodeOptions { config, disk, switches, tracer, told, shutdown, ready };
-    node::run(options).await.unwrap_or_else(|error| panic!("{name} ended: {error}"));
+    if let Err(error) = node::run(options).await {
+        assert!(error.is_log_dir_failure(), "{name} ended: {error}");
+        // It halts: to the others it is as one that was killed.
+        World::current().crash(&name, StopKind::Kill);
+    }
 }

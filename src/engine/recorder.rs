@@ -73,6 +73,8 @@ struct State {
     faults: u64,
     /// Faults of links that have not ended, as they were written, with the links they concern.
     open_faults: BTreeMap<String, Vec<(String, String)>>,
+    /// Faults of disks that have not ended, with the hosts they concern.
+    open_disk_faults: BTreeMap<String, Vec<String>>,
 }
 
 impl Recorder {
@@ -88,6 +90,7 @@ impl Recorder {
             script: Script::new(resolved.scenario.steps.clone(), resolved.latest.clone()),
             faults: 0,
             open_faults: BTreeMap::new(),
+            open_disk_faults: BTreeMap::new(),
         };
         let recorder = Self {
             state: Mutex::new(state),
@@ -237,7 +240,17 @@ impl Recorder {
                 links.each(|from, to| heal(world, from, to));
                 self.end_faults(links, |_| true);
             }
-            Deed::HealAll => self.heal_network(),
+            Deed::HealAll => self.heal_all(),
+            Deed::Disk(nodes, fault) => {
+                let told = deed.to_string();
+                let mut state = self.lock();
+                state.faults += 1;
+                state.open_disk_faults.insert(told.clone(), nodes.clone());
+                drop(state);
+                self.report(Event::FaultBegan { fault: told });
+                nodes.iter().for_each(|node| world.break_disk(node, *fault));
+            }
+            Deed::HealDisk(nodes) => self.heal_disks(nodes),
             Deed::Order(order) => {
                 let _ = self.orders.send(order.clone());
             }
@@ -256,30 +269,30 @@ impl Recorder {
 
     /// Ends those of the faults `which` of which no link is left.
     fn end_faults(&self, links: &Links, which: impl Fn(&str) -> bool) {
-        let mut ended = Vec::new();
-        let mut state = self.lock();
-        state.open_faults.retain(|fault, open| {
-            if !which(fault) {
-                return true;
-            }
-            open.retain(|link| !links.0.contains(link));
-            if open.is_empty() {
-                ended.push(fault.clone());
-            }
-            !open.is_empty()
-        });
-        drop(state);
+        let ended = take_ended(&mut self.lock().open_faults, &links.0, which);
+        self.report_ended(ended);
+    }
+
+    fn report_ended(&self, ended: Vec<String>) {
         ended.into_iter().for_each(|fault| {
             self.report(Event::FaultEnded { fault });
         });
     }
 
-    /// Heals every link.
-    pub fn heal_network(&self) {
+    fn heal_disks(&self, nodes: &[String]) {
+        nodes.iter().for_each(|node| self.world().heal_disk(node));
+        let ended = take_ended(&mut self.lock().open_disk_faults, nodes, |_| true);
+        self.report_ended(ended);
+    }
+
+    /// Heals every link and every disk.
+    pub fn heal_all(&self) {
         let open: BTreeSet<(String, String)> = self.lock().open_faults.values().flatten().cloned().collect();
         let links = Links(open.into_iter().collect());
         links.each(|from, to| heal(self.world(), from, to));
         self.end_faults(&links, |_| true);
+        let broken: BTreeSet<String> = self.lock().open_disk_faults.values().flatten().cloned().collect();
+        self.heal_disks(&broken.into_iter().collect::<Vec<_>>());
     }
 
     /// Ends the recording and judges the run.
@@ -370,4 +383,24 @@ fn heal(world: &World, from: &str, to: &str) {
     world.drop_nothing(from, to);
     world.lose(from, to, 0);
     world.limit(from, to, None);
+}
+
+/// Takes out those of the faults `which` that concern nothing any more but what is `healed`.
+fn take_ended<T: PartialEq>(
+    open: &mut BTreeMap<String, Vec<T>>,
+    healed: &[T],
+    which: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let mut ended = Vec::new();
+    open.retain(|fault, concerned| {
+        if !which(fault) {
+            return true;
+        }
+        concerned.retain(|one| !healed.contains(one));
+        if concerned.is_empty() {
+            ended.push(fault.clone());
+        }
+        !concerned.is_empty()
+    });
+    ended
 }

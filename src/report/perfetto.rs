@@ -169,7 +169,7 @@ fn place(event: &Event) -> (&'static str, Option<String>) {
         Event::MessageHeld { api, .. } => ("network", Some(format!("{api} held"))),
         Event::MessageLost { api, .. } => ("network", Some(format!("{api} lost"))),
         Event::ConnectFailed { .. } | Event::ConnectionReset { .. } => ("network", None),
-        Event::UnsyncedLost { .. } | Event::Flushed { .. } => ("disk", None),
+        Event::UnsyncedLost { .. } | Event::LogDirFailed { .. } | Event::Flushed { .. } => ("disk", None),
         Event::LogLoaded { .. }
         | Event::Appended { .. }
         | Event::LogStartMoved { .. }

@@ -28,6 +28,7 @@ pub use sim::{clock, disk, net, process, random, task};
 
 mod file;
 pub mod message;
+pub use file::DiskFault;
 pub use message::{Label, Message};
 
 /// Name of this build, for `--version` and for messages about commands of the other one.

@@ -12,6 +12,7 @@ use crate::{
     base::suggest,
     client::admin::ElectionType,
     controller::configs::topic::{TOPIC, topic_config},
+    runtime::DiskFault,
 };
 
 /// The two ends of a link. In both directions where it is written `A | B`, in one where it is `A > B`.
@@ -62,6 +63,10 @@ pub enum Action {
     Heal(Link),
     /// `heal all`
     HealAll,
+    /// `disk X stall`, `disk X slow 50ms`
+    Disk(Term, DiskFault),
+    /// `disk X heal`
+    HealDisk(Term),
     /// `clock X +5s`
     Clock(Term, i64),
     /// `clock X drift 200ppm`
@@ -136,7 +141,12 @@ pub const VERBS: &[(&str, &str, &str)] = &[
     ),
     ("lose", "packets are lost: what was in them arrives a retransmission later", "lose b1 | b2 5%"),
     ("bandwidth", "no more than so many bytes a second go over each link", "bandwidth b1 > b2 100kB/s"),
-    ("heal", "ends what was done to links, or with `all` to the whole network", "heal all"),
+    ("heal", "ends what was done to links, or with `all` to the whole network and to every disk", "heal all"),
+    (
+        "disk",
+        "a disk breaks: `stall`, `slow` and a time, `full`, `eio`, `sync-eio`, `lost-sync`; `heal` ends that",
+        "disk b1 slow 50ms",
+    ),
     (
         "clock",
         "steps the wall clock; or makes the clock run fast or slow, as `clock b1 drift -500ppm`: by millionths",
@@ -171,6 +181,8 @@ impl fmt::Display for Action {
             Self::Bandwidth(link, rate) => write!(f, "bandwidth {link} {rate}"),
             Self::Heal(link) => write!(f, "heal {link}"),
             Self::HealAll => f.write_str("heal all"),
+            Self::Disk(target, fault) => write!(f, "disk {target} {fault}"),
+            Self::HealDisk(target) => write!(f, "disk {target} heal"),
             Self::Clock(target, offset_ms) => write!(f, "clock {target} {offset_ms:+}ms"),
             Self::Drift(target, ppm) => write!(f, "clock {target} drift {ppm}ppm"),
             Self::Set(topic, name, value) => write!(f, "set {topic}.{name}={value}"),
@@ -231,6 +243,14 @@ impl Action {
             "bandwidth" => Ok(Self::Bandwidth(read_link(words)?, read_rate(words)?)),
             "heal" if words.keyword("all") => Ok(Self::HealAll),
             "heal" => read_link(words).map(Self::Heal),
+            "disk" => {
+                let target = read_nodes(words)?;
+                if words.keyword("heal") {
+                    Ok(Self::HealDisk(target))
+                } else {
+                    Ok(Self::Disk(target, read_disk(words)?))
+                }
+            }
             "clock" => {
                 let target = read_nodes(words)?;
                 if words.keyword("drift") {
@@ -306,6 +326,16 @@ impl Action {
                     _ => Ok(()),
                 }
             }
+            Self::Disk(target, _) | Self::HealDisk(target) => {
+                target.expect_target(cast)?;
+                match target {
+                    Term::Name(at, name) if cast.is_client(name) => {
+                        let expected = "expected a broker or a controller";
+                        Err(Problem::at(*at, format!("`{name}` is a client, and has nothing on its disk; {expected}")))
+                    }
+                    _ => Ok(()),
+                }
+            }
             Self::Cut(ends)
             | Self::Slow(ends, _)
             | Self::Lose(ends, _)
@@ -368,6 +398,25 @@ fn read_link(words: &mut Words) -> Result<Link, Problem> {
         None => return Err(words.expected("`|` (both directions) or `>` (one)")),
     };
     Ok(Link { from, to: read_nodes(words)?, two_way })
+}
+
+fn read_disk(words: &mut Words) -> Result<DiskFault, Problem> {
+    let (at, fault) = words.word("what is wrong with the disk, as `stall`, or `heal`")?;
+    Ok(match fault.as_str() {
+        "stall" => DiskFault::Stall,
+        "slow" => {
+            let (at, delay) = words.word("a time, as 50ms")?;
+            DiskFault::Slow(duration(&delay).map_err(|message| Problem::at(at, message))?)
+        }
+        "full" => DiskFault::Full,
+        "eio" => DiskFault::Eio,
+        "sync-eio" => DiskFault::SyncEio,
+        "lost-sync" => DiskFault::LostSync,
+        _ => {
+            let known = ["stall", "slow", "full", "eio", "sync-eio", "lost-sync", "heal"];
+            return Err(Problem::at(at, unknown("what can be wrong with a disk", &fault, known)));
+        }
+    })
 }
 
 fn read_drift(words: &mut Words) -> Result<i64, Problem> {

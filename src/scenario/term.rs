@@ -364,9 +364,14 @@ impl Cast {
         brokers.chain(self.controllers.iter().map(String::as_str)).chain(clients)
     }
 
+    /// Whether this is a client, of a group or not.
+    pub fn is_client(&self, name: &str) -> bool {
+        self.clients.iter().any(|(client, _)| client == name)
+    }
+
     /// Whether this is a client that nothing can be done to: it holds what the checkers judge by.
     pub fn is_lone_client(&self, name: &str) -> bool {
-        !self.members.iter().any(|member| member == name) && self.clients.iter().any(|(client, _)| client == name)
+        !self.members.iter().any(|member| member == name) && self.is_client(name)
     }
 
     fn name(&self, at: usize, name: &str) -> Result<Kind, Problem> {

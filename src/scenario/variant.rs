@@ -32,6 +32,7 @@ pub fn without_steps(scenario: &Scenario) -> Vec<Variant> {
                 | Action::Release(..)
                 | Action::Heal(_)
                 | Action::HealAll
+                | Action::HealDisk(_)
                 | Action::Nothing
         )
     };

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Log, LogConfig, LogOptions, MetaProperties, StorageError, checkpoint};
+use super::{Log, LogConfig, LogDirFailure, LogOptions, MetaProperties, StorageError, checkpoint};
 use crate::{
     base::{BrokerEpoch, NodeId, Offset, Switches, TopicId, TopicPartition},
     runtime::disk::{Disk, File},
@@ -33,6 +33,7 @@ pub struct LogDirectory {
     writing: tokio::sync::Mutex<()>,
     switches: Switches,
     tracer: Tracer,
+    failures: LogDirFailure,
     /// Held for as long as the directory is in use.
     _lock: File,
 }
@@ -113,6 +114,7 @@ impl LogDirectory {
             disk,
             switches,
             tracer,
+            failures: LogDirFailure::default(),
             _lock: lock,
         };
         if directory.clean {
@@ -125,6 +127,11 @@ impl LogDirectory {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().expect("no panic while the checkpoints are held")
+    }
+
+    /// What tells that it has failed.
+    pub fn failures(&self) -> &LogDirFailure {
+        &self.failures
     }
 
     /// Whose directory it is.
@@ -146,7 +153,7 @@ impl LogDirectory {
     /// on, and [`LogDirectory::create`] says what is wrong with it.
     ///
     /// # Errors
-    /// The directory cannot be read.
+    /// The directory cannot be read, or the disk failed.
     pub async fn load(&self) -> Result<BTreeMap<TopicPartition, Opened>, StorageError> {
         let mut logs = BTreeMap::new();
         let entries = self.disk.list("").await.map_err(StorageError::io(""))?;
@@ -166,6 +173,7 @@ impl LogDirectory {
                     logs.insert(partition, opened);
                 }
                 Ok(None) => tracing::warn!(folder = entry.name, "no partition.metadata: left alone"),
+                Err(error) if error.is_of_disk() => return Err(error),
                 Err(error) => tracing::error!(folder = entry.name, %error, "this log is offline"),
             }
         }
@@ -227,6 +235,7 @@ impl LogDirectory {
                 clean: self.clean && !known.opened.contains(partition),
                 switches: self.switches,
                 tracer: self.tracer.clone(),
+                failures: self.failures.clone(),
             }
         };
         let high_watermark = options.high_watermark;

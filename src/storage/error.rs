@@ -75,6 +75,16 @@ impl StorageError {
         }
     }
 
+    /// Whether it is the disk that failed, and with it the log directory. A file that is not there is the trouble of one
+    /// log.
+    pub fn is_of_disk(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() != io::ErrorKind::NotFound,
+            Self::Offline { .. } => true,
+            _ => false,
+        }
+    }
+
     /// For `map_err` on a call that touches `path`.
     pub fn io(path: &str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();

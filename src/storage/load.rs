@@ -44,6 +44,7 @@ impl Log {
             tracer: options.tracer.clone(),
             epochs_dirty: false,
             failure: None,
+            failures: options.failures.clone(),
             is_closed: false,
         };
         if bases.is_empty() {

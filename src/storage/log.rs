@@ -9,7 +9,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::{
-    LeaderEpochs, LogConfig, ProducerStates, SequenceError, StorageError, checkpoint,
+    LeaderEpochs, LogConfig, LogDirFailure, ProducerStates, SequenceError, StorageError, checkpoint,
     segment::{Segment, stem},
 };
 use crate::{
@@ -41,6 +41,8 @@ pub struct LogOptions {
     pub switches: Switches,
     /// Where events go.
     pub tracer: Tracer,
+    /// Who is told when its files fail.
+    pub failures: LogDirFailure,
 }
 
 /// A partition's log.
@@ -62,6 +64,8 @@ pub struct Log {
     pub(super) epochs_dirty: bool,
     /// The first failure of a write or a sync.
     pub(super) failure: Option<String>,
+    /// Who is told of it.
+    pub(super) failures: LogDirFailure,
     /// It was closed cleanly and stays as it is.
     pub(super) is_closed: bool,
 }
@@ -289,6 +293,7 @@ impl Log {
     pub(super) fn note_failure<T>(&mut self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if let Err(error @ StorageError::Io { .. }) = &result {
             self.failure.get_or_insert_with(|| error.to_string());
+            self.failures.note(error);
         }
         result
     }

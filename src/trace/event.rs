@@ -61,6 +61,8 @@ pub enum Event {
     // ---- disk ----
     /// A power loss took what had not been synced: bytes and directory entries lost, by file.
     UnsyncedLost { files: Vec<Arc<str>>, bytes: u64 },
+    /// The node's log directory failed, and with it the node.
+    LogDirFailed { reason: Arc<str> },
 
     // ---- a replica's log ----
     /// A log was opened; `batches` is everything it holds. `recovered`: it was checked after an unclean stop.

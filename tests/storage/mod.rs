@@ -13,7 +13,7 @@ use highwater::{
     base::{LeaderEpoch, Offset, Switches, Timestamp, TopicPartition},
     protocol::records::{BatchBuilder, BatchHeader, Codec},
     runtime::{disk::Disk, real},
-    storage::{Log, LogConfig, LogOptions},
+    storage::{Log, LogConfig, LogDirFailure, LogOptions},
     trace::Tracer,
 };
 
@@ -41,6 +41,7 @@ fn options(config: LogConfig) -> LogOptions {
         high_watermark: Offset::ZERO,
         switches: Switches::NEWEST,
         tracer: Tracer::off(),
+        failures: LogDirFailure::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use highwater::{
     },
     protocol::records::{BatchBuilder, BatchHeader, Codec, HEADER_BYTES, decode_records, patched_header},
     runtime::{clock, disk::Disk},
-    storage::{AppendError, Log, LogConfig, LogOptions, SequenceError, StorageError},
+    storage::{AppendError, Log, LogConfig, LogDirFailure, LogOptions, SequenceError, StorageError},
     trace::Tracer,
 };
 use rand::Rng;
@@ -344,6 +344,7 @@ async fn open(disk: &Disk, config: &LogConfig, clean: bool, (recovery_point, sta
         high_watermark: Offset::ZERO,
         switches: Switches::NEWEST,
         tracer: Tracer::off(),
+        failures: LogDirFailure::default(),
     };
     Log::open(disk, "orders-0", options).await.expect("a sound log opens")
 }

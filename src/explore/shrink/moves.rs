@@ -3,13 +3,16 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::scenario::{
-    Scenario, Spot, action,
-    action::Action,
-    condition::Condition,
-    file::{Client, DEADLINE, Settings, WITHIN, Work},
-    groups::{Application, Consuming},
-    parse,
+use crate::{
+    runtime::DiskFault,
+    scenario::{
+        Scenario, Spot, action,
+        action::Action,
+        condition::Condition,
+        file::{Client, DEADLINE, Settings, WITHIN, Work},
+        groups::{Application, Consuming},
+        parse,
+    },
 };
 
 /// Without some steps.
@@ -288,10 +291,16 @@ pub fn delays(of: &Scenario) -> Vec<Scenario> {
             candidates.push(scenario);
         }
         for (position, action) in step.actions.value.iter().enumerate() {
-            let Action::Slow(link, delay) = action else { continue };
-            for time in rounder(*delay).filter(|time| !time.is_zero()) {
+            let delay = match action {
+                Action::Slow(_, delay) | Action::Disk(_, DiskFault::Slow(delay)) => *delay,
+                _ => continue,
+            };
+            for time in rounder(delay).filter(|time| !time.is_zero()) {
                 let mut scenario = of.clone();
-                scenario.steps[index].actions.value[position] = Action::Slow(link.clone(), time);
+                match &mut scenario.steps[index].actions.value[position] {
+                    Action::Slow(_, delay) | Action::Disk(_, DiskFault::Slow(delay)) => *delay = time,
+                    other => unreachable!("`{other}` has no delay"),
+                }
                 candidates.push(scenario);
             }
         }

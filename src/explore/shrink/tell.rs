@@ -3,6 +3,7 @@
 use crate::{
     check::{Cause, Claim, Expectation, Expected, ExpectedLoss},
     explore::excuse,
+    runtime::DiskFault,
     scenario::{
         Scenario, Spot,
         action::{Action, Crash},
@@ -118,6 +119,13 @@ fn note(action: &Action) -> Option<String> {
         Action::Lose(..) => "From here on packets are lost and have to be sent again.",
         Action::Bandwidth(..) => "From here on little goes over this link.",
         Action::Heal(_) | Action::HealAll => "The network is whole again.",
+        Action::Disk(_, DiskFault::Stall) => "From here on nothing that it writes is done.",
+        Action::Disk(_, DiskFault::Slow(_)) => "From here on everything that it writes takes long.",
+        Action::Disk(_, DiskFault::Full) => "Its disk has no space left.",
+        Action::Disk(_, DiskFault::Eio) => "From here on it cannot write.",
+        Action::Disk(_, DiskFault::SyncEio) => "From here on it cannot sync what it writes.",
+        Action::Disk(_, DiskFault::LostSync) => "From here on what it syncs is not on the platter.",
+        Action::HealDisk(_) => "Its disk is whole again.",
         Action::Elect(..) => "An operator orders an election.",
         Action::Delete(..) => "An operator has records deleted.",
         Action::DeleteTopic(_) => "An operator deletes the topic.",

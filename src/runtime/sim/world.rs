@@ -25,7 +25,10 @@ use madsim::{runtime::Handle, task::NodeId, time::TimeHandle};
 use tokio::sync::Notify;
 
 use super::{clock::Drift, disk::Images, net::Network};
-use crate::trace::{Event, EventId, Sink, StopKind, Tracer};
+use crate::{
+    runtime::DiskFault,
+    trace::{Event, EventId, Sink, StopKind, Tracer},
+};
 
 /// What a world is made with.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +50,8 @@ pub(super) struct Inner {
     clock: TimeHandle,
     /// Some clock runs fast or slow or was stepped: only then does asking for the time need to know who asks.
     clocks_differ: AtomicBool,
+    /// Some disk was broken: only then does writing need to ask whether it answers.
+    disks_break: AtomicBool,
     /// Rung at every change of links and hosts: those who wait for one look again.
     pub changed: Notify,
 }
@@ -137,8 +142,8 @@ impl World {
         let (seed, state) = (config.seed, Mutex::new(state));
         runtime.block_on(async {
             let clock = TimeHandle::current();
-            let clocks_differ = AtomicBool::new(false);
-            let inner = Inner { seed, sink, state, clock, clocks_differ, changed: Notify::new() };
+            let (clocks_differ, disks_break) = <(AtomicBool, AtomicBool)>::default();
+            let inner = Inner { seed, sink, state, clock, clocks_differ, disks_break, changed: Notify::new() };
             let world = Self(Arc::new(inner));
             assert!(WORLD.set(world.clone()).is_ok(), "one process runs one world");
             madsim::task::spawn(super::net::pump(world.clone()));
@@ -336,6 +341,18 @@ impl World {
         }
     }
 
+    /// Breaks the disk of `host`, beside what is wrong with it already.
+    pub fn break_disk(&self, host: &str, fault: DiskFault) {
+        self.0.disks_break.store(true, Ordering::Relaxed);
+        self.lock().disks.get_mut(host).expect("a host has a disk").break_by(fault);
+    }
+
+    /// Ends everything that is wrong with the disk of `host`. What was lost stays lost.
+    pub fn heal_disk(&self, host: &str) {
+        self.lock().disks.get_mut(host).expect("a host has a disk").heal();
+        self.0.changed.notify_waiters();
+    }
+
     /// Steps the wall clock of `host` by `offset_ms`.
     pub fn step_wall_clock(&self, host: &str, offset_ms: i64) {
         self.0.clocks_differ.store(true, Ordering::Relaxed);
@@ -354,6 +371,11 @@ impl World {
         let known = state.hosts.get_mut(host).expect("the host exists");
         let local = known.drift.map_or(now, |drift| drift.local(now));
         known.drift = Some(Drift::new(now, local, ppm));
+    }
+
+    /// This world, if some disk in it was broken.
+    pub(super) fn whose_disks_break() -> Option<&'static Self> {
+        WORLD.get().filter(|world| world.0.disks_break.load(Ordering::Relaxed))
     }
 
     /// This world, if some clock in it is not the true one.

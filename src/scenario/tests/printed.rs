@@ -8,6 +8,7 @@ use crate::{
     base::mark,
     check::{Cause, Claim, Expectation, Expected, ExpectedLoss},
     client::admin::ElectionType,
+    runtime::DiskFault,
     scenario::{
         Scenario, Spot,
         action::{self, Action, BytesPerSecond, Crash, Link, Percent},
@@ -90,6 +91,11 @@ fn time() -> impl Strategy<Value = Duration> {
     (0..86_400_000u64).prop_map(Duration::from_millis)
 }
 
+fn disk_fault() -> impl Strategy<Value = DiskFault> {
+    let plain = [DiskFault::Stall, DiskFault::Full, DiskFault::Eio, DiskFault::SyncEio, DiskFault::LostSync];
+    prop_oneof![time().prop_map(DiskFault::Slow), sample::select(plain.to_vec())]
+}
+
 fn one_action() -> impl Strategy<Value = Action> {
     let election = prop_oneof![Just(ElectionType::Preferred), Just(ElectionType::Unclean)];
     prop_oneof![
@@ -107,6 +113,8 @@ fn one_action() -> impl Strategy<Value = Action> {
         (link(), 1..u64::MAX).prop_map(|(link, rate)| Action::Bandwidth(link, BytesPerSecond(rate))),
         link().prop_map(Action::Heal),
         Just(Action::HealAll),
+        (term(), disk_fault()).prop_map(|(on, fault)| Action::Disk(on, fault)),
+        term().prop_map(Action::HealDisk),
         (term(), -86_400_000..86_400_000i64).prop_map(|(on, step_ms)| Action::Clock(on, step_ms)),
         (term(), -900_000..9_000_000i64).prop_map(|(on, ppm)| Action::Drift(on, ppm)),
         ("[a-z0-9_-]{1,5}", word(), word()).prop_map(|(topic, name, value)| Action::Set(topic, name, value)),

@@ -13,7 +13,10 @@ use bytes::Bytes;
 use rand::Rng;
 
 use super::{Entry, Open};
-use crate::base::random::{self, Random};
+use crate::{
+    base::random::{self, Random},
+    runtime::DiskFault,
+};
 
 const PAGE_BYTES: usize = 4096;
 const SECTOR_BYTES: usize = 512;
@@ -30,6 +33,8 @@ pub struct Images {
     /// Changes of names that are not on the platter yet, oldest first.
     changes: Vec<Change>,
     locks: BTreeMap<u64, u32>,
+    /// What is wrong with it.
+    faults: BTreeSet<DiskFault>,
 }
 
 #[derive(Default)]
@@ -84,6 +89,53 @@ impl Images {
             durable_names: BTreeMap::new(),
             changes: Vec::new(),
             locks: BTreeMap::new(),
+            faults: BTreeSet::new(),
+        }
+    }
+
+    /// Something is wrong from here on. A disk that is slow is as slow as was said last.
+    pub fn break_by(&mut self, fault: DiskFault) {
+        if let DiskFault::Slow(_) = fault {
+            self.faults.retain(|other| !matches!(other, DiskFault::Slow(_)));
+        }
+        self.faults.insert(fault);
+    }
+
+    /// Nothing is wrong any more.
+    pub fn heal(&mut self) {
+        self.faults.clear();
+    }
+
+    /// Whether nothing that writes or syncs returns.
+    pub fn is_stalled(&self) -> bool {
+        self.faults.contains(&DiskFault::Stall)
+    }
+
+    /// How much longer a write or a sync takes.
+    pub fn delay(&self) -> Duration {
+        let delays = self.faults.iter().filter_map(|fault| match fault {
+            DiskFault::Slow(delay) => Some(*delay),
+            _ => None,
+        });
+        delays.sum()
+    }
+
+    /// Whether something can be written; if it `grows`, also something new or longer.
+    fn writes(&self, grows: bool) -> io::Result<()> {
+        if self.faults.contains(&DiskFault::Eio) {
+            return Err(io::Error::other("Input/output error"));
+        }
+        match grows && self.faults.contains(&DiskFault::Full) {
+            true => Err(io::Error::new(io::ErrorKind::StorageFull, "No space left on device")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a sync does what it says, or says that it did not.
+    fn syncs(&self) -> io::Result<bool> {
+        match self.faults.contains(&DiskFault::SyncEio) {
+            true => Err(io::Error::other("Input/output error")),
+            false => Ok(!self.faults.contains(&DiskFault::LostSync)),
         }
     }
 
@@ -104,7 +156,10 @@ impl Images {
             match self.names.get(&folder) {
                 Some(None) => {}
                 Some(Some(_)) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, folder)),
-                None => self.change(Change::Set(folder.clone(), None)),
+                None => {
+                    self.writes(true)?;
+                    self.change(Change::Set(folder.clone(), None));
+                }
             }
         }
         Ok(())
@@ -136,7 +191,7 @@ impl Images {
         match (self.names.get(path).copied(), how) {
             (Some(Some(inode)), Open::Read | Open::Write) => Ok(inode),
             (Some(Some(inode)), Open::Truncate) => {
-                self.set_len(inode, 0);
+                self.set_len(inode, 0)?;
                 Ok(inode)
             }
             (Some(None), _) => Err(io::Error::new(io::ErrorKind::IsADirectory, path.to_owned())),
@@ -145,6 +200,7 @@ impl Images {
                 if !self.is_dir(folder_of(path)) {
                     return Err(missing(folder_of(path)));
                 }
+                self.writes(true)?;
                 let inode = self.next_inode;
                 self.next_inode += 1;
                 self.inodes.insert(inode, Inode::default());
@@ -173,6 +229,7 @@ impl Images {
         if !self.names.contains_key(from) {
             return Err(missing(from));
         }
+        self.writes(false)?;
         self.change(Change::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }
@@ -180,6 +237,7 @@ impl Images {
     pub fn remove_file(&mut self, path: &str) -> io::Result<()> {
         match self.names.get(path) {
             Some(Some(_)) => {
+                self.writes(false)?;
                 self.change(Change::Remove(path.to_owned()));
                 Ok(())
             }
@@ -191,6 +249,7 @@ impl Images {
         if !self.is_dir(path) || path.is_empty() {
             return Err(missing(path));
         }
+        self.writes(false)?;
         let inside = format!("{path}/");
         let doomed: Vec<String> =
             self.names.keys().filter(|name| *name == path || name.starts_with(&inside)).cloned().collect();
@@ -201,6 +260,9 @@ impl Images {
     pub fn sync_dir(&mut self, path: &str) -> io::Result<()> {
         if !self.is_dir(path) {
             return Err(missing(path));
+        }
+        if !self.syncs()? {
+            return Ok(());
         }
         let concerns = |change: &Change| match change {
             Change::Set(name, _) | Change::Remove(name) => folder_of(name) == path,
@@ -227,9 +289,10 @@ impl Images {
         Bytes::copy_from_slice(&cached[from..(from + length).min(cached.len())])
     }
 
-    pub fn write_at(&mut self, inode: u64, position: u64, data: &[u8]) {
-        let file = self.inode(inode);
+    pub fn write_at(&mut self, inode: u64, position: u64, data: &[u8]) -> io::Result<()> {
         let (from, to) = (position as usize, position as usize + data.len());
+        self.writes(to as u64 > self.len(inode))?;
+        let file = self.inode(inode);
         file.writes += 1;
         let number = file.writes;
         if file.cached.len() < to {
@@ -242,15 +305,18 @@ impl Images {
                 file.dirty.insert(page, number);
             });
         }
+        Ok(())
     }
 
-    pub fn set_len(&mut self, inode: u64, length: u64) {
+    pub fn set_len(&mut self, inode: u64, length: u64) -> io::Result<()> {
+        self.writes(length > self.len(inode))?;
         let file = self.inode(inode);
         file.writes += 1;
         file.cached.resize(length as usize, 0);
         file.length_dirty = Some(file.writes);
         let pages = file.cached.len().div_ceil(PAGE_BYTES);
         file.dirty.retain(|page, _| *page < pages);
+        Ok(())
     }
 
     pub fn begin_sync(&mut self, inode: u64) -> Syncing {
@@ -258,11 +324,15 @@ impl Images {
         Syncing { writes: file.writes, content: file.cached.clone() }
     }
 
-    pub fn finish_sync(&mut self, inode: u64, syncing: Syncing) {
+    pub fn finish_sync(&mut self, inode: u64, syncing: Syncing) -> io::Result<()> {
+        if !self.syncs()? {
+            return Ok(());
+        }
         let file = self.inode(inode);
         file.durable = syncing.content;
         file.dirty.retain(|_, number| *number > syncing.writes);
         file.length_dirty = file.length_dirty.filter(|number| *number > syncing.writes);
+        Ok(())
     }
 
     /// The platter becomes the truth, after a part of what was not synced has reached it.

@@ -1,7 +1,8 @@
 //! The simulated disk: the same calls as real files, over the images of the host.
 //!
 //! A write lands in the page cache at once; `sync` takes a few milliseconds and makes durable what was written before
-//! it began; `sync_dir` does that for names. What a dead incarnation asks for never returns.
+//! it began; `sync_dir` does that for names. What a dead incarnation asks for never returns. A disk that is
+//! [broken](DiskFault) shows it to what writes and to what syncs; reading is served by the page cache.
 
 mod images;
 
@@ -16,7 +17,7 @@ use bytes::Bytes;
 pub(super) use images::Images;
 
 use super::{World, world::Incarnation};
-pub use crate::runtime::file::{Entry, Open};
+pub use crate::runtime::file::{DiskFault, Entry, Open};
 
 /// A folder of the host's file system; all paths are relative to it, with `/` between names.
 #[derive(Clone, Debug)]
@@ -72,10 +73,13 @@ impl Disk {
 
     /// Runs `act` on the images of the host, if this incarnation lives.
     async fn with<T>(&self, act: impl FnOnce(&mut Images) -> T) -> T {
-        let world = World::current();
-        world.only_alive(&self.here).await;
-        let mut state = world.lock();
-        act(state.disks.get_mut(&self.here.host).expect("a host has a disk"))
+        on_images(&self.here, act).await
+    }
+
+    /// The same for what writes: it waits for the device.
+    async fn writing<T>(&self, act: impl FnOnce(&mut Images) -> T) -> T {
+        device(&self.here).await;
+        self.with(act).await
     }
 
     /// Makes the folder and those above it.
@@ -84,7 +88,7 @@ impl Disk {
     /// A file is in the way.
     pub async fn create_dir_all(&self, path: &str) -> io::Result<()> {
         let path = self.path(path);
-        self.with(|images| images.create_dir_all(&path)).await
+        self.writing(|images| images.create_dir_all(&path)).await
     }
 
     /// What is in the folder, by name.
@@ -111,6 +115,9 @@ impl Disk {
     /// It does not exist, or its folder does not.
     pub async fn open(&self, path: &str, how: Open) -> io::Result<File> {
         let path = self.path(path);
+        if how != Open::Read {
+            device(&self.here).await;
+        }
         let inode = self.with(|images| images.open(&path, how)).await?;
         Ok(File { here: self.here.clone(), inode, _lock: None })
     }
@@ -121,7 +128,7 @@ impl Disk {
     /// It does not exist.
     pub async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (self.path(from), self.path(to));
-        self.with(|images| images.rename(&from, &to)).await
+        self.writing(|images| images.rename(&from, &to)).await
     }
 
     /// Removes a file. Durable after `sync_dir`.
@@ -130,7 +137,7 @@ impl Disk {
     /// It does not exist.
     pub async fn remove_file(&self, path: &str) -> io::Result<()> {
         let path = self.path(path);
-        self.with(|images| images.remove_file(&path)).await
+        self.writing(|images| images.remove_file(&path)).await
     }
 
     /// Removes a folder and everything in it.
@@ -139,7 +146,7 @@ impl Disk {
     /// It does not exist.
     pub async fn remove_dir_all(&self, path: &str) -> io::Result<()> {
         let path = self.path(path);
-        self.with(|images| images.remove_dir_all(&path)).await
+        self.writing(|images| images.remove_dir_all(&path)).await
     }
 
     /// Makes the names in the folder durable: new, renamed and removed ones.
@@ -148,8 +155,9 @@ impl Disk {
     /// It does not exist.
     pub async fn sync_dir(&self, path: &str) -> io::Result<()> {
         let path = self.path(path);
-        let took = self.with(Images::sync_time).await;
+        let took = self.writing(Images::sync_time).await;
         wait(took).await;
+        stall(&self.here).await;
         self.with(|images| images.sync_dir(&path)).await
     }
 
@@ -161,7 +169,7 @@ impl Disk {
         let path = self.path(path);
         let here = self.here.clone();
         let inode = self
-            .with(|images| images.open(&path, Open::Write).and_then(|inode| images.lock(inode, here.number)))
+            .writing(|images| images.open(&path, Open::Write).and_then(|inode| images.lock(inode, here.number)))
             .await?;
         let lock = Arc::new(Locked { here: self.here.clone(), inode });
         Ok(File { here: self.here.clone(), inode, _lock: Some(lock) })
@@ -170,10 +178,7 @@ impl Disk {
 
 impl File {
     async fn with<T>(&self, act: impl FnOnce(&mut Images) -> T) -> T {
-        let world = World::current();
-        world.only_alive(&self.here).await;
-        let mut state = world.lock();
-        act(state.disks.get_mut(&self.here.host).expect("a host has a disk"))
+        on_images(&self.here, act).await
     }
 
     /// Length in bytes.
@@ -195,16 +200,16 @@ impl File {
     /// Writes all of `data` at `position`, to the page cache.
     ///
     /// # Errors
-    /// None in simulation.
+    /// The disk is full or broken.
     pub async fn write_at(&self, position: u64, data: &[u8]) -> io::Result<()> {
-        self.with(|images| images.write_at(self.inode, position, data)).await;
-        Ok(())
+        device(&self.here).await;
+        self.with(|images| images.write_at(self.inode, position, data)).await
     }
 
     /// Writes the slices one after the other from `position`, to the page cache.
     ///
     /// # Errors
-    /// None in simulation.
+    /// The disk is full or broken.
     pub async fn write_vectored_at(&self, position: u64, slices: &[IoSlice<'_>]) -> io::Result<()> {
         let data: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         self.write_at(position, &data).await
@@ -213,21 +218,54 @@ impl File {
     /// Cuts the file, or makes it longer with zeros.
     ///
     /// # Errors
-    /// None in simulation.
+    /// The disk is full or broken.
     pub async fn set_len(&self, length: u64) -> io::Result<()> {
-        self.with(|images| images.set_len(self.inode, length)).await;
-        Ok(())
+        device(&self.here).await;
+        self.with(|images| images.set_len(self.inode, length)).await
     }
 
     /// Makes content and length durable, as they are when the call begins.
     ///
     /// # Errors
-    /// None in simulation.
+    /// The disk is broken; what was to be synced is as if no sync had been tried.
     pub async fn sync(&self) -> io::Result<()> {
+        device(&self.here).await;
         let (pages, took) = self.with(|images| (images.begin_sync(self.inode), images.sync_time())).await;
         wait(took).await;
-        self.with(|images| images.finish_sync(self.inode, pages)).await;
-        Ok(())
+        stall(&self.here).await;
+        self.with(|images| images.finish_sync(self.inode, pages)).await
+    }
+}
+
+/// Runs `act` on the images of the host, if this incarnation lives.
+async fn on_images<T>(here: &Incarnation, act: impl FnOnce(&mut Images) -> T) -> T {
+    let world = World::current();
+    world.only_alive(here).await;
+    let mut state = world.lock();
+    act(state.disks.get_mut(&here.host).expect("a host has a disk"))
+}
+
+/// Waits for the device: for as long as it is slow, and until it answers at all.
+async fn device(here: &Incarnation) {
+    if World::whose_disks_break().is_none() {
+        return;
+    }
+    let delay = on_images(here, |images| images.delay()).await;
+    if !delay.is_zero() {
+        wait(delay).await;
+    }
+    stall(here).await;
+}
+
+/// Waits until the device answers.
+async fn stall(here: &Incarnation) {
+    let Some(world) = World::whose_disks_break() else { return };
+    loop {
+        let changed = world.0.changed.notified();
+        if !on_images(here, |images| images.is_stalled()).await {
+            return;
+        }
+        changed.await;
     }
 }
 
