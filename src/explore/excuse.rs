@@ -4,7 +4,7 @@
 //! |---|---|
 //! | loss after a crash, a move, a stale leader's promise | a producer asks for acks=1 |
 //! | loss by an unclean election, or of what a leader promised that does not know of one | unclean election is allowed or ordered |
-//! | loss with the power of a broker | power is lost, and a topic does not flush every record before it is counted; or acks=1 |
+//! | loss with the power of a broker | power is lost, and a topic does not flush every record before it is counted, or a disk loses syncs; or acks=1 |
 //!
 //! acks=0 promises nothing, so nothing of it counts as lost.
 //!
@@ -25,6 +25,7 @@ use crate::{
     base::OFFSETS_TOPIC,
     check::{Cause, Claim, Expectation, Expected, ExpectedLoss},
     client::admin::ElectionType,
+    runtime::DiskFault,
     scenario::{
         Scenario,
         action::{Action, Crash},
@@ -107,8 +108,9 @@ fn causes(scenario: &Scenario) -> BTreeSet<Cause> {
     let flushes =
         scenario.topics.iter().all(|topic| topic.config.get(FLUSH).is_some_and(|messages| messages.value == "1"));
     let eased = actions().any(|action| matches!(action, Action::Set(_, name, value) if name == FLUSH && value != "1"));
+    let lies = actions().any(|action| matches!(action, Action::Disk(_, DiskFault::LostSync)));
     // With acks=1 a follower may lead that lost its copy before it had flushed it: nobody waited for that one.
-    if power && (!flushes || eased || is_acks_one) {
+    if power && (!flushes || eased || lies || is_acks_one) {
         causes.extend([Cause::PowerLossOfAllCopies, Cause::ElectedAfterPowerLoss]);
     }
     causes

@@ -58,6 +58,11 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("set", "changes of topics' settings, as `min.insync.replicas`"),
     ("elect-preferred", "elections back to the first replica"),
     ("elect-unclean", "unclean elections by hand"),
+    ("disk-slow", "slow disks"),
+    ("disk-stall", "disks that do not answer"),
+    ("disk-full", "disks without space"),
+    ("disk-error", "disks whose writes or syncs fail"),
+    ("disk-lost-sync", "disks that say that they have synced, and have not"),
 ];
 
 /// Values to choose from, by setting.

@@ -75,6 +75,10 @@ impl Plan<'_> {
     /// What an operator does after a bad night: everything is started and healed, and leaders go where they belong.
     fn rounds(&mut self) -> Vec<Step> {
         let mut whole = vec!["restart stopped".to_owned(), "heal all".to_owned()];
+        if self.kinds.iter().any(|kind| kind.starts_with("disk")) {
+            // Who halted over its disk would halt again.
+            whole.reverse();
+        }
         whole.extend(self.cures.drain(..).filter(|cure| cure.starts_with("resume")));
         let mut first = step(&whole.join("; "));
         first.after = Some(time(&mut self.random, &self.swarm.pause));
@@ -124,7 +128,8 @@ impl Plan<'_> {
     fn cure(&mut self) -> String {
         let cure = self.cures.swap_remove(self.random.random_range(0..self.cures.len()));
         let ends: &[&str] = match cure.as_str() {
-            "heal all" => &["heal", "release"],
+            "heal all" => &["heal", "release", "disk"],
+            "disk brokers heal" => &["disk"],
             "restart stopped" => &["restart"],
             _ => &[],
         };
@@ -190,6 +195,7 @@ impl Plan<'_> {
                 };
                 format!("{kind} {from} {sign} {to} {what}")
             }
+            "disk-slow" | "disk-stall" | "disk-full" | "disk-error" | "disk-lost-sync" => self.disk(kind),
             "clock" => {
                 if self.random.random_bool(0.3) {
                     let ppm = self.random.random_range(-50_000..=50_000);
@@ -212,6 +218,28 @@ impl Plan<'_> {
             "elect-unclean" => format!("elect unclean {}", self.partition()),
             other => unreachable!("`{other}` was refused when the scenario was read"),
         }
+    }
+
+    /// A broken disk. A node that halts over it can come back once it is whole.
+    fn disk(&mut self, kind: &str) -> String {
+        // What its controller forgets, a cluster has no other copy of.
+        let target = if kind == "disk-lost-sync" { self.one_broker() } else { self.broker() };
+        let fault = match kind {
+            "disk-slow" => {
+                let delay = time(&mut self.random, &(Duration::from_millis(5)..=Duration::from_millis(800)));
+                format!("slow {}", show_duration(delay))
+            }
+            "disk-stall" => "stall".to_owned(),
+            "disk-full" => "full".to_owned(),
+            "disk-error" => self.one_of(&["eio", "sync-eio"]).to_owned(),
+            _ => "lost-sync".to_owned(),
+        };
+        let whose = if target.contains('(') { "brokers" } else { &target };
+        self.open(format!("disk {whose} heal"), "heal all");
+        if matches!(kind, "disk-full" | "disk-error") {
+            self.stopped(&target);
+        }
+        format!("disk {target} {fault}")
     }
 
     /// Notes that a process does not run: one called by its number can be started again alone.
