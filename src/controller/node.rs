@@ -79,6 +79,8 @@ struct Node {
 struct State {
     controller: Controller,
     log: Log,
+    /// Up to here the log is committed; what stands behind it was never synced, and nobody may see it.
+    committed: Offset,
     epoch: LeaderEpoch,
     random: Random,
     told: Told,
@@ -134,7 +136,8 @@ async fn open(config: &ControllerConfig, disk: &Disk, tracer: &Tracer, told: Tol
     });
     storage::replace_file(disk, &format!("{folder}/quorum-state"), quorum_state.to_string().as_bytes()).await?;
     let is_new = log.end_offset() == Offset::ZERO;
-    let mut state = State { controller, log, epoch, random: random::stream("controller"), told };
+    let committed = log.end_offset();
+    let mut state = State { controller, log, committed, epoch, random: random::stream("controller"), told };
     let batch = leader_change_batch(state.log.end_offset(), epoch, node, &voters, clock::wall_ms());
     append(&mut state, &batch).await?;
     state.told.tell(tracer, found);
@@ -193,7 +196,9 @@ async fn append(state: &mut State, batch: &Bytes) -> Result<(), StorageError> {
         AppendError::Storage(error) => error,
         other => unreachable!("the controller's batch has no producer: {other}"),
     })?;
-    state.log.flush().await
+    state.log.flush().await?;
+    state.committed = state.log.end_offset();
+    Ok(())
 }
 
 /// Makes records true: appended as one batch, synced, replayed, reported.
@@ -333,7 +338,7 @@ impl Node {
 
     async fn read(&self, request: &FetchRequest, version: i16) -> (FetchResponse, bool) {
         let state = self.state.lock().await;
-        let end = state.log.end_offset();
+        let end = state.committed;
         let (mut topics, mut is_empty) = (Vec::new(), true);
         for topic in &request.topics {
             let known = match version {
