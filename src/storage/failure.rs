@@ -1,39 +1,43 @@
 //! What tells a node that its log directory has failed, as Kafka's `LogDirFailureChannel` does.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::StorageError;
 
 /// The first failure of a log directory, shared by everything that writes to it. After it nothing in the directory can
 /// be relied on: its node has to end.
-#[derive(Clone, Debug)]
-pub struct LogDirFailure {
-    first: Arc<watch::Sender<Option<String>>>,
-}
+#[derive(Clone, Debug, Default)]
+pub struct LogDirFailure(Arc<Shared>);
 
-impl Default for LogDirFailure {
-    fn default() -> Self {
-        Self { first: Arc::new(watch::Sender::new(None)) }
-    }
+#[derive(Debug, Default)]
+struct Shared {
+    first: Mutex<Option<String>>,
+    noted: Notify,
 }
 
 impl LogDirFailure {
     /// Notes what went wrong, if it is the disk's.
     pub fn note(&self, error: &StorageError) {
         if error.is_of_disk() {
-            self.first.send_if_modified(|first| first.is_none() && first.replace(error.to_string()).is_none());
+            self.first(|first| *first = Some(first.take().unwrap_or_else(|| error.to_string())));
+            self.0.noted.notify_waiters();
         }
     }
 
     /// Waits for a failure; returns the first.
-    ///
-    /// # Panics
-    /// Never: whoever waits holds the sender too.
     pub async fn failed(&self) -> String {
-        let mut failures = self.first.subscribe();
-        let first = failures.wait_for(Option::is_some).await.expect("the sender lives as long as this");
-        first.clone().expect("it was waited for")
+        loop {
+            let noted = self.0.noted.notified();
+            if let Some(first) = self.first(|first| first.clone()) {
+                return first;
+            }
+            noted.await;
+        }
+    }
+
+    fn first<T>(&self, look: impl FnOnce(&mut Option<String>) -> T) -> T {
+        look(&mut self.0.first.lock().expect("nobody panics with the lock"))
     }
 }

@@ -265,7 +265,8 @@ impl World {
         if was_running || how == StopKind::Power {
             self.report(&name, None, Event::NodeStopped { how });
         }
-        if was_running {
+        // Whoever heard of it may have started it again, and has killed what was left of it then.
+        if was_running && !self.incarnation(&name).is_alive() {
             Handle::current().kill(node);
         }
         match how {
