@@ -10,7 +10,8 @@
 //! running member. Not asked of a run that ends broken, nor where a static member was sent away by a coordinator that was
 //! permitted to lose its records, or that took over before the return of the member was written, or that the member had
 //! not found when it came back; nor where a join that was sent before it had joined came late and took its place, as one
-//! that its own client had given up. Nor of a partition that a cooperative leader was about to give away when a static member came back (KIP-345, KIP-814: no rebalance follows).
+//! that its own client had given up. Nor of a partition that a cooperative leader was about to give away when a static
+//! member came back (KIP-345, KIP-814: no rebalance follows).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +44,7 @@ pub(super) struct Owners {
 struct Away {
     event: EventId,
     /// It had come back under a new id, which was not written when the coordinator moved; or an older join replaced it.
-    was_forgotten: bool,
+    is_excused: bool,
 }
 
 struct Belief {
@@ -78,8 +79,8 @@ impl Owners {
                 self.joined.insert(new.clone(), entry.id);
             }
             Event::ClientError { error } if error.starts_with(FENCED) => {
-                let was_forgotten = coordinated.has_forgotten(&entry.node) || self.overtaken.contains(&entry.node);
-                self.away.insert(entry.node.clone(), Away { event: entry.id, was_forgotten });
+                let is_excused = coordinated.has_forgotten(&entry.node) || self.overtaken.contains(&entry.node);
+                self.away.insert(entry.node.clone(), Away { event: entry.id, is_excused });
             }
             _ => {}
         }
@@ -113,7 +114,7 @@ impl Owners {
     /// Whether a member stays away because a coordinator takes it for one that it has replaced: one that has lost its
     /// records, as it was permitted to, or one to which the member's return had not come yet.
     pub(super) fn is_wronged(&self, case: &Case<'_>, plan: &GroupPlan) -> bool {
-        let is_wronged = |away: &Away| away.was_forgotten || case.groups_may_be_lost(away.event);
+        let is_wronged = |away: &Away| away.is_excused || case.groups_may_be_lost(away.event);
         let is_wronged = |member| self.away.get(member).is_some_and(is_wronged);
         plan.members.iter().any(is_wronged)
     }

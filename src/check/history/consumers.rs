@@ -11,7 +11,8 @@
 //! offset. It need not have come to the end. Where something else stood at an offset when it read that, it has missed
 //! what stands there now - unless it has noticed, and a leader sent it behind that offset: a leader tells the end of the
 //! newest epoch that it shares with the consumer, and what it has of that epoch may itself be other than what the consumer
-//! read (KIP-320 goes no further) - or read late what a topic had that is deleted. A member of a group is asked for what it passed while a partition was its own.
+//! read (KIP-320 goes no further) - or read late what a topic had that is deleted. A member of a group is asked for what
+//! it passed while a partition was its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,9 +1,10 @@
-//! The simulated TCP: connections over links that have latency and can be cut, slowed and held.
+//! The simulated TCP: connections over links that have latency, lose packets, and can be cut, slowed and held.
 //!
-//! Bytes of a connection that stands are never lost and never reordered: a cut link is a black hole, in which nothing arrives and
-//! nothing is refused, and what was sent comes after healing, with the delay of a retransmission. A message travels as
-//! a whole. A lost packet costs the time of its retransmission; a message is lost for good only with its connection, as
-//! by a middlebox that gives it up. The sender may have [`WINDOW_BYTES`] under way or unread; the receiver's acknowledgements need the way back.
+//! Bytes of a connection that stands are never lost and never reordered: a cut link is a black hole, in which nothing
+//! arrives and nothing is refused, and what was sent comes after healing, with the delay of a retransmission. A message
+//! travels as a whole. A lost packet costs the time of its retransmission; a message is lost for good only with its
+//! connection, as by a middlebox that gives it up. The sender may have [`WINDOW_BYTES`] under way or unread; the
+//! receiver's acknowledgements need the way back.
 //!
 //! | the peer | connecting | an open connection |
 //! |---|---|---|
