@@ -96,6 +96,47 @@ in_a_world! {
         assert_eq!(seen.all(|event| matches!(event, Event::UnsyncedLost { .. })).len(), 1);
     }
 
+    fn a_power_loss_while_writing_leaves_sectors_in_no_order_and_never_touches_what_was_synced(world, seen) {
+        const FILES: usize = 60;
+        let a = Host::new(&world, "a");
+        a.run(async {
+            let disk = Disk::at("");
+            for number in 0..FILES {
+                let file = write(&disk, &format!("log-{number}"), &page(0)).await;
+                file.sync().await.unwrap();
+                disk.sync_dir("").await.unwrap();
+                for number in 1..4 {
+                    file.write_at((number * PAGE_BYTES) as u64, &page(number)).await.unwrap();
+                }
+            }
+        })
+        .await
+        .unwrap();
+        crash(&world, StopKind::Torn).await;
+        let written: Vec<u8> = (0..4).flat_map(page).collect();
+        let (mut lengths, mut holes, mut zeros) = (std::collections::BTreeSet::new(), 0, 0);
+        for number in 0..FILES {
+            let found = a.run(async move { read(&Disk::at(""), &format!("log-{number}")).await }).await.unwrap().unwrap();
+            assert_eq!(found[..PAGE_BYTES], page(0), "what was synced stays");
+            lengths.insert(found.len());
+            let sectors: Vec<bool> = (PAGE_BYTES..found.len())
+                .step_by(SECTOR_BYTES)
+                .map(|at| match &found[at..at + SECTOR_BYTES] {
+                    sector if sector == &written[at..at + SECTOR_BYTES] => true,
+                    sector => {
+                        assert!(sector.iter().all(|byte| *byte == 0), "sector {at} has bytes that nobody wrote");
+                        false
+                    }
+                })
+                .collect();
+            holes += usize::from(sectors.windows(2).any(|two| two == [false, true]));
+            zeros += usize::from(sectors.last() == Some(&false));
+        }
+        assert_eq!(lengths, (1..=4).map(|pages| pages * PAGE_BYTES).collect(), "the length is any that the file had");
+        assert!(holes > 20 && zeros > 10, "{holes} files with a hole, {zeros} that end in zeros");
+        assert_eq!(seen.all(|event| matches!(event, Event::UnsyncedLost { .. })).len(), 1);
+    }
+
     fn a_name_is_durable_only_after_its_folder_was_synced(world, _seen) {
         const FILES: usize = 40;
         let a = Host::new(&world, "a");

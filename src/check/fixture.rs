@@ -154,6 +154,7 @@ fn event(verb: &str, rest: &[&str]) -> Event {
         "up" => Event::NodeStarted { incarnation: words.plain[0].parse().expect("a number") },
         "kill" => Event::NodeStopped { how: StopKind::Kill },
         "power" => Event::NodeStopped { how: StopKind::Power },
+        "torn" => Event::NodeStopped { how: StopKind::Torn },
         "heal" => Event::SettleBegan,
         "settled" => Event::Settled,
         "stop" => Event::NodeStopped { how: StopKind::Clean },

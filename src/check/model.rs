@@ -204,7 +204,7 @@ impl Cluster {
             let isr = partition.registration.as_ref().map(|registration| registration.isr.clone());
             if let Some(replica) = partition.replicas.get_mut(&node) {
                 replica.role = None;
-                if how == StopKind::Power {
+                if how.lost_power() {
                     replica.lost_power = isr;
                 }
             }

@@ -1,6 +1,7 @@
 //! Each checker is seen to hold on a good journal and to fail on a doctored one.
 
 mod causes;
+mod disks;
 mod groups;
 mod late_news;
 mod topics;

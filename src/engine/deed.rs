@@ -11,7 +11,6 @@ use crate::{
         term::Term,
         view::View,
     },
-    trace::StopKind,
 };
 
 /// What an operator is asked to do: it takes time, so it does not happen inside an event.
@@ -43,7 +42,7 @@ impl Links {
 /// An action whose targets are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
-    Crash(Vec<String>, StopKind),
+    Crash(Vec<String>, Crash),
     Stop(Vec<String>),
     Restart(Vec<String>),
     Pause(Vec<String>),
@@ -87,8 +86,7 @@ impl Deed {
             Ok::<_, String>(Links(links))
         };
         Ok(match action {
-            Action::Crash(target, Crash::Kill) => Self::Crash(nodes(target)?, StopKind::Kill),
-            Action::Crash(target, Crash::Power) => Self::Crash(nodes(target)?, StopKind::Power),
+            Action::Crash(target, how) => Self::Crash(nodes(target)?, *how),
             Action::Stop(target) => Self::Stop(nodes(target)?),
             Action::Restart(target) => Self::Restart(nodes(target)?),
             Action::Pause(target) => Self::Pause(nodes(target)?),
@@ -120,10 +118,7 @@ impl std::fmt::Display for Deed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let list = |nodes: &[String]| nodes.join(",");
         match self {
-            Self::Crash(nodes, how) => {
-                let how = if *how == StopKind::Power { "power" } else { "kill" };
-                write!(f, "crash {} {how}", list(nodes))
-            }
+            Self::Crash(nodes, how) => write!(f, "crash {} {how}", list(nodes)),
             Self::Stop(nodes) => write!(f, "stop {}", list(nodes)),
             Self::Restart(nodes) => write!(f, "restart {}", list(nodes)),
             Self::Pause(nodes) => write!(f, "pause {}", list(nodes)),

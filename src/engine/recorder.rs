@@ -187,7 +187,7 @@ impl Recorder {
         match &deed {
             Deed::Crash(nodes, how) => {
                 self.lock().faults += nodes.len() as u64;
-                nodes.iter().for_each(|node| world.crash(node, *how));
+                nodes.iter().for_each(|node| world.crash(node, (*how).into()));
             }
             Deed::Stop(nodes) => nodes.iter().for_each(|node| world.stop(node)),
             Deed::Restart(nodes) => nodes.iter().for_each(|node| world.restart(node)),

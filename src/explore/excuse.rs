@@ -104,7 +104,7 @@ fn causes(scenario: &Scenario) -> BTreeSet<Cause> {
     if unclean_cluster || ordered || by_topic(UNCLEAN, &is_on) {
         causes.extend([Cause::LeaderElectedWithoutThem, Cause::AcknowledgedByAStaleLeader]);
     }
-    let power = actions().any(|action| matches!(action, Action::Crash(_, Crash::Power)));
+    let power = actions().any(|action| matches!(action, Action::Crash(_, Crash::Power | Crash::Torn)));
     let flushes =
         scenario.topics.iter().all(|topic| topic.config.get(FLUSH).is_some_and(|messages| messages.value == "1"));
     let eased = actions().any(|action| matches!(action, Action::Set(_, name, value) if name == FLUSH && value != "1"));

@@ -60,6 +60,7 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
         Event::NodeStopped { how: StopKind::Clean } => "stopped".into(),
         Event::NodeStopped { how: StopKind::Kill } => "killed".into(),
         Event::NodeStopped { how: StopKind::Power } => "lost power".into(),
+        Event::NodeStopped { how: StopKind::Torn } => "lost power in the middle of writing".into(),
         Event::NodePaused => "paused".into(),
         Event::NodeResumed => "resumed".into(),
         Event::UnsyncedLost { files, bytes } => {

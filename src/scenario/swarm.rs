@@ -45,6 +45,7 @@ pub(super) const SWARM: Keys = Keys {
 pub const FAULTS: &[(&str, &str)] = &[
     ("kill", "crashes that keep the page cache"),
     ("power", "crashes that keep what was synced"),
+    ("torn", "crashes in the middle of writing, that keep what was synced and shreds of the rest"),
     ("stop", "clean shutdowns"),
     ("pause", "processes without CPU"),
     ("cut", "links cut in both directions"),

@@ -296,6 +296,15 @@ pub enum StopKind {
     Kill,
     /// Its host lost power: what was synced stays, and a seeded part of the rest.
     Power,
+    /// Its host lost power in the middle of writing: of the rest, some sectors stay, in no order.
+    Torn,
+}
+
+impl StopKind {
+    /// Whether its host lost power.
+    pub fn lost_power(self) -> bool {
+        matches!(self, Self::Power | Self::Torn)
+    }
 }
 
 /// In which role a replica acts.

@@ -10,7 +10,7 @@ use super::{Line, Moment, words};
 use crate::{
     base::{LeaderEpoch, NodeId, Offset, TopicPartition},
     check::{Plan, invariants::Brokers, model::broker_id},
-    trace::{Election, Event, EventId, Role, StopKind, journal::Entry},
+    trace::{Election, Event, EventId, Role, journal::Entry},
 };
 
 /// The partition of a story, as the journal has told it so far.
@@ -76,7 +76,7 @@ impl<'a> Scene<'a> {
             Event::NodeStopped { how } => {
                 if let Some(node) = self.replica(entry) {
                     self.stopped.insert(node);
-                    if *how == StopKind::Power {
+                    if how.lost_power() {
                         self.lost_power.insert(node);
                     }
                     self.say(entry, words::stopped(*how));

@@ -370,7 +370,7 @@ impl<'a> Walk<'a> {
         let Some(node) = broker_id(&entry.node) else { return };
         self.stopped.insert(node);
         let Some(copy) = self.copies.get_mut(&node).filter(|copy| copy.may_be_there()) else { return };
-        if how == StopKind::Power {
+        if how.lost_power() {
             self.lost_power.insert(node);
             if *copy == (Copy::Held { flushed: false }) {
                 *copy = Copy::InDoubt;

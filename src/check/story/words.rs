@@ -60,6 +60,7 @@ pub(super) fn stopped(how: StopKind) -> &'static str {
         StopKind::Clean => "stopped in peace, everything flushed",
         StopKind::Kill => "was killed; its host keeps what was written",
         StopKind::Power => "lost power; what was not flushed may be gone",
+        StopKind::Torn => "lost power in the middle of writing; what was not flushed may be gone, or be there in part",
     }
 }
 

@@ -107,6 +107,9 @@ fn note(action: &Action) -> Option<String> {
     let text = match action {
         Action::Crash(_, Crash::Kill) => "The process dies; its host keeps what was written.",
         Action::Crash(_, Crash::Power) => "The power is gone, and with it what was not synced.",
+        Action::Crash(_, Crash::Torn) => {
+            "The power is gone in the middle of writing: of what was not synced, parts stay."
+        }
         Action::Stop(_) => "A clean shutdown: leaderships move first.",
         Action::Restart(_) => "It comes back with what its disk holds.",
         Action::Pause(_) => "It stands still, and does not know what happens meanwhile.",

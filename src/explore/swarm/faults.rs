@@ -145,8 +145,8 @@ impl Plan<'_> {
 
     fn fault(&mut self, kind: &str) -> String {
         match kind {
-            "kill" | "power" => {
-                let victim = if kind == "power" { self.outage() } else { self.victim() };
+            "kill" | "power" | "torn" => {
+                let victim = if kind == "kill" { self.victim() } else { self.outage() };
                 self.stopped(&victim);
                 format!("crash {victim} {kind}")
             }

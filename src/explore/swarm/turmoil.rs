@@ -187,8 +187,10 @@ impl Turmoil<'_> {
         let (member, coordinator) = (self.member(), self.coordinator());
         let both = |fault: String, cure: &str| Some((fault, Some(cure.to_owned())));
         match kind {
-            "kill" | "power" if of_member => both(format!("crash {member} kill"), &format!("restart {member}")),
-            "kill" | "power" => both(format!("crash {coordinator} {kind}"), "restart stopped"),
+            "kill" | "power" | "torn" if of_member => {
+                both(format!("crash {member} kill"), &format!("restart {member}"))
+            }
+            "kill" | "power" | "torn" => both(format!("crash {coordinator} {kind}"), "restart stopped"),
             "stop" if of_member => both(format!("stop {member}"), &format!("restart {member}")),
             "stop" => both(format!("stop {coordinator}"), "restart stopped"),
             "pause" if of_member => both(format!("pause {member}"), &format!("resume {member}")),

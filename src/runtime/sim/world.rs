@@ -9,6 +9,7 @@
 //! | `stop`: the process returns | kept | connections are closed |
 //! | `crash Kill` | kept | connections are reset, after the latency of the link |
 //! | `crash Power` | lost but for what was synced and a seeded part of the rest | nothing, until the host is back |
+//! | `crash Torn` | the same, but that the rest is torn into sectors | the same |
 
 use std::{
     collections::BTreeMap,
@@ -257,12 +258,12 @@ impl World {
         let node = known.node;
         let was_running = known.incarnation.end();
         known.paused = false;
-        if how == StopKind::Power {
+        if how.lost_power() {
             known.powered = false;
         }
         drop(state);
         // A host loses its power whether or not a process runs on it.
-        if was_running || how == StopKind::Power {
+        if was_running || how.lost_power() {
             self.report(&name, None, Event::NodeStopped { how });
         }
         // Whoever heard of it may have started it again, and has killed what was left of it then.
@@ -270,7 +271,7 @@ impl World {
             Handle::current().kill(node);
         }
         match how {
-            StopKind::Power => self.lose_power(&name),
+            StopKind::Power | StopKind::Torn => self.lose_power(&name, how),
             StopKind::Clean | StopKind::Kill => self.reset_connections_of(&name),
         }
         self.0.changed.notify_waiters();
@@ -384,8 +385,8 @@ impl World {
         WORLD.get().filter(|world| world.0.clocks_differ.load(Ordering::Relaxed))
     }
 
-    fn lose_power(&self, host: &Arc<str>) {
-        let lost = self.lock().disks.get_mut(host).expect("a host has a disk").lose_power();
+    fn lose_power(&self, host: &Arc<str>, how: StopKind) {
+        let lost = self.lock().disks.get_mut(host).expect("a host has a disk").lose_power(how);
         self.lock().network.forget_listeners(host);
         if !lost.files.is_empty() {
             crate::base::mark::reach("unsynced_pages_lost");

@@ -179,8 +179,8 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("when = \"hw(orders-0) >= 4\"", "at   = \"90s\"", "28:1: this step waits for 90s, and the run is given up after 60s (`deadline`)"),
     // Actions.
     ("crash b1 kill", "crush b1 kill", "35:11: `crush` is not an action; did you mean `crash`?"),
-    ("crash b1 kill", "crash b1", "35:19: expected `kill` (the page cache stays) or `power` (only what was synced stays), found `;`"),
-    ("crash b1 kill", "crash b1 torn", "35:20: expected `kill` (the page cache stays) or `power` (only what was synced stays), found `torn`"),
+    ("crash b1 kill", "crash b1", "35:19: expected `kill` (the page cache stays), `power` (what was synced stays) or `torn` (that, and shreds of the rest), found `;`"),
+    ("crash b1 kill", "crash b1 hard", "35:20: expected `kill` (the page cache stays), `power` (what was synced stays) or `torn` (that, and shreds of the rest), found `hard`"),
     ("crash b1 kill", "crash b9 kill", "35:17: `b9` is not a node; did you mean `b1`?"),
     ("crash b1 kill", "crash p1 kill", "35:17: `p1` is a client in no group; expected a broker, a controller or a member of a group"),
     ("crash b1 kill", "crash isr(orders-9) kill", "35:21: `orders-9` is not a partition; did you mean `orders-0`?"),

@@ -33,6 +33,7 @@ fn word() -> impl Strategy<Value = String> {
             "all",
             "kill",
             "power",
+            "torn",
             "api",
             "preferred",
             "unclean",
@@ -99,7 +100,8 @@ fn disk_fault() -> impl Strategy<Value = DiskFault> {
 fn one_action() -> impl Strategy<Value = Action> {
     let election = prop_oneof![Just(ElectionType::Preferred), Just(ElectionType::Unclean)];
     prop_oneof![
-        (term(), any::<bool>()).prop_map(|(on, power)| Action::Crash(on, [Crash::Kill, Crash::Power][power as usize])),
+        (term(), sample::select(vec![Crash::Kill, Crash::Power, Crash::Torn]))
+            .prop_map(|(on, how)| Action::Crash(on, how)),
         term().prop_map(Action::Stop),
         term().prop_map(Action::Restart),
         term().prop_map(Action::Pause),

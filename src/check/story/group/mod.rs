@@ -60,7 +60,7 @@ impl<'a> Scene<'a> {
             Event::SettleBegan => "everything is healed and restarted".into(),
             Event::NodeStopped { how } if is_member => match how {
                 StopKind::Clean => "ended in peace",
-                StopKind::Kill | StopKind::Power => "died, and with it all that it had in its hands",
+                StopKind::Kill | StopKind::Power | StopKind::Torn => "died, and with it all that it had in its hands",
             }
             .into(),
             Event::NodeStarted { incarnation } if is_member && *incarnation > 1 => "started again".into(),

@@ -9,7 +9,7 @@ use crate::{
         GroupPlan,
         story::{Effect, Kind, Moment, Sentence, Story},
     },
-    trace::{Event, EventId, StopKind, journal::Entry},
+    trace::{Event, EventId, journal::Entry},
 };
 
 /// A story for each stretch of neighbours that were passed over, from where the group began.
@@ -267,7 +267,7 @@ fn other_begins(entries: &[Entry], plan: &GroupPlan, passed: &Passed<'_>) -> Vec
         matches!(&entry.event, Event::PartitionChanged { partition, replicas, .. }
             if *partition.topic == *OFFSETS_TOPIC && replicas.len() == 1)
     });
-    let power_lost = entries.iter().any(|entry| matches!(&entry.event, Event::NodeStopped { how: StopKind::Power }));
+    let power_lost = entries.iter().any(|entry| matches!(entry.event, Event::NodeStopped { how } if how.lost_power()));
     if one_copy && power_lost {
         sentences.push(Sentence::about(
             &["cluster.offsets.topic.replication.factor=3".to_owned()],

@@ -19,7 +19,7 @@ const faults = (() => {
     switch (event?.kind) {
       case 'fault_began': begin(event.fault, event, event.fault, 'link'); break;
       case 'fault_ended': end(event.fault, event); break;
-      case 'node_stopped': begin(`${event.node} down`, event, `${event.node} ${{ clean: 'stopped', kill: 'killed', power: 'without power' }[event.how]}`, 'down'); break;
+      case 'node_stopped': begin(`${event.node} down`, event, `${event.node} ${{ clean: 'stopped', kill: 'killed', power: 'without power', torn: 'without power' }[event.how]}`, 'down'); break;
       case 'node_started': end(`${event.node} down`, event); break;
       case 'node_paused': begin(`${event.node} paused`, event, `${event.node} paused`, 'paused'); break;
       case 'node_resumed': end(`${event.node} paused`, event); break;

@@ -56,7 +56,7 @@ const apply = {
   fault_ended: (state, event) => ({ ...state, faults: without(state.faults, event.fault) }),
   node_started: (state, event) => withNode(state, event.node, 'runs'),
   node_stopped(state, event) {
-    const how = { clean: 'stopped', kill: 'killed', power: 'lost power' }[event.how];
+    const how = { clean: 'stopped', kill: 'killed', power: 'lost power', torn: 'lost power while writing' }[event.how];
     const gone = { ...state, groups: Object.fromEntries(Object.entries(state.groups).map(([name, group]) => {
       const owned = Object.keys(group.owners).filter(partition => group.owners[partition].split(', ').includes(event.node));
       return [name, owned.length ? { ...group, owners: ownersWith(group.owners, owned, event.node, false) } : group];
@@ -69,7 +69,7 @@ const apply = {
   log_loaded: (state, event) => withReplica(state, event, replica => {
     const [, cut] = cutLog(replica.log, event.end_offset);
     // What a start finds after a power loss is what had reached the disk.
-    const survived = events[lastStop.get(`${event.node}`)?.findLast(id => id < event.id) ?? 0]?.how === 'power';
+    const survived = ['power', 'torn'].includes(events[lastStop.get(`${event.node}`)?.findLast(id => id < event.id) ?? 0]?.how);
     return {
       log: logOf(event.batches), end: event.end_offset, hw: event.high_watermark, start: event.start_offset,
       flushed: survived ? event.end_offset : Math.min(replica.flushed, event.end_offset),

@@ -1,7 +1,7 @@
 //! Two images of a host's disk: what the page cache shows, and what is on the platter.
 //!
-//! A loss of power makes the platter the truth, after a seeded part of what was not synced has reached it: pages of
-//! 4 KiB, some torn at a sector of 512 bytes, and changes of names, each as a whole.
+//! A loss of power makes the platter the truth, after a seeded part of what was not synced has reached it, and changes of
+//! names, each as a whole: see [`super::power`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,18 +12,21 @@ use std::{
 use bytes::Bytes;
 use rand::Rng;
 
-use super::{Entry, Open};
+use super::{
+    Entry, Open,
+    power::{Inode, PAGE_BYTES, lose_pages, tear},
+};
 use crate::{
     base::random::{self, Random},
     runtime::DiskFault,
+    trace::StopKind,
 };
-
-const PAGE_BYTES: usize = 4096;
-const SECTOR_BYTES: usize = 512;
 
 /// The disk of one host.
 pub struct Images {
     random: Random,
+    /// For what is torn as the power goes.
+    torn: Random,
     next_inode: u64,
     inodes: BTreeMap<u64, Inode>,
     /// Names as the page cache has them: a file's inode, or a folder.
@@ -35,17 +38,6 @@ pub struct Images {
     locks: BTreeMap<u64, u32>,
     /// What is wrong with it.
     faults: BTreeSet<DiskFault>,
-}
-
-#[derive(Default)]
-struct Inode {
-    cached: Vec<u8>,
-    durable: Vec<u8>,
-    /// Pages written since they were synced, each with the number of the write.
-    dirty: BTreeMap<usize, u64>,
-    /// The length differs from the platter's.
-    length_dirty: Option<u64>,
-    writes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +75,7 @@ impl Images {
     pub fn new(seed: u64, host: &str) -> Self {
         Self {
             random: random::stream(seed, &format!("disk:{host}")),
+            torn: random::stream(seed, &format!("torn:{host}")),
             next_inode: 1,
             inodes: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -297,7 +290,7 @@ impl Images {
         let number = file.writes;
         if file.cached.len() < to {
             file.cached.resize(to, 0);
-            file.length_dirty = Some(number);
+            file.lengths.push((number, to));
         }
         file.cached[from..to].copy_from_slice(data);
         if !data.is_empty() {
@@ -313,7 +306,7 @@ impl Images {
         let file = self.inode(inode);
         file.writes += 1;
         file.cached.resize(length as usize, 0);
-        file.length_dirty = Some(file.writes);
+        file.lengths.push((file.writes, length as usize));
         let pages = file.cached.len().div_ceil(PAGE_BYTES);
         file.dirty.retain(|page, _| *page < pages);
         Ok(())
@@ -331,15 +324,17 @@ impl Images {
         let file = self.inode(inode);
         file.durable = syncing.content;
         file.dirty.retain(|_, number| *number > syncing.writes);
-        file.length_dirty = file.length_dirty.filter(|number| *number > syncing.writes);
+        file.lengths.retain(|(number, _)| *number > syncing.writes);
         Ok(())
     }
 
     /// The platter becomes the truth, after a part of what was not synced has reached it.
-    pub fn lose_power(&mut self) -> Lost {
+    pub fn lose_power(&mut self, how: StopKind) -> Lost {
         let mut lost = Lost::default();
+        let torn = how == StopKind::Torn;
+        let random = if torn { &mut self.torn } else { &mut self.random };
         for change in std::mem::take(&mut self.changes) {
-            if self.random.random() {
+            if random.random() {
                 apply(&mut self.durable_names, &change);
             }
         }
@@ -356,7 +351,7 @@ impl Images {
         let paths: BTreeMap<u64, String> =
             self.names.iter().filter_map(|(name, inode)| Some(((*inode)?, name.clone()))).collect();
         for (inode, file) in &mut self.inodes {
-            let bytes = lose_pages(file, &mut self.random);
+            let bytes = if torn { tear(file, random) } else { lose_pages(file, random) };
             if bytes > 0 {
                 lost.bytes += bytes;
                 lost.files.extend(paths.get(inode).cloned());
@@ -374,35 +369,6 @@ impl Images {
         self.locks.clear();
         lost
     }
-}
-
-/// Lets a part of the dirty pages reach the platter; returns how many bytes did not.
-fn lose_pages(file: &mut Inode, random: &mut Random) -> u64 {
-    let mut lost = 0;
-    if file.length_dirty.is_some() && file.cached.len() < file.durable.len() && random.random() {
-        file.durable.truncate(file.cached.len());
-    }
-    for page in std::mem::take(&mut file.dirty).into_keys() {
-        let from = page * PAGE_BYTES;
-        let to = (from + PAGE_BYTES).min(file.cached.len());
-        let whole = to - from;
-        let kept = match random.random_range(0..10) {
-            0..=3 => 0,
-            // Torn: the sectors up to some point.
-            4 => (random.random_range(0..=PAGE_BYTES / SECTOR_BYTES) * SECTOR_BYTES).min(whole),
-            _ => whole,
-        };
-        lost += (whole - kept) as u64;
-        if kept > 0 {
-            if file.durable.len() < from + kept {
-                file.durable.resize(from + kept, 0);
-            }
-            file.durable[from..from + kept].copy_from_slice(&file.cached[from..from + kept]);
-        }
-    }
-    file.length_dirty = None;
-    file.cached.clone_from(&file.durable);
-    lost
 }
 
 fn apply(names: &mut BTreeMap<String, Option<u64>>, change: &Change) {

@@ -5,6 +5,7 @@
 //! [broken](DiskFault) shows it to what writes and to what syncs; reading is served by the page cache.
 
 mod images;
+mod power;
 
 use std::{
     io::{self, IoSlice},
