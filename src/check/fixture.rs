@@ -23,6 +23,7 @@
 //! p1 acked 0 orders-0 0 cause=7                  a line, any, that happened because of the seventh
 //! c1 creates orders 1; c1 deletes orders 1       a topic by its name and its id
 //! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3; scenario heal; scenario settled
+//! scenario fault disk b1 lost-sync
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -155,6 +156,7 @@ fn event(verb: &str, rest: &[&str]) -> Event {
         "kill" => Event::NodeStopped { how: StopKind::Kill },
         "power" => Event::NodeStopped { how: StopKind::Power },
         "torn" => Event::NodeStopped { how: StopKind::Torn },
+        "fault" => Event::FaultBegan { fault: rest.join(" ") },
         "heal" => Event::SettleBegan,
         "settled" => Event::Settled,
         "stop" => Event::NodeStopped { how: StopKind::Clean },

@@ -20,6 +20,8 @@ pub struct Cluster {
     pub running: BTreeMap<Arc<str>, bool>,
     /// Every partition that exists.
     pub partitions: BTreeMap<TopicPartition, Partition>,
+    /// Hosts whose disk has said that it had synced and had not.
+    lied_to: BTreeSet<Arc<str>>,
 }
 
 /// One partition: what the controller decided and what its replicas hold.
@@ -64,6 +66,21 @@ pub struct Replica {
     /// Its host lost power, and it has not caught up with a leader since: the ISR at that moment. Its log may lack what
     /// it once had, and it may be in the ISR all the same until the controller has noticed.
     pub lost_power: Option<BTreeSet<NodeId>>,
+    /// Its disk had forgotten what it called synced when the power went: what is gone may lie anywhere in its log.
+    pub was_lied_to: bool,
+}
+
+impl Replica {
+    /// Whether its log has a hole that a disk has made. It does not show at its end, so that nobody fills it.
+    pub fn is_holed(&self) -> bool {
+        self.was_lied_to && self.log.has_hole()
+    }
+
+    fn catch_up(&mut self) {
+        if !self.is_holed() {
+            self.lost_power = None;
+        }
+    }
 }
 
 /// The batches of one log.
@@ -100,6 +117,16 @@ impl ReplicaLog {
     /// Whether exactly this batch is in it, or stood before its begin, where records were deleted.
     pub fn contains(&self, batch: &BatchInfo) -> bool {
         batch.end_offset <= self.start || self.batch_at(batch.base_offset) == Some(batch)
+    }
+
+    fn has_hole(&self) -> bool {
+        let mut next = self.start;
+        let follows = |batch: &BatchInfo| {
+            let follows = batch.base_offset <= next;
+            next = batch.end_offset;
+            follows
+        };
+        !self.batches.iter().all(follows) || next < self.end
     }
 
     fn append(&mut self, batches: &[BatchInfo], end: Offset) {
@@ -148,7 +175,7 @@ impl Partition {
             && epoch == leader_epoch
             && replica.log.end >= high_watermark
         {
-            replica.lost_power = None;
+            replica.catch_up();
         }
     }
 }
@@ -161,6 +188,10 @@ impl Cluster {
                 self.running.insert(entry.node.clone(), true);
             }
             Event::NodeStopped { how } => self.node_stopped(&entry.node, *how),
+            Event::FaultBegan { fault } => {
+                let hosts = fault.strip_prefix("disk ").and_then(|rest| rest.strip_suffix(" lost-sync"));
+                self.lied_to.extend(hosts.into_iter().flat_map(|hosts| hosts.split(',')).map(Into::into));
+            }
             Event::TopicCreated { topic, .. } | Event::TopicDeleted { topic, .. } => {
                 self.partitions.retain(|partition, _| partition.topic != *topic);
             }
@@ -206,6 +237,7 @@ impl Cluster {
                 replica.role = None;
                 if how.lost_power() {
                     replica.lost_power = isr;
+                    replica.was_lied_to = self.lied_to.contains(name);
                 }
             }
         }
@@ -223,7 +255,7 @@ impl Cluster {
         };
         let replica = partition.replicas.entry(node).or_default();
         if is_leader {
-            replica.lost_power = None;
+            replica.catch_up();
         }
         match event {
             Event::LogLoaded { start_offset, end_offset, high_watermark, batches, .. } => {

@@ -183,8 +183,8 @@ impl Stage {
         let leaving = |_: &View| nodes.clone().find(|name| self.world.is_stopping(name)).cloned();
         let _ = self.wait_for(SETTLE, leaving).await;
         self.restart_stopped();
-        let unfinished = self.wait_healed(View::unfinished_producer).await;
-        let unsettled = self.wait_healed(View::unsettled).await;
+        let unfinished = self.wait_healed(SETTLE, View::unfinished_producer).await;
+        let unsettled = self.wait_healed(SETTLE, View::unsettled).await;
         if unsettled.is_none() {
             self.groups_come_to_rest().await;
             self.recorder.report(Event::Settled);
@@ -194,18 +194,29 @@ impl Stage {
     }
 
     /// As [`Stage::wait_for`], after healing. A process that had found its disk broken just before may still halt: it is
-    /// started again.
-    async fn wait_healed(&self, missing: impl Fn(&View) -> Option<String>) -> Option<String> {
-        let until = clock::now() + SETTLE;
+    /// started again. Where a log turns out to be damaged, the operator lets the replica be copied anew.
+    async fn wait_healed(&self, limit: Duration, missing: impl Fn(&View) -> Option<String>) -> Option<String> {
+        let until = clock::now() + limit;
+        let is_well = |view: &View| view.stopped().is_empty() && view.damaged().is_empty();
         for _ in &self.resolved.nodes {
-            let or_halted = |view: &View| missing(view).filter(|_| view.stopped().is_empty());
-            let still_missing = self.wait_for(until.since(clock::now()), or_halted).await;
-            if self.recorder.look(View::stopped).is_empty() {
+            let or_unwell = |view: &View| missing(view).filter(|_| is_well(view));
+            let still_missing = self.wait_for(until.since(clock::now()), or_unwell).await;
+            if self.recorder.look(is_well) {
                 return still_missing;
             }
+            self.remove_damaged_logs();
             self.restart_stopped();
         }
         self.wait_for(until.since(clock::now()), missing).await
+    }
+
+    fn remove_damaged_logs(&self) {
+        for (name, partition) in self.recorder.look(View::damaged) {
+            self.world.crash(&name, StopKind::Kill);
+            let log_dir = &self.resolved.nodes[&*name].log_dir;
+            self.world.remove_folder(&name, &format!("{log_dir}/{partition}"));
+            self.world.report(&name, None, Event::DamagedLogRemoved { partition });
+        }
     }
 
     /// Waits until no group rebalances and each partition belongs to one member, and until that has lasted for a while.

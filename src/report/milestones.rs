@@ -66,6 +66,8 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
         Event::UnsyncedLost { files, bytes } => {
             format!("lost {bytes} bytes of {} files that were not synced", files.len())
         }
+        Event::LogDamaged { partition, problem } => format!("its log of {partition} is damaged: {problem}"),
+        Event::DamagedLogRemoved { partition } => format!("an operator removes its damaged log of {partition}"),
         Event::LogDirFailed { reason } => format!("its log directory failed, and it ends: {reason}"),
         Event::Truncated { partition, to, why, .. } if **why == *"recovery" => {
             format!("{partition}: checked after the unclean stop and cut at {to}, where nothing sound follows")

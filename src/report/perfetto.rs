@@ -171,6 +171,8 @@ fn place(event: &Event) -> (&'static str, Option<String>) {
         Event::ConnectFailed { .. } | Event::ConnectionReset { .. } => ("network", None),
         Event::UnsyncedLost { .. } | Event::LogDirFailed { .. } | Event::Flushed { .. } => ("disk", None),
         Event::LogLoaded { .. }
+        | Event::LogDamaged { .. }
+        | Event::DamagedLogRemoved { .. }
         | Event::Appended { .. }
         | Event::LogStartMoved { .. }
         | Event::Truncated { .. }

@@ -87,6 +87,8 @@ pub struct View {
     /// Whose position a new leader's log did not reach: what stands there later is not what was read.
     overtaken: BTreeSet<(Arc<str>, TopicPartition)>,
     running: BTreeSet<Arc<str>>,
+    /// Logs that turned out to be damaged, by their host.
+    damaged: BTreeSet<(Arc<str>, TopicPartition)>,
     fenced: BTreeSet<String>,
     registered: BTreeSet<String>,
     audited: BTreeSet<TopicPartition>,
@@ -123,6 +125,12 @@ impl View {
                         (replica.leader, replica.fetched_in) = (None, None);
                     }
                 }
+            }
+            Event::LogDamaged { partition, .. } => {
+                self.damaged.insert((node.clone(), partition.clone()));
+            }
+            Event::DamagedLogRemoved { partition } => {
+                self.damaged.remove(&(node.clone(), partition.clone()));
             }
             Event::PartitionChanged { partition, leader, leader_epoch, partition_epoch, replicas, isr, .. } => {
                 let names = |ids: &[NodeId]| ids.iter().map(|id| broker(*id)).collect();
@@ -491,6 +499,11 @@ impl View {
     pub fn stopped(&self) -> Vec<String> {
         let nodes = self.cast.brokers.iter().map(|(name, _)| name).chain(&self.cast.controllers);
         nodes.filter(|name| !self.running.contains(name.as_str())).cloned().collect()
+    }
+
+    /// The logs that are known to be damaged, each with its host.
+    pub fn damaged(&self) -> Vec<(Arc<str>, TopicPartition)> {
+        self.damaged.iter().cloned().collect()
     }
 
     /// The cast.

@@ -19,7 +19,7 @@ use crate::{
     base::{Offset, mark},
     protocol::records::BatchError,
     runtime::disk::Disk,
-    trace::{BatchInfo, Event},
+    trace::Event,
 };
 
 impl Log {
@@ -124,8 +124,12 @@ impl Log {
 
     async fn rebuild_epochs(&mut self) -> Result<(), StorageError> {
         self.epochs = LeaderEpochs::default();
-        for info in self.batch_infos().await? {
-            self.epochs.assign(info.leader_epoch, info.base_offset);
+        for segment in self.segments.values() {
+            let mut walk = segment.walk_from(0);
+            while let Some(found) = walk.next(false).await.map_err(StorageError::io(&self.folder))? {
+                let (_, header) = found.map_err(|error| segment.corrupt(walk.position, &error))?;
+                self.epochs.assign(header.leader_epoch, header.base_offset);
+            }
         }
         self.epochs_dirty = true;
         Ok(())
@@ -270,11 +274,18 @@ impl Log {
         Ok(())
     }
 
+    /// Tells what the log holds. Damage that nothing but this walk would find is left to whoever reads there.
     async fn report_loaded(&self, options: &LogOptions) -> Result<(), StorageError> {
         if !self.tracer.wants_detail() {
             return Ok(());
         }
-        let batches = self.batch_infos().await?;
+        let mut batches = Vec::new();
+        for segment in self.segments.values() {
+            let mut walk = segment.walk_from(0);
+            while let Some(Ok((_, header))) = walk.next(false).await.map_err(StorageError::io(&self.folder))? {
+                batches.push(header.info());
+            }
+        }
         self.tracer.detail(|| Event::LogLoaded {
             partition: self.partition.clone(),
             recovered: !options.clean,
@@ -284,18 +295,6 @@ impl Log {
             batches,
         });
         Ok(())
-    }
-
-    async fn batch_infos(&self) -> Result<Vec<BatchInfo>, StorageError> {
-        let mut infos = Vec::new();
-        for segment in self.segments.values() {
-            let mut walk = segment.walk_from(0);
-            while let Some(found) = walk.next(false).await.map_err(StorageError::io(&self.folder))? {
-                let (_, header) = found.map_err(|error| segment.corrupt(walk.position, &error))?;
-                infos.push(header.info());
-            }
-        }
-        Ok(infos)
     }
 }
 

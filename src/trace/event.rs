@@ -63,6 +63,10 @@ pub enum Event {
     UnsyncedLost { files: Vec<Arc<str>>, bytes: u64 },
     /// The node's log directory failed, and with it the node.
     LogDirFailed { reason: Arc<str> },
+    /// A batch that was durable once is not sound: the log does not open, or cannot be read from there.
+    LogDamaged { partition: TopicPartition, problem: Arc<str> },
+    /// An operator took a damaged log away, so that the replica can be copied anew.
+    DamagedLogRemoved { partition: TopicPartition },
 
     // ---- a replica's log ----
     /// A log was opened; `batches` is everything it holds. `recovered`: it was checked after an unclean stop.

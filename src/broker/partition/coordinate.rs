@@ -11,7 +11,6 @@ use crate::{
     base::{LeaderEpoch, Offset, mark},
     protocol::{ErrorCode, records::BatchHeader},
     runtime::clock,
-    storage::StorageError,
 };
 
 /// Records read for a coordinator.
@@ -47,17 +46,14 @@ impl Partition {
     /// # Errors
     /// NOT_LEADER_OR_FOLLOWER, or CORRUPT_MESSAGE where a batch is damaged; else the files failed.
     pub async fn read_in(&self, leader_epoch: LeaderEpoch, from: Offset, max_bytes: usize) -> Result<Chunk, ErrorCode> {
-        let state = self.state.lock().await;
+        let mut state = self.state.lock().await;
         state.check_epoch(leader_epoch)?;
         let (start, end) = (state.log.start_offset(), state.log.end_offset());
         let records = match state.log.read(from.max(start), end, max_bytes, true).await {
             Ok(records) => records,
             Err(error) => {
                 tracing::warn!(partition = %self.id, offset = %from, %error, "records of a coordinator cannot be read");
-                return Err(match error {
-                    StorageError::Corrupt { .. } => ErrorCode::CorruptMessage,
-                    _ => ErrorCode::KafkaStorageError,
-                });
+                return Err(self.unreadable(&mut state, &error));
             }
         };
         Ok(Chunk { records, start, end, high_watermark: state.high_watermark() })

@@ -88,6 +88,8 @@ struct State {
     fetches: Vec<Weak<Notify>>,
     /// The coordinator whose records these are.
     observer: Option<Arc<Notify>>,
+    /// Whether it was told that the log is damaged.
+    damage_told: bool,
 }
 
 enum Standing {
@@ -123,6 +125,7 @@ impl Partition {
             acks: Vec::new(),
             fetches: Vec::new(),
             observer: None,
+            damage_told: false,
         };
         Arc::new(Self { id, topic_id, context, state: Mutex::new(state) })
     }

@@ -139,17 +139,23 @@ impl Partition {
             Ok(records) => fetched.records = records,
             Err(error) => {
                 tracing::error!(partition = %self.id, %error, "a fetch failed");
-                let code = match error {
-                    StorageError::Corrupt { .. } => ErrorCode::CorruptMessage,
-                    _ => ErrorCode::KafkaStorageError,
-                };
-                return Fetched { leader, ..Fetched::error(code) };
+                return Fetched { leader, ..Fetched::error(self.unreadable(state, &error)) };
             }
         }
         if let Fetcher::Replica { id, epoch, tells: true } = params.fetcher {
             self.note_follower(state, (id, epoch), params.offset, params.log_start);
         }
         fetched
+    }
+
+    /// The code to answer with where the log cannot be read. Damage is told once.
+    pub(super) fn unreadable(&self, state: &mut State, error: &StorageError) -> ErrorCode {
+        let StorageError::Corrupt { .. } = error else { return ErrorCode::KafkaStorageError };
+        if !std::mem::replace(&mut state.damage_told, true) {
+            let (partition, problem) = (self.id.clone(), error.to_string().into());
+            self.context.tracer.milestone(Event::LogDamaged { partition, problem });
+        }
+        ErrorCode::CorruptMessage
     }
 
     /// Notes what the fetch of a follower's incarnation tells: where its log ends, and where it begins.

@@ -7,6 +7,8 @@
 //!   that moment, or of the ISR in which it leads: who lost its log stays when the others leave before the controller
 //!   knows, since an ISR is never empty and nobody else may be elected (the gap that KIP-966 closes). A member that lost
 //!   power alone and leads an ISR with others in it is *not* excused: a controller has to take it out first (KIP-903).
+//! * a **disk that lied**: when the new leader lost power its disk took what it had called synced, and the hole is not
+//!   at the end, where following a leader would have filled it.
 //!
 //! A leader that was replaced without knowing it (a zombie) commits nothing here.
 
@@ -128,10 +130,11 @@ fn first_missing(
 }
 
 /// Whether the leader has lost power and not caught up since, and so has every member of the ISR it lost power in, or of
-/// the ISR that it leads.
+/// the ISR that it leads; or its disk had lied to it.
 fn power_permits(state: &Partition, leader: NodeId) -> bool {
     let lost_power = |node: &NodeId| state.replicas.get(node).is_some_and(|replica| replica.lost_power.is_some());
     let isr = state.registration.as_ref().map(|registration| &registration.isr);
     let nobody_else = isr.is_some_and(|isr| isr.iter().all(lost_power));
-    state.replicas[&leader].lost_power.as_ref().is_some_and(|isr| nobody_else || isr.iter().all(lost_power))
+    state.replicas[&leader].is_holed()
+        || state.replicas[&leader].lost_power.as_ref().is_some_and(|isr| nobody_else || isr.iter().all(lost_power))
 }

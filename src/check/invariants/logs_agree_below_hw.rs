@@ -2,7 +2,8 @@
 //!
 //! While the run goes, a follower is compared with what is committed when it takes data or a high watermark from the
 //! leader that the controller chose: from then on it has settled with that leader's log (KIP-101, KIP-279), and before
-//! it may hold a tail of an older leader. At the end all replicas are compared with their leader.
+//! it may hold a tail of an older leader. At the end all replicas are compared with their leader. Excused: what is not
+//! in a log where a disk that lied has made a hole.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use crate::{
         Claim,
         model::{Cluster, Partition, Replica, broker_id},
     },
-    trace::{Event, EventId, Role, journal::Entry},
+    trace::{BatchInfo, Event, EventId, Role, journal::Entry},
 };
 
 #[derive(Default)]
@@ -58,7 +59,7 @@ impl LogsAgreeBelowHw {
         let agreed = self.agreed.entry(name.clone()).or_default().entry(node).or_insert(Offset::ZERO);
         let upto = replica.high_watermark.min(replica.log.end()).min(account.end());
         for (batch, committed) in account.range(*agreed, upto) {
-            let found = (!replica.log.contains(batch)).then(|| Violation {
+            let found = lacks(replica, batch).then(|| Violation {
                 broken: Broken::LogsDiffer {
                     partition: name.clone(),
                     replica: node,
@@ -81,7 +82,7 @@ impl LogsAgreeBelowHw {
             for (node, replica) in settled_followers(state, leader) {
                 let upto = replica.high_watermark.min(leader.high_watermark).min(replica.log.end());
                 let below = |end: Offset| end <= upto;
-                let differs = leader.log.batches().iter().find(|b| below(b.end_offset) && !replica.log.contains(b));
+                let differs = leader.log.batches().iter().find(|b| below(b.end_offset) && lacks(replica, b));
                 let found = differs.map(|batch| Violation {
                     broken: Broken::LogsDiffer {
                         partition: name.clone(),
@@ -97,6 +98,12 @@ impl LogsAgreeBelowHw {
             }
         }
     }
+}
+
+/// Whether the replica has something else where `batch` is to be, or nothing that a disk's lie would explain.
+fn lacks(replica: &Replica, batch: &BatchInfo) -> bool {
+    let is_hole = || replica.is_holed() && replica.log.batch_at(batch.base_offset).is_none();
+    !replica.log.contains(batch) && !is_hole()
 }
 
 /// The ISR members that follow the leader in its epoch.

@@ -170,7 +170,7 @@ impl World {
     }
 
     /// Reports an event of `host`. Nothing may be locked.
-    pub(super) fn report(&self, host: &Arc<str>, cause: Option<EventId>, event: Event) -> Option<EventId> {
+    pub fn report(&self, host: &Arc<str>, cause: Option<EventId>, event: Event) -> Option<EventId> {
         self.0.sink.record(host, cause, event)
     }
 
@@ -383,6 +383,11 @@ impl World {
     /// This world, if some clock in it is not the true one.
     pub(super) fn whose_clocks_differ() -> Option<&'static Self> {
         WORLD.get().filter(|world| world.0.clocks_differ.load(Ordering::Relaxed))
+    }
+
+    /// Takes a folder of a host away, as somebody who has the disk in hand.
+    pub fn remove_folder(&self, host: &str, path: &str) {
+        self.lock().disks.get_mut(host).expect("a host has a disk").remove_for_good(path);
     }
 
     fn lose_power(&self, host: &Arc<str>, how: StopKind) {

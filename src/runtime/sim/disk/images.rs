@@ -250,6 +250,18 @@ impl Images {
         Ok(())
     }
 
+    /// Removes a folder and everything in it from both images.
+    pub fn remove_for_good(&mut self, path: &str) {
+        let path = path.trim_matches('/');
+        let inside = format!("{path}/");
+        let stays = |name: &str| name != path && !name.starts_with(&inside);
+        self.names.retain(|name, _| stays(name));
+        self.durable_names.retain(|name, _| stays(name));
+        self.changes.retain(|change| match change {
+            Change::Set(name, _) | Change::Remove(name) | Change::Rename(name, _) => stays(name),
+        });
+    }
+
     pub fn sync_dir(&mut self, path: &str) -> io::Result<()> {
         if !self.is_dir(path) {
             return Err(missing(path));
