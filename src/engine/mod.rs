@@ -128,8 +128,8 @@ impl Stage {
                 audit(bootstrap, partitions).await;
             }
         });
-        let unaudited = match self.wait_for(AUDIT, View::unaudited_group).await {
-            None => self.wait_for(AUDIT, View::unaudited).await,
+        let unaudited = match self.wait_audited(View::unaudited_group).await {
+            None => self.wait_audited(View::unaudited).await,
             missing => missing,
         };
         if !leave_broken {
@@ -208,6 +208,14 @@ impl Stage {
             self.restart_stopped();
         }
         self.wait_for(until.since(clock::now()), missing).await
+    }
+
+    /// What nobody had read before, the audit may find to be damaged.
+    async fn wait_audited(&self, missing: impl Fn(&View) -> Option<String>) -> Option<String> {
+        match self.resolved.scenario.leave_broken {
+            true => self.wait_for(AUDIT, missing).await,
+            false => self.wait_healed(AUDIT, missing).await,
+        }
     }
 
     fn remove_damaged_logs(&self) {
