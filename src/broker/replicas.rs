@@ -20,7 +20,6 @@ use crate::{
     rpc::Shutdown,
     runtime::clock,
     storage::{LogDirectory, Opened, StorageError},
-    trace::Event,
 };
 
 /// How often silent producers are looked for, unless they expire sooner.
@@ -123,10 +122,7 @@ impl Replicas {
         }
         if let Err(error) = self.apply_one(id, topic_id, registration, image, active).await {
             tracing::error!(partition = %id, %error, "the partition is offline on this broker");
-            if let StorageError::Corrupt { .. } = error {
-                let (partition, problem) = (id.clone(), error.to_string().into());
-                self.context.tracer.milestone(Event::LogDamaged { partition, problem });
-            }
+            self.context.tell_damage(id, &error);
             self.directory.failures().note(&error);
             self.take_out(id);
             return NodeId::NONE;

@@ -52,6 +52,16 @@ pub struct PartitionContext {
     pub isr_changes: mpsc::UnboundedSender<IsrChange>,
 }
 
+impl PartitionContext {
+    /// Tells that the log of `partition` is damaged, where that is the error.
+    pub fn tell_damage(&self, partition: &TopicPartition, error: &StorageError) {
+        if let StorageError::Corrupt { .. } = error {
+            let (partition, problem) = (partition.clone(), error.to_string().into());
+            self.tracer.milestone(Event::LogDamaged { partition, problem });
+        }
+    }
+}
+
 /// A proposal on its way to the controller.
 pub struct IsrChange {
     /// Of which partition.

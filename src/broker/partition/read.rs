@@ -152,8 +152,7 @@ impl Partition {
     pub(super) fn unreadable(&self, state: &mut State, error: &StorageError) -> ErrorCode {
         let StorageError::Corrupt { .. } = error else { return ErrorCode::KafkaStorageError };
         if !std::mem::replace(&mut state.damage_told, true) {
-            let (partition, problem) = (self.id.clone(), error.to_string().into());
-            self.context.tracer.milestone(Event::LogDamaged { partition, problem });
+            self.context.tell_damage(&self.id, error);
         }
         ErrorCode::CorruptMessage
     }

@@ -7,9 +7,10 @@
 //! `commits-survive` and `commits-never-go-back`: S36 `OffsetDurability`. Who asks for a committed offset is told the newest
 //! commit that was acknowledged before the question, or another that is not certain to be older: one sent after it, or
 //! one whose sender was never told what became of it. The audit asks at the very end, members ask when they get a
-//! partition. Nothing is demanded where offsets have expired - which those of a partition that
-//! a member has never do -, of what was committed before the topic was deleted, or where a loss of records of
-//! `__consumer_offsets` was permitted, nor of the answer of a broker that has been replaced as coordinator and has not heard of it: Kafka's coordinators answer from what they have.
+//! partition. Nothing is demanded where offsets have expired - which those of a partition that a member has never do -, of
+//! what was committed before the topic was deleted, or where a loss of records of `__consumer_offsets` was permitted, nor
+//! of the answer of a broker that has been replaced as coordinator and has not heard of it: Kafka's coordinators answer
+//! from what they have.
 
 use std::{collections::BTreeMap, sync::Arc};
 

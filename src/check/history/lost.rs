@@ -3,7 +3,8 @@
 //! Each record whose producer was told an offset is at that offset when the audit reads the partition. One that is not,
 //! but stands at another offset and was sent once only, has moved, which `offsets-agree` reports. What retention or a
 //! request deleted is not lost, nor what was sent to a topic before it was deleted. acks=0 is told no offset and promises
-//! nothing. Where the audit did not reach the end, a record it has not seen is unknown; and so is one that was acknowledged when the audit went on already, in a run that did not wait for its producers.
+//! nothing. Where the audit did not reach the end, a record it has not seen is unknown; and so is one that was
+//! acknowledged when the audit went on already, in a run that did not wait for its producers.
 
 use std::collections::BTreeMap;
 

@@ -3,8 +3,8 @@
 //!
 //! A record that a consumer has read was sent, was not refused for certain, and is still in the log when the audit
 //! reads it, unless its topic was deleted after it was sent. Two reads of one offset give one record. Where a loss was
-//! permitted, or is reported by `acked-records-survive`, what was read may vanish and its offset may be given again: that is the same loss seen from
-//! another side.
+//! permitted, or is reported by `acked-records-survive`, what was read may vanish and its offset may be given again: that
+//! is the same loss seen from another side.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
