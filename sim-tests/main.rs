@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod command;
+mod damage;
 mod determinism;
 mod exit_codes;
 mod offsets;

@@ -188,10 +188,7 @@ impl Cluster {
                 self.running.insert(entry.node.clone(), true);
             }
             Event::NodeStopped { how } => self.node_stopped(&entry.node, *how),
-            Event::FaultBegan { fault } => {
-                let hosts = fault.strip_prefix("disk ").and_then(|rest| rest.strip_suffix(" lost-sync"));
-                self.lied_to.extend(hosts.into_iter().flat_map(|hosts| hosts.split(',')).map(Into::into));
-            }
+            Event::FaultBegan { .. } => self.lied_to.extend(entry.event.disks_that_lie().map(Into::into)),
             Event::TopicCreated { topic, .. } | Event::TopicDeleted { topic, .. } => {
                 self.partitions.retain(|partition, _| partition.topic != *topic);
             }

@@ -194,10 +194,10 @@ impl Stage {
     }
 
     /// As [`Stage::wait_for`], after healing. A process that had found its disk broken just before may still halt: it is
-    /// started again. Where a log turns out to be damaged, the operator lets the replica be copied anew.
+    /// started again. Where a disk that lied has damaged a log, the operator lets the replica be copied anew.
     async fn wait_healed(&self, limit: Duration, missing: impl Fn(&View) -> Option<String>) -> Option<String> {
         let until = clock::now() + limit;
-        let is_well = |view: &View| view.stopped().is_empty() && view.damaged().is_empty();
+        let is_well = |view: &View| view.stopped().is_empty() && view.damaged_by_lies().is_empty();
         for _ in &self.resolved.nodes {
             let or_unwell = |view: &View| missing(view).filter(|_| is_well(view));
             let still_missing = self.wait_for(until.since(clock::now()), or_unwell).await;
@@ -219,7 +219,7 @@ impl Stage {
     }
 
     fn remove_damaged_logs(&self) {
-        for (name, partition) in self.recorder.look(View::damaged) {
+        for (name, partition) in self.recorder.look(View::damaged_by_lies) {
             self.world.crash(&name, StopKind::Kill);
             let log_dir = &self.resolved.nodes[&*name].log_dir;
             self.world.remove_folder(&name, &format!("{log_dir}/{partition}"));

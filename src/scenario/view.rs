@@ -87,6 +87,8 @@ pub struct View {
     /// Whose position a new leader's log did not reach: what stands there later is not what was read.
     overtaken: BTreeSet<(Arc<str>, TopicPartition)>,
     running: BTreeSet<Arc<str>>,
+    /// Hosts whose disk has said that it had synced and had not.
+    lied_to: BTreeSet<Arc<str>>,
     /// Logs that turned out to be damaged, by their host.
     damaged: BTreeSet<(Arc<str>, TopicPartition)>,
     fenced: BTreeSet<String>,
@@ -126,6 +128,7 @@ impl View {
                     }
                 }
             }
+            Event::FaultBegan { .. } => self.lied_to.extend(entry.event.disks_that_lie().map(Into::into)),
             Event::LogDamaged { partition, .. } => {
                 self.damaged.insert((node.clone(), partition.clone()));
             }
@@ -501,9 +504,10 @@ impl View {
         nodes.filter(|name| !self.running.contains(name.as_str())).cloned().collect()
     }
 
-    /// The logs that are known to be damaged, each with its host.
-    pub fn damaged(&self) -> Vec<(Arc<str>, TopicPartition)> {
-        self.damaged.iter().cloned().collect()
+    /// The logs that a disk which lied has damaged, as far as it is known, each with its host. One that is damaged
+    /// without that is the broker's own fault, and nothing that an operator should have to mend.
+    pub fn damaged_by_lies(&self) -> Vec<(Arc<str>, TopicPartition)> {
+        self.damaged.iter().filter(|(host, _)| self.lied_to.contains(host)).cloned().collect()
     }
 
     /// The cast.

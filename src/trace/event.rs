@@ -276,6 +276,13 @@ pub enum Event {
 }
 
 impl Event {
+    /// Hosts whose disks begin to lose what they say they have synced.
+    pub fn disks_that_lie(&self) -> impl Iterator<Item = &str> {
+        let fault = if let Self::FaultBegan { fault } = self { fault.as_str() } else { "" };
+        let hosts = fault.strip_prefix("disk ").and_then(|rest| rest.strip_suffix(" lost-sync"));
+        hosts.into_iter().flat_map(|hosts| hosts.split(','))
+    }
+
     /// Whether it is about bytes under way, which no checker and no story reads.
     pub fn is_message(&self) -> bool {
         matches!(

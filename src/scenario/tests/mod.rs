@@ -1,8 +1,9 @@
-//! Tests of the scenario language: its faults, what it prints, its documentation.
+//! Tests of the scenario language: its faults, what it prints, its documentation, what it knows of a run.
 
 mod documented;
 mod faults;
 mod printed;
+mod view;
 
 use super::{Problem, parse, resolve};
 
