@@ -192,6 +192,18 @@ fn request(key: ApiKey, version: i16) -> RequestKind {
                 .with_configs(vec![config]);
             IncrementalAlterConfigsRequest::default().with_resources(vec![resource]).with_validate_only(true).into()
         }
+        ApiKey::AlterPartitionReassignments => {
+            let cancelled = alter_partition_reassignments_request::ReassignablePartition::default();
+            let there = cancelled.clone().with_replicas(Some(vec![1.into()]));
+            let reassigned = alter_partition_reassignments_request::ReassignableTopic::default().with_name(topic());
+            let reassigned = reassigned.with_partitions(vec![there, cancelled]);
+            AlterPartitionReassignmentsRequest::default().with_topics(vec![reassigned]).into()
+        }
+        ApiKey::ListPartitionReassignments => {
+            let listed = list_partition_reassignments_request::ListPartitionReassignmentsTopics::default();
+            let listed = listed.with_name(topic()).with_partition_indexes(vec![0, 1]);
+            ListPartitionReassignmentsRequest::default().with_topics(Some(vec![listed])).into()
+        }
         ApiKey::DescribeCluster => DescribeClusterRequest::default().into(),
         ApiKey::DescribeTopicPartitions => {
             let asked = describe_topic_partitions_request::TopicRequest::default().with_name(topic());

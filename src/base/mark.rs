@@ -52,4 +52,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("join_could_not_be_answered", "a coordinator could not write its answer to the leader of a group (before 3.3.2)"),
     ("offsets_expired", "offsets were deleted because they had not been committed for too long"),
     ("unsynced_pages_lost", "a power loss took pages that had not been synced"),
+    ("reassignment_completed", "a partition got the replicas that it was reassigned to"),
+    ("reassignment_cancelled", "a reassignment was cancelled"),
+    ("replica_left", "a broker deleted its log of a partition that others hold now"),
 ];

@@ -201,6 +201,8 @@ switches! {
             "the high watermark does not wait for a follower that may not join the ISR (KAFKA-15021)";
         hw_strict_min_isr = Release(3, 7, 0),
             "the high watermark stays while the ISR is below min.insync.replicas (KAFKA-15583)";
+        reassignment_needs_all = Release(3, 8, 0),
+            "a reassignment is complete when all who stay are in the ISR, not those alone who were added (KAFKA-15665)";
         static_member_persisted = Release(2, 6, 1),
             "the new id of a static member that comes back is written, for the coordinator after this one (KAFKA-10284)";
         instance_ids_left_out = Release(3, 3, 2),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{controller_channel::ControllerChannel, lifecycle::Registration, partition::IsrChange};
 use crate::{
-    base::{BrokerEpoch, NodeId, PartitionEpoch, Switches, switches::IsrSentAgain},
+    base::{BrokerEpoch, LeaderEpoch, NodeId, PartitionEpoch, Switches, switches::IsrSentAgain},
     protocol::{
         ErrorCode,
         messages::{
@@ -121,7 +121,7 @@ async fn deliver(waiting: &mut Vec<IsrChange>, response: &AlterPartitionResponse
         let Some(answer) = answer else { continue };
         let isr: Vec<NodeId> = answer.isr.iter().map(|id| NodeId(id.0)).collect();
         let outcome = match ErrorCode::from_i16(answer.error_code) {
-            ErrorCode::None => Ok((&isr[..], PartitionEpoch(answer.partition_epoch))),
+            ErrorCode::None => Ok((LeaderEpoch(answer.leader_epoch), &isr[..], PartitionEpoch(answer.partition_epoch))),
             code => Err(code),
         };
         change.partition.isr_answered(&change, outcome).await;

@@ -14,12 +14,13 @@ use super::{
     settings,
 };
 use crate::{
-    base::{BrokerEpoch, NodeId, Switches, TopicId, TopicPartition},
+    base::{BrokerEpoch, NodeId, Switches, TopicId, TopicPartition, mark},
     controller::image::{MetadataDelta, MetadataImage, PartitionRegistration},
     replica::ActiveBrokers,
     rpc::Shutdown,
     runtime::clock,
     storage::{LogDirectory, Opened, StorageError},
+    trace::Event,
 };
 
 /// How often silent producers are looked for, unless they expire sooner.
@@ -111,9 +112,7 @@ impl Replicas {
         let Some(registration) = image.partition(id) else { return NodeId::NONE };
         let topic_id = image.topic(&id.topic).expect("the partition's topic is in the image").id;
         if !registration.replicas.contains(&self.context.node) {
-            if self.find(id).is_some() {
-                self.delete(id, topic_id).await;
-            }
+            self.leave(id, topic_id).await;
             return NodeId::NONE;
         }
         let leaves = image.broker(self.context.node).is_some_and(|known| known.in_controlled_shutdown);
@@ -176,6 +175,17 @@ impl Replicas {
             None => {}
         }
         self.directory.create(id, topic_id, settings.log.clone()).await
+    }
+
+    /// Others hold the partition: its log goes, also one from before this process. One of a topic of the same name is
+    /// left alone.
+    async fn leave(&self, id: &TopicPartition, topic_id: TopicId) {
+        let is_loaded = self.loaded.lock().await.get(id).is_some_and(|found| found.topic_id == topic_id);
+        if is_loaded || self.find(id).is_some() {
+            mark::reach("replica_left");
+            self.context.tracer.milestone(Event::ReplicaLeft { partition: id.clone() });
+            self.delete(id, topic_id).await;
+        }
     }
 
     async fn delete(&self, id: &TopicPartition, topic_id: TopicId) {

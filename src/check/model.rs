@@ -29,7 +29,7 @@ pub struct Cluster {
 pub struct Partition {
     /// The controller's newest decision.
     pub registration: Option<Registration>,
-    /// The replicas that have a log.
+    /// The replicas that have a log; one that others hold the partition for until it has deleted it.
     pub replicas: BTreeMap<NodeId, Replica>,
 }
 
@@ -211,6 +211,11 @@ impl Cluster {
                     election: *election,
                     event: entry.id,
                 });
+            }
+            Event::ReplicaLeft { partition } => {
+                if let (Some(node), Some(partition)) = (broker_id(&entry.node), self.partitions.get_mut(partition)) {
+                    partition.replicas.remove(&node);
+                }
             }
             Event::FollowerFetched { partition, follower, leader_epoch, .. } => {
                 if let Some(partition) = self.partitions.get_mut(partition) {

@@ -1,4 +1,4 @@
-//! The admin: topics, their settings, elections. Each call goes to any broker (to the leader,
+//! The admin: topics, their settings, elections, who holds a partition. Each call goes to any broker (to the leader,
 //! where records are deleted) and is tried again while the error may
 //! pass, for at most `request.timeout.ms`.
 
@@ -10,8 +10,9 @@ use crate::{
     protocol::{
         ErrorCode, StrBytes,
         messages::{
-            ApiKey, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, ElectLeadersRequest,
-            IncrementalAlterConfigsRequest, RequestKind, ResponseKind,
+            AlterPartitionReassignmentsRequest, ApiKey, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+            ElectLeadersRequest, IncrementalAlterConfigsRequest, RequestKind, ResponseKind,
+            alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
             create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
             delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
             elect_leaders_request::TopicPartitions,
@@ -161,6 +162,29 @@ impl Admin {
             let ResponseKind::ElectLeaders(response) = body else { unreachable!("answered by its own kind") };
             ClientError::check(response.error_code, None)?;
             let result = response.replica_election_results.first().and_then(|topic| topic.partition_result.first());
+            result.map_or(Ok(()), |one| ClientError::check(one.error_code, one.error_message.as_deref()))
+        })
+        .await
+    }
+
+    /// Gives a partition other replicas, the preferred leader first; with `None` it goes back to those that it had. It is
+    /// done when the reassignment has begun.
+    ///
+    /// # Errors
+    /// Kafka's, such as NO_REASSIGNMENT_IN_PROGRESS; or no broker answers.
+    pub async fn reassign(&self, partition: &TopicPartition, replicas: Option<&[NodeId]>) -> Result<(), ClientError> {
+        let ids = replicas.map(|replicas| replicas.iter().map(|node| node.0.into()).collect());
+        let wanted = ReassignablePartition::default().with_partition_index(partition.partition).with_replicas(ids);
+        let topic = ReassignableTopic::default().with_name(topic_name(&partition.topic)).with_partitions(vec![wanted]);
+        let request =
+            AlterPartitionReassignmentsRequest::default().with_topics(vec![topic]).with_timeout_ms(self.timeout_ms());
+        let api = ApiKey::AlterPartitionReassignments;
+        self.retried(RequestKind::AlterPartitionReassignments(request), api, (0, 1), |body| {
+            let ResponseKind::AlterPartitionReassignments(response) = body else {
+                unreachable!("answered by its own kind")
+            };
+            ClientError::check(response.error_code, response.error_message.as_deref())?;
+            let result = response.responses.first().and_then(|topic| topic.partitions.first());
             result.map_or(Ok(()), |one| ClientError::check(one.error_code, one.error_message.as_deref()))
         })
         .await

@@ -10,11 +10,11 @@ use std::sync::{
 
 use super::{
     core::{Controller, Decided},
-    image::{MetadataDelta, MetadataImage},
+    image::{MetadataDelta, MetadataImage, PartitionRegistration},
 };
 use crate::{
     base::{NodeId, Offset, Time, TopicId, TopicPartition},
-    protocol::metadata::{ConfigResource, MetadataRecord},
+    protocol::metadata::{ConfigResource, MetadataRecord, PartitionChange},
     trace::{self, Election, Event, Tracer},
 };
 
@@ -53,15 +53,65 @@ impl Told {
     }
 }
 
-/// Replays a committed record, and says what the journal is to tell of it.
-pub fn replay(controller: &mut Controller, decided: &Decided, delta: &mut MetadataDelta, now: Time) -> Option<Event> {
+/// Replays a committed record that ends at `end`, and says what the journal is to tell of it, each with where the log is
+/// told up to then.
+pub fn replay(
+    controller: &mut Controller,
+    decided: &Decided,
+    delta: &mut MetadataDelta,
+    now: Time,
+    end: Offset,
+) -> Vec<(Offset, Event)> {
     let deleted = match &decided.record {
         MetadataRecord::RemoveTopic { topic_id } => controller.image().topic_by_id(*topic_id),
         _ => None,
     };
     let deleted = deleted.map(|topic| topic.name.clone());
+    let before = match &decided.record {
+        MetadataRecord::PartitionChange(change) => registration(controller.image(), change).cloned(),
+        _ => None,
+    };
     controller.replay(&decided.record, delta, now);
-    event(controller.image(), decided, deleted)
+    let event = event(controller.image(), decided, deleted);
+    let reassigned = match &decided.record {
+        MetadataRecord::PartitionChange(change) => {
+            before.and_then(|before| reassignment_event(controller.image(), change, &before))
+        }
+        _ => None,
+    };
+    // With two to tell, it is told when both are.
+    let first = if reassigned.is_some() { end.plus(-1) } else { end };
+    let told = event.map(|event| (first, event)).into_iter();
+    told.chain(reassigned.map(|event| (end, event))).collect()
+}
+
+fn registration<'a>(image: &'a MetadataImage, change: &PartitionChange) -> Option<&'a PartitionRegistration> {
+    image.topic_by_id(change.topic_id)?.partitions.get(&change.partition)
+}
+
+/// What a change does to the reassignment of its partition.
+fn reassignment_event(
+    image: &MetadataImage,
+    change: &PartitionChange,
+    before: &PartitionRegistration,
+) -> Option<Event> {
+    let after = registration(image, change)?;
+    let topic = image.topic_by_id(change.topic_id)?;
+    let partition = TopicPartition::new(topic.name.clone(), change.partition);
+    let under_way = |of: &PartitionRegistration| (of.adding_replicas.clone(), of.removing_replicas.clone());
+    if after.is_reassigning() {
+        let (from, to) = (before.replicas_before(), after.replicas_after());
+        let began = under_way(before) != under_way(after);
+        return began.then_some(Event::ReassignmentBegan { partition, from, to });
+    }
+    if before.replicas == after.replicas {
+        return None;
+    }
+    let replicas = after.replicas.clone();
+    Some(match before.is_reassigning() && replicas == before.replicas_before() {
+        true => Event::ReassignmentCancelled { partition, replicas },
+        false => Event::ReassignmentCompleted { partition, replicas },
+    })
 }
 
 /// A record that a controller finds in its log, as far as the metadata before it tells what it was.
@@ -69,10 +119,10 @@ pub fn found(image: &MetadataImage, record: MetadataRecord) -> Decided {
     let election = match &record {
         MetadataRecord::Partition(_) => Election::Created,
         MetadataRecord::PartitionChange(change) => {
-            let topic = image.topic_by_id(change.topic_id);
-            let before = topic.and_then(|topic| topic.partitions.get(&change.partition));
+            let before = registration(image, change);
             match change.leader {
                 None => Election::None,
+                Some(leader) if before.is_some_and(|before| before.leader == leader) => Election::None,
                 Some(NodeId::NONE) => Election::Offline,
                 Some(leader) if before.is_some_and(|before| before.isr.contains(&leader)) => Election::Clean,
                 Some(_) => Election::Unclean,

@@ -83,9 +83,28 @@ pub struct PartitionRegistration {
     pub partition_epoch: PartitionEpoch,
     /// 1 while an uncleanly elected leader recovers.
     pub leader_recovery_state: i8,
+    /// Of the replicas, those that a reassignment adds.
+    pub adding_replicas: Vec<NodeId>,
+    /// Of the replicas, those that a reassignment removes when all that stay are in sync.
+    pub removing_replicas: Vec<NodeId>,
 }
 
 impl PartitionRegistration {
+    /// Whether a reassignment is under way.
+    pub fn is_reassigning(&self) -> bool {
+        !self.adding_replicas.is_empty() || !self.removing_replicas.is_empty()
+    }
+
+    /// Who holds it after the reassignment under way.
+    pub fn replicas_after(&self) -> Vec<NodeId> {
+        without(&self.replicas, &self.removing_replicas)
+    }
+
+    /// Who held it before the reassignment under way.
+    pub fn replicas_before(&self) -> Vec<NodeId> {
+        without(&self.replicas, &self.adding_replicas)
+    }
+
     /// The registration after `change`.
     #[must_use]
     pub fn merged(&self, change: &PartitionChange) -> Self {
@@ -96,8 +115,15 @@ impl PartitionRegistration {
             leader_epoch: LeaderEpoch(self.leader_epoch.0 + i32::from(change.leader.is_some())),
             partition_epoch: PartitionEpoch(self.partition_epoch.0 + 1),
             leader_recovery_state: change.leader_recovery_state.unwrap_or(self.leader_recovery_state),
+            adding_replicas: change.adding_replicas.clone().unwrap_or_else(|| self.adding_replicas.clone()),
+            removing_replicas: change.removing_replicas.clone().unwrap_or_else(|| self.removing_replicas.clone()),
         }
     }
+}
+
+/// Those of `nodes` that are not among `others`.
+pub fn without(nodes: &[NodeId], others: &[NodeId]) -> Vec<NodeId> {
+    nodes.iter().copied().filter(|node| !others.contains(node)).collect()
 }
 
 /// What a batch of records changed, so that a broker need not look at everything.
@@ -170,6 +196,8 @@ impl MetadataImage {
                     leader_epoch: record.leader_epoch,
                     partition_epoch: record.partition_epoch,
                     leader_recovery_state: record.leader_recovery_state,
+                    adding_replicas: record.adding_replicas.clone(),
+                    removing_replicas: record.removing_replicas.clone(),
                 };
                 let topic = self.topic_mut(record.topic_id);
                 topic.partitions.insert(record.partition, registration);

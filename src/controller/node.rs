@@ -163,8 +163,7 @@ async fn replay_log(
             let mut delta = MetadataDelta::default();
             if offset > told {
                 let decided = events::found(controller.image(), record);
-                let event = events::replay(controller, &decided, &mut delta, clock::now());
-                untold.extend(event.map(|event| (offset, event)));
+                untold.extend(events::replay(controller, &decided, &mut delta, clock::now(), offset));
             } else {
                 controller.replay(&record, &mut delta, clock::now());
             }
@@ -214,8 +213,7 @@ async fn commit(state: &mut State, records: Vec<Decided>, tracer: &Tracer) -> Re
     let (mut delta, mut events) = (MetadataDelta::default(), Vec::new());
     for decided in &records {
         end = end.next();
-        let event = events::replay(&mut state.controller, decided, &mut delta, clock::now());
-        events.extend(event.map(|event| (end, event)));
+        events.extend(events::replay(&mut state.controller, decided, &mut delta, clock::now(), end));
     }
     state.told.tell(tracer, events);
     Ok(())
@@ -275,6 +273,13 @@ impl Node {
             RequestKind::ElectLeaders(body) => {
                 let decision = state.controller.elect_leaders(&body, request.version);
                 (decision.response.into(), decision.records)
+            }
+            RequestKind::AlterPartitionReassignments(body) => {
+                let decision = state.controller.alter_partition_reassignments(&body);
+                (decision.response.into(), decision.records)
+            }
+            RequestKind::ListPartitionReassignments(body) => {
+                (state.controller.list_partition_reassignments(&body).into(), vec![])
             }
             RequestKind::AllocateProducerIds(body) => allocate_producer_ids(&state.controller, &body),
             RequestKind::DescribeCluster(body) => (describe_cluster(&state.controller, &body, request.version), vec![]),

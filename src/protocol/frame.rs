@@ -248,6 +248,8 @@ pub fn key_of(body: &RequestKind) -> ApiKey {
         CreatePartitions,
         ElectLeaders,
         IncrementalAlterConfigs,
+        AlterPartitionReassignments,
+        ListPartitionReassignments,
         DescribeCluster,
         ListConfigResources,
         DescribeTopicPartitions,

@@ -196,6 +196,9 @@ const REQUESTS: &[(ApiKey, i16, &str)] = &[
     (ApiKey::CreatePartitions, 2, "topics:[name:s count:4 assignments:[broker_ids:*4]] timeout_ms:4 validate_only:y"),
     (ApiKey::ElectLeaders, 2, "election_type:1@1+ topic_partitions:[topic:s partitions:*4] timeout_ms:4"),
     (ApiKey::IncrementalAlterConfigs, 1, "resources:[resource_type:1 resource_name:s configs:[name:s config_operation:1 value:s]] validate_only:y"),
+    (ApiKey::AlterPartitionReassignments, 0, "
+        timeout_ms:4 allow_replication_factor_change:y@1+ topics:[name:s partitions:[partition_index:4 replicas:*4]]"),
+    (ApiKey::ListPartitionReassignments, 0, "timeout_ms:4 topics:[name:s partition_indexes:*4]"),
     (ApiKey::DescribeCluster, 0, "include_cluster_authorized_operations:y endpoint_type:1@1+ include_fenced_brokers:y@2+"),
     (ApiKey::ListConfigResources, 0, "resource_types:*1@1+"),
     (ApiKey::DescribeTopicPartitions, 0, "topics:[name:s] response_partition_limit:4 cursor:?{topic_name:s partition_index:4}"),
@@ -268,6 +271,12 @@ const RESPONSES: &[(ApiKey, i16, &str)] = &[
     (ApiKey::ElectLeaders, 2, "
         throttle_time_ms:4 error_code:2@1+ replica_election_results:[topic:s partition_result:[partition_id:4 error_code:2 error_message:s]]"),
     (ApiKey::IncrementalAlterConfigs, 1, "throttle_time_ms:4 responses:[error_code:2 error_message:s resource_type:1 resource_name:s]"),
+    (ApiKey::AlterPartitionReassignments, 0, "
+        throttle_time_ms:4 allow_replication_factor_change:y@1+ error_code:2 error_message:s responses:[name:s
+        partitions:[partition_index:4 error_code:2 error_message:s]]"),
+    (ApiKey::ListPartitionReassignments, 0, "
+        throttle_time_ms:4 error_code:2 error_message:s topics:[name:s partitions:[partition_index:4 replicas:*4 adding_replicas:*4
+        removing_replicas:*4]]"),
     (ApiKey::DescribeCluster, 0, "
         throttle_time_ms:4 error_code:2 error_message:s endpoint_type:1@1+ cluster_id:s controller_id:4 brokers:[broker_id:4 host:s port:4
         rack:s is_fenced:y@2+] cluster_authorized_operations:4"),

@@ -5,7 +5,7 @@
 //! | an append | end, high watermark if nobody else is in sync |
 //! | a follower's fetch | what is known of it, high watermark, a proposal to take it into the ISR |
 //! | the lag check | a proposal to take followers out |
-//! | the controller's answer or a metadata record | committed ISR, partition epoch, high watermark |
+//! | the controller's answer or a metadata record | committed ISR, partition epoch, replicas, high watermark |
 //!
 //! The *maximal ISR* is the committed one together with every member of a proposal under way: whatever the controller
 //! decides, nobody who may be in the ISR is missed (KIP-497). A refusal does not end that if an earlier attempt at the same
@@ -38,6 +38,8 @@ pub struct LeaderStart {
     pub partition_epoch: PartitionEpoch,
     /// Everyone who holds the partition.
     pub replicas: Vec<NodeId>,
+    /// Of them, those that a reassignment adds.
+    pub adding: Vec<NodeId>,
     /// Who is in sync, as the controller committed.
     pub isr: Vec<NodeId>,
     /// End of this broker's log: where the epoch begins.
@@ -74,8 +76,8 @@ pub struct Leader {
 struct Follower {
     /// End of its log: the offset it fetched from last. Unknown before its first fetch.
     end: Option<Offset>,
-    /// When it had everything the last time.
-    caught_up: Time,
+    /// When it had everything the last time; never, as far as is known, where a reassignment adds it.
+    caught_up: Option<Time>,
     /// When it fetched last, and where this log ended then.
     fetched: Time,
     end_at_fetch: Offset,
@@ -83,6 +85,20 @@ struct Follower {
     broker_epoch: BrokerEpoch,
     /// First offset of its log; unknown before it has told.
     log_start: Offset,
+}
+
+impl Follower {
+    /// One that has not fetched yet.
+    fn unknown(end: Offset, now: Time, counts_as_caught_up: bool) -> Self {
+        Self {
+            end: None,
+            caught_up: counts_as_caught_up.then_some(now),
+            fetched: now,
+            end_at_fetch: end,
+            broker_epoch: BrokerEpoch(-1),
+            log_start: Offset::UNKNOWN,
+        }
+    }
 }
 
 /// An ISR to ask the controller for.
@@ -112,13 +128,9 @@ pub enum Ack {
 impl Leader {
     /// Begins a leadership at `now`. Followers count as caught up from then on.
     pub fn new(start: LeaderStart, now: Time) -> Self {
-        let unknown = Follower {
-            end: None,
-            caught_up: now,
-            fetched: now,
-            end_at_fetch: start.end,
-            broker_epoch: BrokerEpoch(-1),
-            log_start: Offset::UNKNOWN,
+        let follower = |replica: &NodeId| {
+            let is_new = start.adding.contains(replica) && !start.isr.contains(replica);
+            (*replica, Follower::unknown(start.end, now, !is_new))
         };
         let others = start.replicas.iter().filter(|replica| **replica != start.node);
         let mut leader = Self {
@@ -128,7 +140,7 @@ impl Leader {
             isr: start.isr.iter().copied().collect(),
             pending: None,
             in_doubt: BTreeSet::new(),
-            followers: others.map(|replica| (*replica, unknown)).collect(),
+            followers: others.map(follower).collect(),
             start,
         };
         leader.advance(now);
@@ -181,6 +193,19 @@ impl Leader {
         }
     }
 
+    /// Others hold the partition now. Who is new among them has never been caught up.
+    pub fn set_replicas(&mut self, replicas: &[NodeId], now: Time) {
+        if self.start.replicas == replicas {
+            return;
+        }
+        self.start.replicas = replicas.to_vec();
+        let others: BTreeSet<NodeId> = replicas.iter().copied().filter(|replica| *replica != self.start.node).collect();
+        self.followers.retain(|follower, _| others.contains(follower));
+        for replica in others {
+            self.followers.entry(replica).or_insert_with(|| Follower::unknown(self.end, now, false));
+        }
+    }
+
     /// Takes a new `min.insync.replicas`.
     pub fn set_min_insync(&mut self, min_insync: usize) {
         self.start.min_insync = min_insync;
@@ -228,10 +253,10 @@ impl Leader {
     ) -> Option<Proposal> {
         let state = self.followers.get_mut(&follower)?;
         if offset >= self.end {
-            state.caught_up = now;
+            state.caught_up = Some(now);
         } else if offset >= state.end_at_fetch {
             // It has everything that was there when it fetched before.
-            state.caught_up = state.caught_up.max(state.fetched);
+            state.caught_up = state.caught_up.max(Some(state.fetched));
         }
         *state = Follower { end: Some(offset), fetched: now, end_at_fetch: self.end, broker_epoch, ..*state };
         self.advance(now);
@@ -273,7 +298,7 @@ impl Leader {
         let lags = |member: &NodeId| {
             self.followers.get(member).is_some_and(|follower| {
                 let has_everything = follower.end == Some(self.end) && self.start.switches.idle_followers_stay;
-                !has_everything && now.since(follower.caught_up) > self.start.lag_max
+                !has_everything && !self.was_caught_up(follower, now)
             })
         };
         let lagging: Vec<NodeId> = self.isr.iter().copied().filter(lags).collect();
@@ -386,8 +411,12 @@ impl Leader {
     }
 
     fn is_caught_up(&self, follower: &Follower, now: Time) -> bool {
-        follower.end == Some(self.end)
-            || (follower.end.is_some() && now.since(follower.caught_up) <= self.start.lag_max)
+        follower.end == Some(self.end) || (follower.end.is_some() && self.was_caught_up(follower, now))
+    }
+
+    /// Whether it had everything no longer ago than `replica.lag.time.max.ms`.
+    fn was_caught_up(&self, follower: &Follower, now: Time) -> bool {
+        follower.caught_up.is_some_and(|caught_up| now.since(caught_up) <= self.start.lag_max)
     }
 
     fn validate(&self) {

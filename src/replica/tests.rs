@@ -30,6 +30,7 @@ fn start(isr: &[i32], min_insync: usize, switches: Switches) -> LeaderStart {
         node: NodeId(1),
         epoch: LeaderEpoch(0),
         partition_epoch: PartitionEpoch(0),
+        adding: Vec::new(),
         replicas: nodes(&[1, 2, 3]),
         isr: nodes(isr),
         end: Offset(10),

@@ -108,6 +108,16 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
                 }
             }
         }
+        Event::ReassignmentBegan { partition, from, to } => {
+            format!("{partition}: moves from {} to {}", Brokers(from), Brokers(to))
+        }
+        Event::ReassignmentCompleted { partition, replicas } => {
+            format!("{partition}: has moved, its replicas are {}", Brokers(replicas))
+        }
+        Event::ReassignmentCancelled { partition, replicas } => {
+            format!("{partition}: stays with {}, the move is cancelled", Brokers(replicas))
+        }
+        Event::ReplicaLeft { partition } => format!("{partition}: deletes its log, others hold the partition"),
         Event::PositionSet { partition, offset, why } if **why != *"start" => {
             format!("{partition}: position set to {offset}, {why}")
         }

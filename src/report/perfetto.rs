@@ -176,6 +176,7 @@ fn place(event: &Event) -> (&'static str, Option<String>) {
         | Event::Appended { .. }
         | Event::LogStartMoved { .. }
         | Event::Truncated { .. }
+        | Event::ReplicaLeft { .. }
         | Event::BecameLeader { .. }
         | Event::BecameFollower { .. }
         | Event::HighWatermark { .. }
@@ -190,6 +191,9 @@ fn place(event: &Event) -> (&'static str, Option<String>) {
         | Event::TopicCreated { .. }
         | Event::TopicDeleted { .. }
         | Event::ConfigChanged { .. }
+        | Event::ReassignmentBegan { .. }
+        | Event::ReassignmentCompleted { .. }
+        | Event::ReassignmentCancelled { .. }
         | Event::PartitionChanged { .. } => ("controller", None),
         Event::RecordSent { .. }
         | Event::RecordAcked { .. }

@@ -81,6 +81,8 @@ struct Counts {
 pub struct View {
     cast: Cast,
     partitions: BTreeMap<TopicPartition, Registration>,
+    /// Partitions that are on their way to other replicas.
+    moving: BTreeSet<TopicPartition>,
     replicas: BTreeMap<(TopicPartition, Arc<str>), Replica>,
     clients: BTreeMap<Arc<str>, Counts>,
     positions: BTreeMap<(Arc<str>, TopicPartition), Offset>,
@@ -148,7 +150,17 @@ impl View {
             }
             Event::TopicDeleted { topic, .. } => {
                 self.partitions.retain(|partition, _| partition.topic != *topic);
+                self.moving.retain(|partition| partition.topic != *topic);
                 self.replicas.retain(|(partition, _), _| partition.topic != *topic);
+            }
+            Event::ReassignmentBegan { partition, .. } => {
+                self.moving.insert(partition.clone());
+            }
+            Event::ReassignmentCompleted { partition, .. } | Event::ReassignmentCancelled { partition, .. } => {
+                self.moving.remove(partition);
+            }
+            Event::ReplicaLeft { partition } => {
+                self.replicas.remove(&(partition.clone(), node.clone()));
             }
             Event::BrokerRegistered { broker: id, .. } | Event::BrokerFenced { broker: id, .. } => {
                 self.registered.insert(broker(*id));
@@ -394,6 +406,10 @@ impl View {
                 return Some(format!("{partition} does not exist"));
             };
             let Some(leader) = &registration.leader else { return Some(format!("nobody leads {partition}")) };
+            if self.moving.contains(partition) {
+                let replicas = registration.replicas.join(", ");
+                return Some(format!("{partition} has not moved yet, its replicas are [{replicas}]"));
+            }
             if registration.isr.len() < registration.replicas.len() {
                 return Some(format!("the ISR of {partition} is [{}]", registration.isr.join(", ")));
             }

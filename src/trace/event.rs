@@ -273,6 +273,16 @@ pub enum Event {
     OffsetsExpiring { group: Arc<str>, partitions: Vec<TopicPartition> },
     /// Offsets were deleted because they had not been committed for too long: the records that say so are committed.
     OffsetsExpired { group: Arc<str>, partitions: Vec<TopicPartition> },
+
+    // ---- reassignment ----
+    /// The controller gives a partition other replicas: those of `from` hold it, those of `to` shall.
+    ReassignmentBegan { partition: TopicPartition, from: Vec<NodeId>, to: Vec<NodeId> },
+    /// A partition has the replicas that it was to get, and nobody else holds it.
+    ReassignmentCompleted { partition: TopicPartition, replicas: Vec<NodeId> },
+    /// A partition goes back to the replicas that it had.
+    ReassignmentCancelled { partition: TopicPartition, replicas: Vec<NodeId> },
+    /// This broker holds the partition no more: its log is deleted.
+    ReplicaLeft { partition: TopicPartition },
 }
 
 impl Event {

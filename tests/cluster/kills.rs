@@ -29,19 +29,23 @@ const PROGRESS: u64 = 200;
 
 /// What a producer under load reports.
 #[derive(Default)]
-struct Load {
-    stop: AtomicBool,
-    acknowledged: AtomicU64,
+pub(super) struct Load {
+    pub(super) stop: AtomicBool,
+    pub(super) acknowledged: AtomicU64,
 }
 
 /// Sends records to every partition in turn until it is stopped; returns the offset that each was acknowledged at.
-async fn send_until_stopped(producer: Producer, load: Arc<Load>) -> Vec<Vec<(Offset, String)>> {
+pub(super) async fn send_until_stopped(
+    producer: Producer,
+    load: Arc<Load>,
+    partitions: i32,
+) -> Vec<Vec<(Offset, String)>> {
     let mut receipts = Vec::new();
     for number in 0.. {
         if load.stop.load(Ordering::Relaxed) {
             break;
         }
-        for partition in 0..PARTITIONS {
+        for partition in 0..partitions {
             let value = format!("{partition}-{number}");
             let record = ProducerRecord {
                 topic: "orders".into(),
@@ -60,7 +64,7 @@ async fn send_until_stopped(producer: Producer, load: Arc<Load>) -> Vec<Vec<(Off
         }
         clock::sleep(Duration::from_millis(2)).await;
     }
-    let mut acknowledged = vec![Vec::new(); PARTITIONS as usize];
+    let mut acknowledged = vec![Vec::new(); partitions as usize];
     for (partition, value, answered) in receipts {
         let answer = answered.await.expect("the task ends");
         let (_, offset) = answer.unwrap_or_else(|error| panic!("record {value} failed: {error}"));
@@ -79,7 +83,7 @@ fn ten_kills_of_the_leader_lose_nothing_and_repeat_nothing() {
         assert!(config.idempotent, "idempotence is Kafka's default");
         let load = Arc::new(Load::default());
         let producer = Producer::new(config, cluster.client(), Tracer::off());
-        let sending = task::spawn(send_until_stopped(producer, load.clone()));
+        let sending = task::spawn(send_until_stopped(producer, load.clone(), PARTITIONS));
         for kill in 0..KILLS {
             let before = load.acknowledged.load(Ordering::Relaxed);
             let what = format!("{PROGRESS} records are acknowledged before kill {kill}");

@@ -6,6 +6,7 @@
 mod groups;
 mod hostile;
 mod kills;
+mod reassignment;
 mod shutdown;
 
 use std::{

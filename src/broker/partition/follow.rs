@@ -26,6 +26,14 @@ pub struct FollowerPosition {
     pub asks: Option<LeaderEpoch>,
 }
 
+impl State {
+    /// Whether it still stands as it did at `position`: with that leader, in that epoch.
+    fn follows(&self, position: &FollowerPosition) -> bool {
+        let with = (position.leader, position.leader_epoch);
+        matches!(self.role, Standing::Follower) && (self.leader, self.leader_epoch) == with
+    }
+}
+
 impl Partition {
     /// What a follower fetches with: leader, epochs, end of its log. `None` while it does not follow anyone.
     pub async fn follower_position(&self) -> Option<FollowerPosition> {
@@ -53,7 +61,7 @@ impl Partition {
     pub async fn take(&self, position: &FollowerPosition, response: &Fetched) -> Result<(), AppendError> {
         let mut state = self.state.lock().await;
         let state = &mut *state;
-        if matches!(state.role, Standing::Leader(_)) || state.leader_epoch != position.leader_epoch {
+        if !state.follows(position) {
             if let Some(diverging) = response.diverging
                 && !self.context.switches.late_answers_ignored
             {
@@ -120,7 +128,7 @@ impl Partition {
     ) -> Result<(), StorageError> {
         let mut state = self.state.lock().await;
         let state = &mut *state;
-        if matches!(state.role, Standing::Leader(_)) || state.leader_epoch != position.leader_epoch {
+        if !state.follows(position) {
             return Ok(());
         }
         let (own_epoch, _) = state.log.end_offset_for_epoch(leaders.0);
@@ -141,7 +149,7 @@ impl Partition {
         end: Offset,
     ) -> Result<(), StorageError> {
         let mut state = self.state.lock().await;
-        if matches!(state.role, Standing::Leader(_)) || state.leader_epoch != position.leader_epoch {
+        if !state.follows(position) {
             return Ok(());
         }
         if self.context.switches.bug_no_truncation {

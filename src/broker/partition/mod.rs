@@ -72,6 +72,9 @@ pub struct IsrChange {
     pub in_doubt: bool,
 }
 
+/// What the controller made of a proposal: the leader epoch, the ISR and the partition epoch.
+pub type IsrCommitted<'a> = (LeaderEpoch, &'a [NodeId], PartitionEpoch);
+
 /// A replica on this broker.
 pub struct Partition {
     /// Topic and index.
@@ -160,12 +163,17 @@ impl Partition {
             registration.leader == self.context.node || leads && self.context.switches.bug_old_leader_leads_on;
         if registration.leader_epoch == state.leader_epoch && is_leader == matches!(state.role, Standing::Leader(_)) {
             if let Standing::Leader(leader) = &mut state.role {
+                leader.set_replicas(&registration.replicas, clock::now());
                 leader.committed(&registration.isr, registration.partition_epoch, clock::now());
                 self.after_change(state);
             }
             return Ok(());
         }
-        state.fail_waiters();
+        // Who leads on in another epoch has all that it was asked to append.
+        match leads && registration.leader == self.context.node {
+            true => state.look_again(),
+            false => state.fail_waiters(),
+        }
         let unnoticed = state.leader == registration.leader && !self.context.switches.truncate_on_every_epoch;
         (state.leader, state.leader_epoch) = (registration.leader, registration.leader_epoch);
         if is_leader { self.lead(state, registration, active).await } else { self.follow(state, unnoticed).await }
@@ -184,6 +192,7 @@ impl Partition {
             epoch: registration.leader_epoch,
             partition_epoch: registration.partition_epoch,
             replicas: registration.replicas.clone(),
+            adding: registration.adding_replicas.clone(),
             isr: registration.isr.clone(),
             end: state.log.end_offset(),
             high_watermark: state.high_watermark,
@@ -313,8 +322,9 @@ impl Partition {
     }
 
     /// The controller's answer to a proposal. One that does not wait any more, since metadata told what became of it,
-    /// changes nothing: the leader may have made another one meanwhile.
-    pub async fn isr_answered(&self, change: &IsrChange, answer: Result<(&[NodeId], PartitionEpoch), ErrorCode>) {
+    /// changes nothing: the leader may have made another one meanwhile. Nor does one that is of another leader epoch:
+    /// metadata will tell who leads in it, and where the partition is.
+    pub async fn isr_answered(&self, change: &IsrChange, answer: Result<IsrCommitted<'_>, ErrorCode>) {
         let mut state = self.state.lock().await;
         let state = &mut *state;
         let Standing::Leader(leader) = &mut state.role else { return };
@@ -322,7 +332,8 @@ impl Partition {
             return;
         }
         match answer {
-            Ok((isr, partition_epoch)) => {
+            Ok((leader_epoch, ..)) if leader_epoch != state.leader_epoch => {}
+            Ok((_, isr, partition_epoch)) => {
                 if leader.committed(isr, partition_epoch, clock::now()) {
                     state.partition_epoch = state.partition_epoch.max(partition_epoch);
                 }
@@ -376,7 +387,7 @@ impl Partition {
         state.log.close().await
     }
 
-    /// The topic is deleted: everyone who waits is told.
+    /// The topic is deleted, or others hold the partition: everyone who waits is told.
     pub async fn abandon(&self) {
         let mut state = self.state.lock().await;
         state.fail_waiters();
@@ -421,6 +432,11 @@ impl State {
         for waiter in self.acks.drain(..) {
             let _ = waiter.answer.send(ErrorCode::NotLeaderOrFollower);
         }
+        self.look_again();
+    }
+
+    /// Has those look again who wait for records or watch the role.
+    fn look_again(&mut self) {
         self.ring_observer();
         self.wake_fetches();
     }

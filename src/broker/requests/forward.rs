@@ -7,10 +7,10 @@ use crate::{
     protocol::{
         ErrorCode,
         messages::{
-            CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, ElectLeadersResponse,
-            IncrementalAlterConfigsResponse, RequestKind, ResponseKind,
-            create_partitions_response::CreatePartitionsTopicResult, create_topics_response::CreatableTopicResult,
-            delete_topics_response::DeletableTopicResult,
+            AlterPartitionReassignmentsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse,
+            ElectLeadersResponse, IncrementalAlterConfigsResponse, ListPartitionReassignmentsResponse, RequestKind,
+            ResponseKind, create_partitions_response::CreatePartitionsTopicResult,
+            create_topics_response::CreatableTopicResult, delete_topics_response::DeletableTopicResult,
             incremental_alter_configs_response::AlterConfigsResourceResponse,
         },
     },
@@ -59,6 +59,12 @@ fn unanswered(request: RequestKind) -> ResponseKind {
                     .with_error_code(code)
             });
             IncrementalAlterConfigsResponse::default().with_responses(failed.collect()).into()
+        }
+        RequestKind::AlterPartitionReassignments(_) => {
+            AlterPartitionReassignmentsResponse::default().with_error_code(code).into()
+        }
+        RequestKind::ListPartitionReassignments(_) => {
+            ListPartitionReassignmentsResponse::default().with_error_code(code).into()
         }
         RequestKind::ElectLeaders(_) => ElectLeadersResponse::default().into(),
         other => unreachable!("{other:?} is not forwarded"),

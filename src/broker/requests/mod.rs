@@ -163,6 +163,8 @@ impl Service for Broker {
             | RequestKind::DeleteTopics(_)
             | RequestKind::CreatePartitions(_)
             | RequestKind::IncrementalAlterConfigs(_)
+            | RequestKind::AlterPartitionReassignments(_)
+            | RequestKind::ListPartitionReassignments(_)
             | RequestKind::ElectLeaders(_)) => self.forward(body, version),
             other => {
                 tracing::error!(peer = %peer.address, ?other, "an API is advertised and not served");

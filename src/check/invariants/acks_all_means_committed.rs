@@ -3,7 +3,8 @@
 //! smaller than `min.insync.replicas`.
 //!
 //! Excused: a member whose host lost power and which has not caught up since. A leader may not have heard of a changed
-//! setting: the smallest value that the topic ever had counts, and never more than it has replicas.
+//! setting or of more replicas: the smallest value that the topic ever had counts, and never more than the partition ever
+//! had replicas.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,13 +24,15 @@ const MIN_ISR: &str = "min.insync.replicas";
 pub(super) struct AcksAllMeansCommitted {
     /// The smallest `min.insync.replicas` of each topic so far.
     min_isr: BTreeMap<Arc<str>, usize>,
+    /// The fewest replicas of each partition so far.
+    replicas: BTreeMap<TopicPartition, usize>,
 }
 
 impl AcksAllMeansCommitted {
     pub(super) fn of(plan: &Plan) -> Self {
         let number = |settings: &BTreeMap<Arc<str>, Arc<str>>| settings.get(MIN_ISR)?.parse().ok();
         let min_isr = plan.topics.iter().filter_map(|(topic, settings)| Some((topic.clone(), number(settings)?)));
-        Self { min_isr: min_isr.collect() }
+        Self { min_isr: min_isr.collect(), ..Self::default() }
     }
 
     pub(super) fn observe(&mut self, cluster: &Cluster, entry: &Entry, tally: &mut Tally) {
@@ -39,9 +42,14 @@ impl AcksAllMeansCommitted {
                 let known = self.min_isr.entry(topic.clone()).or_insert(value);
                 *known = value.min(*known);
             }
+            Event::TopicDeleted { topic, .. } => self.replicas.retain(|partition, _| partition.topic != *topic),
+            Event::PartitionChanged { partition, replicas, .. } => match self.replicas.get_mut(partition) {
+                Some(known) => *known = replicas.len().min(*known),
+                None => drop(self.replicas.insert(partition.clone(), replicas.len())),
+            },
             Event::ProduceAnswered { partition, acks: -1, error, end_offset, isr, .. } if &**error == "NONE" => {
                 let Some(leader) = broker_id(&entry.node) else { return };
-                let broken = self.by_too_few(cluster, partition, leader, *end_offset, isr);
+                let broken = self.by_too_few(partition, leader, *end_offset, isr);
                 let broken = broken.or_else(|| uncommitted(cluster, entry, leader));
                 let found = broken.map(|broken| Violation { broken, events: vec![entry.id] });
                 tally.check(Claim::AcksAllMeansCommitted, found);
@@ -52,13 +60,12 @@ impl AcksAllMeansCommitted {
 
     fn by_too_few(
         &self,
-        cluster: &Cluster,
         partition: &TopicPartition,
         leader: NodeId,
         end_offset: Offset,
         isr: &[NodeId],
     ) -> Option<Broken> {
-        let replicas = cluster.partitions.get(partition)?.registration.as_ref()?.replicas.len();
+        let replicas = *self.replicas.get(partition)?;
         let min_isr = (*self.min_isr.get(&partition.topic)?).min(replicas);
         let (partition, isr) = (partition.clone(), isr.to_vec());
         (isr.len() < min_isr).then_some(Broken::AnsweredByTooFew { partition, leader, end_offset, isr, min_isr })

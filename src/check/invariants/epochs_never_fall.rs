@@ -14,7 +14,9 @@ use crate::{
 #[derive(Default)]
 pub(super) struct EpochsNeverFall {
     roles: BTreeMap<(TopicPartition, NodeId), (LeaderEpoch, EventId)>,
-    isr: BTreeMap<TopicPartition, BTreeSet<NodeId>>,
+    /// The ISR and the leader epoch of each partition: a reassignment that is complete may begin an epoch of the same
+    /// leader.
+    isr: BTreeMap<TopicPartition, (BTreeSet<NodeId>, LeaderEpoch)>,
     asked: BTreeMap<TopicPartition, Vec<Asked>>,
 }
 
@@ -51,10 +53,10 @@ impl EpochsNeverFall {
             }
             Event::PartitionChanged { partition, leader_epoch, partition_epoch, isr, election, .. } => {
                 let isr: BTreeSet<NodeId> = isr.iter().copied().collect();
-                let before = self.isr.insert(partition.clone(), isr.clone());
-                let takes_in = before.is_some_and(|before| !isr.is_subset(&before));
-                if takes_in && *election == Election::None {
-                    let committed_in = (*leader_epoch, PartitionEpoch(partition_epoch.0 - 1));
+                let before = self.isr.insert(partition.clone(), (isr.clone(), *leader_epoch));
+                let Some((isr_before, epoch_before)) = before else { return };
+                if !isr.is_subset(&isr_before) && *election == Election::None {
+                    let committed_in = (epoch_before, PartitionEpoch(partition_epoch.0 - 1));
                     let found = self.stale(partition, &isr, committed_in, entry.id);
                     tally.check(Claim::EpochsNeverFall, found);
                 }

@@ -231,7 +231,7 @@ impl Controller {
         }
     }
 
-    fn fence(&self, broker: NodeId, why: &str) -> Vec<Decided> {
+    pub(super) fn fence(&self, broker: NodeId, why: &str) -> Vec<Decided> {
         let epoch = self.image.broker(broker).expect("a fenced broker is registered").epoch;
         let change = MetadataRecord::BrokerRegistrationChange {
             broker,

@@ -5,10 +5,10 @@
 
 use uuid::Uuid;
 
-use super::{Controller, Decision};
+use super::{Controller, Decided, Decision, reassignment::Target};
 use crate::{
     base::{BrokerEpoch, NodeId, TopicId, mark},
-    controller::image::PartitionRegistration,
+    controller::image::{PartitionRegistration, TopicImage},
     protocol::{
         ErrorCode,
         messages::{
@@ -37,22 +37,11 @@ impl Controller {
             for asked in &topic.partitions {
                 let id = TopicId(*topic.topic_id.as_bytes());
                 let answer = match self.check(sender, id, asked) {
-                    Ok((registration, isr)) => {
-                        note_isr(registration, &isr, registration.leader);
-                        let change = PartitionChange {
-                            partition: asked.partition_index,
-                            topic_id: id,
-                            isr: (isr != registration.isr).then_some(isr),
-                            ..PartitionChange::default()
-                        };
-                        let merged = registration.merged(&change);
-                        let reason = format!("broker {sender}, the leader, asked for it");
-                        if change.isr.is_some() {
-                            records.push(self.decided_change(change, Election::None, reason));
-                            answer_of(asked.partition_index, &merged)
-                        } else {
-                            answer_of(asked.partition_index, registration)
-                        }
+                    Ok((topic, registration, isr)) => {
+                        let at = (topic, asked.partition_index);
+                        let (answer, decided) = self.take_isr(at, registration, isr, sender);
+                        records.extend(decided);
+                        answer
                     }
                     Err(code) => {
                         mark::reach("alter_partition_rejected");
@@ -68,12 +57,42 @@ impl Controller {
         Decision { response: AlterPartitionResponse::default().with_topics(topics), records }
     }
 
+    /// What becomes of an ISR that may be, and the answer. It may be what a reassignment waits for: then another broker
+    /// may lead, and the one that asked is told so, though it was done.
+    fn take_isr(
+        &self,
+        (topic, partition): (&TopicImage, i32),
+        registration: &PartitionRegistration,
+        isr: Vec<NodeId>,
+        sender: NodeId,
+    ) -> (PartitionData, Option<Decided>) {
+        note_isr(registration, &isr, registration.leader);
+        let changed = if registration.is_reassigning() {
+            let target = Target::with_isr(registration, isr);
+            self.become_target((topic.id, partition), registration, target, self.election_rules(&topic.name))
+        } else {
+            let isr = (isr != registration.isr).then_some(isr);
+            let change = PartitionChange { partition, topic_id: topic.id, isr, ..PartitionChange::default() };
+            change.isr.is_some().then_some((change, Election::None))
+        };
+        let Some((change, election)) = changed else { return (answer_of(partition, registration), None) };
+        let answer = match change.leader {
+            Some(leader) if leader != sender => {
+                let code = ErrorCode::NewLeaderElected.code();
+                PartitionData::default().with_partition_index(partition).with_error_code(code)
+            }
+            _ => answer_of(partition, &registration.merged(&change)),
+        };
+        let reason = format!("broker {sender}, the leader, asked for it");
+        (answer, Some(self.decided_change(change, election, reason)))
+    }
+
     fn check(
         &self,
         sender: NodeId,
         topic_id: TopicId,
         asked: &Asked,
-    ) -> Result<(&PartitionRegistration, Vec<NodeId>), ErrorCode> {
+    ) -> Result<(&TopicImage, &PartitionRegistration, Vec<NodeId>), ErrorCode> {
         let topic = self.image.topic_by_id(topic_id).ok_or(ErrorCode::UnknownTopicId)?;
         let registration = topic.partitions.get(&asked.partition_index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         if asked.leader_epoch > registration.leader_epoch.0 || asked.partition_epoch > registration.partition_epoch.0 {
@@ -111,7 +130,7 @@ impl Controller {
         if !members.iter().all(eligible) {
             return Err(ErrorCode::IneligibleReplica);
         }
-        Ok((registration, isr))
+        Ok((topic, registration, isr))
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `brokers` | registration, heartbeats, fencing, controlled shutdown |
 //! | `elections` | who leads, and what a change of leadership does to the ISR |
 //! | `isr` | AlterPartition |
+//! | `reassignment` | AlterPartitionReassignments, and when a reassignment is complete |
 //! | `topics` | CreateTopics, DeleteTopics, CreatePartitions |
 //! | `placement` | which brokers get the replicas of a new partition |
 //! | `configs` | IncrementalAlterConfigs |
@@ -19,6 +20,7 @@ mod configs;
 pub mod elections;
 mod isr;
 mod placement;
+mod reassignment;
 #[cfg(test)]
 mod tests;
 mod topics;

@@ -1,5 +1,7 @@
 //! The controller core: registration, elections, ISR changes, topics.
 
+mod reassignment;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
@@ -48,6 +50,8 @@ fn elections_follow_the_table() {
             leader_epoch: LeaderEpoch(4),
             partition_epoch: PartitionEpoch(7),
             leader_recovery_state: 0,
+            adding_replicas: Vec::new(),
+            removing_replicas: Vec::new(),
         };
         let is_alive = |node: NodeId| alive.contains(&node.0);
         let rules = Rules { unclean: *unclean, anyone: false };

@@ -33,7 +33,7 @@ const PARTITIONS_MAX: usize = 10_000;
 /// A protocol outcome with its text.
 pub(super) type Refusal = (ErrorCode, String);
 
-fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refusal> {
     Err((code, message.into()))
 }
 
@@ -204,7 +204,7 @@ impl Controller {
         Ok(placement::place(&usable, partitions, replication, random))
     }
 
-    fn check_assignment(&self, replicas: &[NodeId], replication: Option<usize>) -> Result<(), Refusal> {
+    pub(super) fn check_assignment(&self, replicas: &[NodeId], replication: Option<usize>) -> Result<(), Refusal> {
         let invalid = |message: String| refuse(ErrorCode::InvalidReplicaAssignment, message);
         if replicas.is_empty() {
             return invalid("The manual partition assignment includes an empty replica list.".to_owned());
