@@ -4,16 +4,16 @@ use serde_json::Value;
 
 use super::command::{files, highwater, left};
 
-const SCENARIO: &str = "sim-tests/scenarios/damaged-log.toml";
+const LOG: &str = "sim-tests/scenarios/damaged-log.toml";
+const CHECKPOINT: &str = "sim-tests/scenarios/damaged-checkpoint.toml";
 
-/// What happened to the log of `b2` in the run of this seed, which is as expected.
-fn told_of_b2(seed: &str) -> Vec<Value> {
+/// What happened on the disk of `b2` in the run of this seed, which is as expected.
+fn told_of_b2(scenario: &str, seed: &str, kinds: &[&str]) -> Vec<Value> {
     let out = tempfile::tempdir().unwrap();
-    let left = left(highwater().args(["run", SCENARIO, "--seed", seed, "--out"]).arg(out.path()));
+    let left = left(highwater().args(["run", scenario, "--seed", seed, "--out"]).arg(out.path()));
     assert_eq!(left.exit, 0, "{left:?}");
     let files = files(out.path());
     let (_, journal) = files.iter().find(|(path, _)| path.ends_with("events.jsonl")).expect("the run has left it");
-    let kinds = ["log_loaded", "log_damaged", "damaged_log_removed"];
     let events = journal.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let events = events.map(|line| serde_json::from_slice::<Value>(line).unwrap());
     events.filter(|event| event["node"] == "b2" && kinds.iter().any(|kind| event["kind"] == *kind)).collect()
@@ -21,7 +21,7 @@ fn told_of_b2(seed: &str) -> Vec<Value> {
 
 #[test]
 fn a_log_that_does_not_open_is_told_and_copied_anew_once_everything_is_healed() {
-    let told = told_of_b2("8");
+    let told = told_of_b2(LOG, "8", &["log_loaded", "log_damaged", "damaged_log_removed"]);
     let kinds: Vec<&str> = told.iter().filter_map(|event| event["kind"].as_str()).collect();
     assert_eq!(kinds, ["log_loaded", "log_damaged", "damaged_log_removed", "log_loaded"]);
     let problem = told[1]["problem"].as_str().unwrap();
@@ -31,8 +31,16 @@ fn a_log_that_does_not_open_is_told_and_copied_anew_once_everything_is_healed() 
 
 #[test]
 fn a_hole_below_what_was_called_synced_is_loaded_and_excused() {
-    let told = told_of_b2("3");
+    let told = told_of_b2(LOG, "3", &["log_loaded"]);
     let loaded = told.last().unwrap();
     assert_eq!(loaded["start_offset"], 0);
     assert!(loaded["batches"][0]["base_offset"].as_i64().unwrap() > 0, "the begin is gone: {loaded}");
+}
+
+#[test]
+fn a_checkpoint_of_which_a_part_was_kept_is_removed_before_any_log_is_loaded() {
+    let told = told_of_b2(CHECKPOINT, "1", &["node_started", "damaged_checkpoint_removed", "log_loaded"]);
+    let mut kinds: Vec<&str> = told.iter().filter_map(|event| event["kind"].as_str()).collect();
+    kinds.dedup();
+    assert_eq!(kinds, ["node_started", "log_loaded", "node_started", "damaged_checkpoint_removed", "log_loaded"]);
 }

@@ -280,6 +280,36 @@ in_a_world! {
         assert_eq!(seen.all(|event| matches!(event, Event::UnsyncedLost { .. })).len(), 1);
     }
 
+    fn what_rots_is_seen_at_once_survives_the_power_and_is_mended_where_it_still_stands(world, _seen) {
+        let a = Host::new(&world, "a");
+        a.run(async {
+            let disk = Disk::at("");
+            disk.create_dir_all("t-0").await.unwrap();
+            for name in ["t-0/one", "t-0/two"] {
+                write(&disk, name, &page(1)).await.sync().await.unwrap();
+            }
+            disk.sync_dir("").await.unwrap();
+            disk.sync_dir("t-0").await.unwrap();
+        })
+        .await
+        .unwrap();
+        let pick = |name: &str, content: &[u8]| (name == "two" && content == page(1)).then_some(100..200);
+        assert!(world.rot("a", "t-0", pick));
+        assert!(!world.rot("a", "t-0", pick), "it is another content now");
+        crash(&world, StopKind::Power).await;
+        let found = a.run(async { read(&Disk::at(""), "t-0/two").await }).await.unwrap().unwrap();
+        let rotten: Vec<usize> = (0..PAGE_BYTES).filter(|at| found[*at] != page(1)[*at]).collect();
+        assert!((1..=4).contains(&rotten.len()) && rotten.iter().all(|at| (100..200).contains(at)), "{rotten:?}");
+        assert_eq!(a.run(async { read(&Disk::at(""), "t-0/one").await }).await.unwrap(), Some(page(1)));
+        world.heal_disk("a");
+        assert_eq!(a.run(async { read(&Disk::at(""), "t-0/two").await }).await.unwrap(), Some(page(1)));
+        assert!(world.rot("a", "t-0", pick));
+        a.run(async { write(&Disk::at(""), "t-0/two", &page(2)).await }).await.unwrap();
+        world.heal_disk("a");
+        let found = a.run(async { read(&Disk::at(""), "t-0/two").await }).await.unwrap();
+        assert_eq!(found, Some(page(2)), "what was written over is not what had rotted");
+    }
+
     fn a_slow_disk_takes_its_time_and_a_stalled_one_answers_when_it_is_healed(world, _seen) {
         let a = Host::new(&world, "a");
         let file = a.run(async { write(&Disk::at(""), "log", b"before").await }).await.unwrap();

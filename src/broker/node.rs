@@ -72,6 +72,15 @@ impl NodeError {
             _ => false,
         }
     }
+
+    /// The checkpoint of its log directory that keeps it from starting: it can be made again from the logs, once it is
+    /// removed.
+    pub fn damaged_checkpoint(&self) -> Option<&'static str> {
+        match self {
+            Self::Storage(error) => error.damaged_checkpoint(),
+            _ => None,
+        }
+    }
 }
 
 /// What a node is started with.

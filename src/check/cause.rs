@@ -7,6 +7,8 @@
 //! |---|---|---|
 //! | lost with its power | so was every other copy, or its host lost power too | `power-loss-of-all-copies` |
 //! | lost with its power | another broker with a copy did not lose power | `elected-after-power-loss` |
+//! | gone with its disk, which was replaced by an empty one | | `lost-with-a-disk` |
+//! | cut off by its recovery, at a batch that had rotted on its disk | | `cut-at-a-corrupt-batch` |
 //! | cut off at its own high watermark | | `truncated-to-high-watermark` |
 //! | cut off while it led: it obeyed an answer to what it had asked as a follower | | `truncated-by-the-leader` |
 //! | never had one | it was elected before the promise | `acknowledged-by-a-stale-leader` |
@@ -39,6 +41,10 @@ pub enum Cause {
     PowerLossOfAllCopies,
     /// A broker that had lost its copy with its power was still in the ISR, and was elected.
     ElectedAfterPowerLoss,
+    /// The disk of a broker was replaced by an empty one, and it led without what had been there.
+    LostWithADisk,
+    /// A broker had to cut its log at a batch that had rotted on its disk, and led without what followed.
+    CutAtACorruptBatch,
     /// The new leader had cut its copy off when it met an earlier leader: before KIP-101.
     TruncatedToHighWatermark,
     /// The leader cut its own log: it obeyed an answer to what it had asked as a follower, before Kafka 3.0.
@@ -70,6 +76,8 @@ impl Cause {
     pub const ALL: &[Self] = &[
         Self::PowerLossOfAllCopies,
         Self::ElectedAfterPowerLoss,
+        Self::LostWithADisk,
+        Self::CutAtACorruptBatch,
         Self::TruncatedToHighWatermark,
         Self::TruncatedByTheLeader,
         Self::LeaderElectedWithoutThem,
@@ -89,6 +97,8 @@ impl Cause {
         match self {
             Self::PowerLossOfAllCopies => "power-loss-of-all-copies",
             Self::ElectedAfterPowerLoss => "elected-after-power-loss",
+            Self::LostWithADisk => "lost-with-a-disk",
+            Self::CutAtACorruptBatch => "cut-at-a-corrupt-batch",
             Self::TruncatedToHighWatermark => "truncated-to-high-watermark",
             Self::TruncatedByTheLeader => "truncated-by-the-leader",
             Self::LeaderElectedWithoutThem => "leader-elected-without-them",
@@ -109,6 +119,10 @@ impl Cause {
         match self {
             Self::PowerLossOfAllCopies => "every broker that had them lost power before writing them to disk",
             Self::ElectedAfterPowerLoss => "a broker that had lost them with its power was elected leader",
+            Self::LostWithADisk => "a broker whose disk had been replaced by an empty one led without them",
+            Self::CutAtACorruptBatch => {
+                "a broker that checked its log after an unclean stop cut it at a corrupt batch, and led without what followed"
+            }
             Self::TruncatedToHighWatermark => {
                 "a follower cut them off at its own high watermark (as before Kafka 0.11) and was then elected leader"
             }

@@ -9,6 +9,9 @@
 //! b1 hw orders-0 leader e0 3                     b1 fetched orders-0 by=2 e0 at=3
 //! b1 asks orders-0 e0 pe=0 isr=1                 and pe= of `chose`: the epoch of the registration
 //! b1 cut orders-0 8 5 leader-epoch               b1 flush orders-0 3
+//! b1 replaced                                    (its disk, by an empty one)
+//! b1 rots orders-0 5..8                          b1 mends orders-0 5..8
+//! b1 removed orders-0                            (its log, by an operator: it was damaged)
 //! b1 answer orders-0 acks=1 0..2 e0 isr=1,2,3 hw=0
 //! p1 send 0 orders v-0 acks=1                    p1 acked 0 orders-0 0
 //! p1 refused 0 NOT_ENOUGH_REPLICAS               p1 timeout 0
@@ -157,6 +160,7 @@ fn event(verb: &str, rest: &[&str]) -> Event {
         "power" => Event::NodeStopped { how: StopKind::Power },
         "torn" => Event::NodeStopped { how: StopKind::Torn },
         "fault" => Event::FaultBegan { fault: rest.join(" ") },
+        "replaced" => Event::DiskReplaced,
         "heal" => Event::SettleBegan,
         "settled" => Event::Settled,
         "stop" => Event::NodeStopped { how: StopKind::Clean },
@@ -380,6 +384,9 @@ fn replica_event(verb: &str, words: &Words<'_>) -> Event {
             batches,
         },
         "cut" => Event::Truncated { partition, from: words.offset(1), to: words.offset(2), why: words.plain[3].into() },
+        "removed" => Event::DamagedLogRemoved { partition },
+        "rots" => Event::BatchCorrupted { partition, base_offset: batches[0].base_offset, end_offset },
+        "mends" => Event::BatchMended { partition, base_offset: batches[0].base_offset },
         "flush" => Event::Flushed { partition, end_offset: words.offset(1) },
         "hw" => Event::HighWatermark {
             partition,

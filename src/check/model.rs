@@ -63,24 +63,33 @@ pub struct Replica {
     pub role: Option<Role>,
     /// The leader epoch of that role.
     pub leader_epoch: LeaderEpoch,
-    /// Its host lost power, and it has not caught up with a leader since: the ISR at that moment. Its log may lack what
-    /// it once had, and it may be in the ISR all the same until the controller has noticed.
-    pub lost_power: Option<BTreeSet<NodeId>>,
+    /// Its log may lack what it once had, and it has not caught up with a leader since. It may be in the ISR all the
+    /// same until the controller has noticed.
+    pub forgot: Option<Forgot>,
     /// Its disk had forgotten what it called synced when the power went: what is gone may lie anywhere in its log.
     pub was_lied_to: bool,
+    /// Batches of its log that are corrupt on its disk: where each begins.
+    pub rotten: BTreeSet<Offset>,
 }
 
-impl Replica {
-    /// Whether its log has a hole that a disk has made. It does not show at its end, so that nobody fills it.
-    pub fn is_holed(&self) -> bool {
-        self.was_lied_to && self.log.has_hole()
-    }
+/// What made a replica forget.
+#[derive(Clone, Debug)]
+pub struct Forgot {
+    /// The fault.
+    pub by: Damage,
+    /// The ISR at that moment.
+    pub isr: BTreeSet<NodeId>,
+}
 
-    fn catch_up(&mut self) {
-        if !self.is_holed() {
-            self.lost_power = None;
-        }
-    }
+/// A fault that may take records from a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// Its host lost power.
+    Power,
+    /// Recovery cut its log at a batch that is corrupt on its disk, as it has to.
+    Rot,
+    /// Its disk was replaced by an empty one.
+    Blank,
 }
 
 /// The batches of one log.
@@ -146,6 +155,25 @@ impl ReplicaLog {
     }
 }
 
+impl Replica {
+    /// Whether its log has a hole that a disk has made. It does not show at its end, so that nobody fills it.
+    pub fn is_holed(&self) -> bool {
+        self.was_lied_to && self.log.has_hole()
+    }
+
+    fn catch_up(&mut self) {
+        if !self.is_holed() {
+            self.forgot = None;
+        }
+    }
+
+    /// What is no longer in the log is not corrupt in it.
+    fn note_cut(&mut self) {
+        let log = &self.log;
+        self.rotten.retain(|base| log.batch_at(*base).is_some_and(|batch| batch.base_offset == *base));
+    }
+}
+
 /// Number of the broker called `name`: `b3` is 3.
 pub fn broker_id(name: &str) -> Option<NodeId> {
     name.strip_prefix('b').and_then(|digits| digits.parse().ok()).map(NodeId)
@@ -178,6 +206,14 @@ impl Partition {
             replica.catch_up();
         }
     }
+
+    /// What `node` has in its log may be gone from now on.
+    fn forget(&mut self, node: NodeId, by: Damage) {
+        let Some(isr) = self.registration.as_ref().map(|registration| registration.isr.clone()) else { return };
+        if let Some(replica) = self.replicas.get_mut(&node) {
+            replica.forgot = Some(Forgot { by, isr });
+        }
+    }
 }
 
 impl Cluster {
@@ -189,6 +225,7 @@ impl Cluster {
             }
             Event::NodeStopped { how } => self.node_stopped(&entry.node, *how),
             Event::FaultBegan { .. } => self.lied_to.extend(entry.event.disks_that_lie().map(Into::into)),
+            Event::DiskReplaced => self.disk_replaced(&entry.node),
             Event::TopicCreated { topic, .. } | Event::TopicDeleted { topic, .. } => {
                 self.partitions.retain(|partition, _| partition.topic != *topic);
             }
@@ -217,6 +254,13 @@ impl Cluster {
                     partition.replicas.remove(&node);
                 }
             }
+            Event::BatchMended { partition, base_offset } => {
+                // It may have been deleted meanwhile.
+                let known = self.partitions.get_mut(partition).zip(broker_id(&entry.node));
+                if let Some(replica) = known.and_then(|(partition, node)| partition.replicas.get_mut(&node)) {
+                    replica.rotten.remove(base_offset);
+                }
+            }
             Event::FollowerFetched { partition, follower, leader_epoch, .. } => {
                 if let Some(partition) = self.partitions.get_mut(partition) {
                     partition.note_caught_up(*follower, *leader_epoch);
@@ -234,13 +278,26 @@ impl Cluster {
         self.running.insert(name.clone(), false);
         let Some(node) = broker_id(name) else { return };
         for partition in self.partitions.values_mut() {
-            let isr = partition.registration.as_ref().map(|registration| registration.isr.clone());
             if let Some(replica) = partition.replicas.get_mut(&node) {
                 replica.role = None;
                 if how.lost_power() {
-                    replica.lost_power = isr;
                     replica.was_lied_to = self.lied_to.contains(name);
                 }
+            }
+            if how.lost_power() {
+                partition.forget(node, Damage::Power);
+            }
+        }
+    }
+
+    fn disk_replaced(&mut self, name: &Arc<str>) {
+        self.lied_to.remove(name);
+        let Some(node) = broker_id(name) else { return };
+        for partition in self.partitions.values_mut() {
+            partition.forget(node, Damage::Blank);
+            if let Some(replica) = partition.replicas.get_mut(&node) {
+                let forgot = replica.forgot.take();
+                *replica = Replica { forgot, ..Replica::default() };
             }
         }
     }
@@ -255,6 +312,16 @@ impl Cluster {
             | Event::HighWatermark { role: Role::Leader, leader_epoch, .. } => leads(leader_epoch),
             _ => false,
         };
+        if let Event::Truncated { to, why, .. } = event
+            && **why == *"recovery"
+            && partition.replicas.get(&node).is_some_and(|replica| replica.rotten.contains(to))
+        {
+            partition.forget(node, Damage::Rot);
+        }
+        if let Event::DamagedLogRemoved { .. } = event {
+            let lied = partition.replicas.get(&node).is_some_and(|replica| replica.was_lied_to);
+            partition.forget(node, if lied { Damage::Power } else { Damage::Rot });
+        }
         let replica = partition.replicas.entry(node).or_default();
         if is_leader {
             replica.catch_up();
@@ -264,10 +331,20 @@ impl Cluster {
                 replica.log = ReplicaLog { batches: batches.clone(), start: Offset::ZERO, end: *end_offset };
                 replica.log.begin_at(*start_offset);
                 replica.high_watermark = *high_watermark;
+                replica.note_cut();
             }
             Event::Appended { end_offset, batches, .. } => replica.log.append(batches, *end_offset),
-            Event::Truncated { to, .. } => replica.log.truncate(*to),
-            Event::LogStartMoved { to, .. } => replica.log.begin_at(*to),
+            Event::Truncated { to, .. } => {
+                replica.log.truncate(*to);
+                replica.note_cut();
+            }
+            Event::LogStartMoved { to, .. } => {
+                replica.log.begin_at(*to);
+                replica.note_cut();
+            }
+            Event::BatchCorrupted { base_offset, .. } => {
+                replica.rotten.insert(*base_offset);
+            }
             Event::BecameLeader { leader_epoch, high_watermark, .. } => {
                 replica.role = Some(Role::Leader);
                 replica.leader_epoch = *leader_epoch;
@@ -296,6 +373,8 @@ fn partition_of(event: &Event) -> Option<&TopicPartition> {
         | Event::Appended { partition, .. }
         | Event::Truncated { partition, .. }
         | Event::LogStartMoved { partition, .. }
+        | Event::BatchCorrupted { partition, .. }
+        | Event::DamagedLogRemoved { partition }
         | Event::BecameLeader { partition, .. }
         | Event::BecameFollower { partition, .. }
         | Event::HighWatermark { partition, .. } => Some(partition),

@@ -38,8 +38,15 @@ impl Strays {
                 self.logs.insert(replica);
                 false
             }
+            Event::DiskReplaced => {
+                self.logs.retain(|(node, _)| *node != entry.node);
+                self.strays.retain(|(node, _)| *node != entry.node);
+                false
+            }
             _ if self.strays.is_empty() => false,
             Event::Appended { partition, .. }
+            | Event::BatchCorrupted { partition, .. }
+            | Event::BatchMended { partition, .. }
             | Event::Truncated { partition, .. }
             | Event::LogStartMoved { partition, .. }
             | Event::Flushed { partition, .. }

@@ -7,7 +7,7 @@ use crate::{
     client::admin::ElectionType,
     runtime::DiskFault,
     scenario::{
-        action::{Action, BytesPerSecond, Crash, Link, Percent},
+        action::{Action, BytesPerSecond, Crash, Link, Percent, no_controller_is_replaced},
         term::Term,
         view::View,
     },
@@ -45,6 +45,7 @@ pub(super) enum Deed {
     Crash(Vec<String>, Crash),
     Stop(Vec<String>),
     Restart(Vec<String>),
+    RestartBlank(Vec<String>),
     Pause(Vec<String>),
     Resume(Vec<String>),
     Clock(Vec<String>, i64),
@@ -59,6 +60,7 @@ pub(super) enum Deed {
     Heal(Links),
     HealAll,
     Disk(Vec<String>, DiskFault),
+    Corrupt(Vec<String>, TopicPartition, Offset),
     HealDisk(Vec<String>),
     Order(Order),
     Nothing,
@@ -89,6 +91,14 @@ impl Deed {
             Action::Crash(target, how) => Self::Crash(nodes(target)?, *how),
             Action::Stop(target) => Self::Stop(nodes(target)?),
             Action::Restart(target) => Self::Restart(nodes(target)?),
+            Action::RestartBlank(target) => {
+                let nodes = nodes(target)?;
+                let is_broker = |node: &String| view.cast().brokers.iter().any(|(broker, _)| broker == node);
+                if let Some(node) = nodes.iter().find(|node| !is_broker(node)) {
+                    return Err(no_controller_is_replaced(node));
+                }
+                Self::RestartBlank(nodes)
+            }
             Action::Pause(target) => Self::Pause(nodes(target)?),
             Action::Resume(target) => Self::Resume(nodes(target)?),
             Action::Clock(target, offset_ms) => Self::Clock(nodes(target)?, *offset_ms),
@@ -102,6 +112,16 @@ impl Deed {
             Action::Heal(link) => Self::Heal(links(link)?),
             Action::HealAll => Self::HealAll,
             Action::Disk(target, fault) => Self::Disk(nodes(target)?, *fault),
+            Action::Corrupt(target, partition, offset) => {
+                let (nodes, partition) = (nodes(target)?, partition.partition());
+                let without = |node: &&String| !view.has_record(&partition, node, Offset(*offset));
+                if let Some(node) = nodes.iter().find(without) {
+                    return Err(format!(
+                        "`{action}` has nothing to corrupt: {node} has no record {partition}@{offset}"
+                    ));
+                }
+                Self::Corrupt(nodes, partition, Offset(*offset))
+            }
             Action::HealDisk(target) => Self::HealDisk(nodes(target)?),
             Action::Drift(target, ppm) => Self::Drift(nodes(target)?, *ppm),
             Action::Set(topic, name, value) => Self::Order(Order::Set(topic.clone(), name.clone(), value.clone())),
@@ -121,6 +141,7 @@ impl std::fmt::Display for Deed {
             Self::Crash(nodes, how) => write!(f, "crash {} {how}", list(nodes)),
             Self::Stop(nodes) => write!(f, "stop {}", list(nodes)),
             Self::Restart(nodes) => write!(f, "restart {}", list(nodes)),
+            Self::RestartBlank(nodes) => write!(f, "restart {} blank", list(nodes)),
             Self::Pause(nodes) => write!(f, "pause {}", list(nodes)),
             Self::Resume(nodes) => write!(f, "resume {}", list(nodes)),
             Self::Clock(nodes, offset_ms) => write!(f, "clock {} {offset_ms:+}ms", list(nodes)),
@@ -135,6 +156,7 @@ impl std::fmt::Display for Deed {
             Self::Heal(links) => write!(f, "heal {links}"),
             Self::HealAll => f.write_str("heal all"),
             Self::Disk(nodes, fault) => write!(f, "disk {} {fault}", list(nodes)),
+            Self::Corrupt(nodes, partition, offset) => write!(f, "disk {} corrupt {partition}@{offset}", list(nodes)),
             Self::HealDisk(nodes) => write!(f, "disk {} heal", list(nodes)),
             Self::Order(Order::Set(topic, name, value)) => write!(f, "set {topic}.{name}={value}"),
             Self::Order(Order::Elect(ElectionType::Preferred, partition)) => write!(f, "elect preferred {partition}"),

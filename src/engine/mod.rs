@@ -14,6 +14,7 @@ mod applications;
 mod deed;
 mod members;
 mod recorder;
+mod rot;
 mod script;
 
 use std::{
@@ -33,7 +34,7 @@ use crate::{
     base::{NodeId, Switches, TopicId, TopicPartition},
     broker::{
         config::NodeConfig,
-        node::{self, NodeOptions, Told},
+        node::{self, NodeError, NodeOptions, Told},
     },
     check::AUDIT_NODE,
     rpc::Shutdown,
@@ -194,10 +195,10 @@ impl Stage {
     }
 
     /// As [`Stage::wait_for`], after healing. A process that had found its disk broken just before may still halt: it is
-    /// started again. Where a disk that lied has damaged a log, the operator lets the replica be copied anew.
+    /// started again. Where a disk has damaged a log, the operator lets the replica be copied anew.
     async fn wait_healed(&self, limit: Duration, missing: impl Fn(&View) -> Option<String>) -> Option<String> {
         let until = clock::now() + limit;
-        let is_well = |view: &View| view.stopped().is_empty() && view.damaged_by_lies().is_empty();
+        let is_well = |view: &View| view.stopped().is_empty() && view.damaged_by_disks().is_empty();
         for _ in &self.resolved.nodes {
             let or_unwell = |view: &View| missing(view).filter(|_| is_well(view));
             let still_missing = self.wait_for(until.since(clock::now()), or_unwell).await;
@@ -219,7 +220,7 @@ impl Stage {
     }
 
     fn remove_damaged_logs(&self) {
-        for (name, partition) in self.recorder.look(View::damaged_by_lies) {
+        for (name, partition) in self.recorder.look(View::damaged_by_disks) {
             self.world.crash(&name, StopKind::Kill);
             let log_dir = &self.resolved.nodes[&*name].log_dir;
             self.world.remove_folder(&name, &format!("{log_dir}/{partition}"));
@@ -278,8 +279,9 @@ impl Stage {
     fn start_nodes(&self) {
         for (name, config) in &self.resolved.nodes {
             let (host, config, switches) = (name.clone(), config.clone(), self.resolved.switches);
-            let told = Told::nothing();
-            self.world.add_host(name, move || serve(host.clone(), config.clone(), switches, told.clone()));
+            let (recorder, told) = (self.recorder.clone(), Told::nothing());
+            self.world
+                .add_host(name, move || serve(host.clone(), config.clone(), switches, recorder.clone(), told.clone()));
         }
     }
 
@@ -311,13 +313,13 @@ impl Stage {
 }
 
 /// The process of a broker or a controller: formats its disk at its first start, then serves until it is stopped.
-async fn serve(name: String, config: NodeConfig, switches: Switches, told: Told) {
+async fn serve(name: String, config: NodeConfig, switches: Switches, recorder: Arc<Recorder>, told: Told) {
     let disk = Disk::at(&config.log_dir);
     let formatted = MetaProperties::read(&disk).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     if formatted.is_none() {
         let NodeId(number) = config.node_id;
         let mut id = [0; 16];
-        id[15] = number as u8;
+        (id[14], id[15]) = (World::current().disks_before(&name) as u8, number as u8);
         let meta =
             MetaProperties { cluster_id: "simulated".to_owned(), node_id: config.node_id, directory_id: TopicId(id) };
         meta.write(&disk).await.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -328,11 +330,62 @@ async fn serve(name: String, config: NodeConfig, switches: Switches, told: Told)
         process::shutdown_requested().await;
         asked.trigger();
     });
-    let (tracer, ready) = (World::current().tracer(&name), Arc::default());
-    let options = NodeOptions { config, disk, switches, tracer, told, shutdown, ready };
-    if let Err(error) = node::run(options).await {
+    let tracer = World::current().tracer(&name);
+    let run = || {
+        let (config, disk, tracer) = (config.clone(), disk.clone(), tracer.clone());
+        let (told, shutdown, ready) = (told.clone(), shutdown.clone(), Arc::default());
+        node::run(NodeOptions { config, disk, switches, tracer, told, shutdown, ready })
+    };
+    let mut ended = run().await;
+    while let Some(checkpoint) = recorder.look(|view| checkpoint_to_remove(&name, &ended, view)) {
+        if disk.remove_file(checkpoint).await.is_err() {
+            return World::current().crash(&name, StopKind::Kill);
+        }
+        World::current().report(
+            &name.as_str().into(),
+            None,
+            Event::DamagedCheckpointRemoved { checkpoint: checkpoint.into() },
+        );
+        ended = run().await;
+    }
+    if let Err(error) = ended {
         assert!(error.is_log_dir_failure(), "{name} ended: {error}");
         // It halts: to the others it is as one that was killed.
         World::current().crash(&name, StopKind::Kill);
+    }
+}
+
+/// The checkpoint that an operator removes, as the node that ended says: a disk that lied may have kept a part of it.
+/// One that is damaged without that is the node's own fault.
+fn checkpoint_to_remove(name: &str, ended: &Result<(), NodeError>, view: &View) -> Option<&'static str> {
+    let checkpoint = ended.as_ref().err()?.damaged_checkpoint()?;
+    view.has_spoilt_disk(name).then_some(checkpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::Time,
+        scenario::term::Cast,
+        storage::StorageError,
+        trace::{EventId, journal::Entry},
+    };
+
+    #[test]
+    fn an_operator_removes_a_checkpoint_that_a_disk_has_spoilt_and_none_that_the_node_has_spoilt() {
+        let damaged = |file: &str| {
+            let path = format!("b1:data/{file}");
+            Err(NodeError::Storage(StorageError::Corrupt { path, place: "line 1".into(), problem: "bad".into() }))
+        };
+        let mut view = View::new(Cast::default());
+        let checkpoint = "replication-offset-checkpoint";
+        assert_eq!(checkpoint_to_remove("b1", &damaged(checkpoint), &view), None);
+        let event = Event::FaultBegan { fault: "disk b1 lost-sync".into() };
+        view.take(&Entry { id: EventId(1), time: Time(0), node: "scenario".into(), cause: None, event });
+        assert_eq!(checkpoint_to_remove("b1", &damaged(checkpoint), &view), Some(checkpoint));
+        assert_eq!(checkpoint_to_remove("b2", &damaged(checkpoint), &view), None, "another disk");
+        assert_eq!(checkpoint_to_remove("b1", &damaged("meta.properties"), &view), None, "nothing makes that again");
+        assert_eq!(checkpoint_to_remove("b1", &Ok(()), &view), None);
     }
 }

@@ -12,10 +12,11 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     Missing,
     deed::{Deed, Links, Order},
+    rot::{Place, place},
     script::Script,
 };
 use crate::{
-    base::mark,
+    base::{Offset, TopicPartition, mark},
     check::{Ending, Oracle, Verdict},
     runtime::{clock, sim::World},
     scenario::{action::Action, file::Step, resolve::Resolved, view::View},
@@ -75,6 +76,8 @@ struct State {
     open_faults: BTreeMap<String, Vec<(String, String)>>,
     /// Faults of disks that have not ended, with the hosts they concern.
     open_disk_faults: BTreeMap<String, Vec<String>>,
+    /// Corrupt batches: on which host, of which partition, from where on.
+    corrupt: Vec<(String, TopicPartition, Offset)>,
 }
 
 impl Recorder {
@@ -91,6 +94,7 @@ impl Recorder {
             faults: 0,
             open_faults: BTreeMap::new(),
             open_disk_faults: BTreeMap::new(),
+            corrupt: Vec::new(),
         };
         let recorder = Self {
             state: Mutex::new(state),
@@ -191,6 +195,14 @@ impl Recorder {
             }
             Deed::Stop(nodes) => nodes.iter().for_each(|node| world.stop(node)),
             Deed::Restart(nodes) => nodes.iter().for_each(|node| world.restart(node)),
+            Deed::RestartBlank(nodes) => {
+                for node in nodes.iter().filter(|node| !world.is_running(node)) {
+                    self.lock().faults += 1;
+                    self.heal_disks(std::slice::from_ref(node));
+                    world.replace_disk(node);
+                    world.restart(node);
+                }
+            }
             Deed::Pause(nodes) => {
                 self.lock().faults += nodes.len() as u64;
                 nodes.iter().for_each(|node| world.pause(node));
@@ -242,13 +254,12 @@ impl Recorder {
             }
             Deed::HealAll => self.heal_all(),
             Deed::Disk(nodes, fault) => {
-                let told = deed.to_string();
-                let mut state = self.lock();
-                state.faults += 1;
-                state.open_disk_faults.insert(told.clone(), nodes.clone());
-                drop(state);
-                self.report(Event::FaultBegan { fault: told });
+                self.begin_disk_fault(&deed, nodes);
                 nodes.iter().for_each(|node| world.break_disk(node, *fault));
+            }
+            Deed::Corrupt(nodes, partition, offset) => {
+                self.begin_disk_fault(&deed, nodes);
+                nodes.iter().for_each(|node| self.corrupt(node, partition, *offset));
             }
             Deed::HealDisk(nodes) => self.heal_disks(nodes),
             Deed::Order(order) => {
@@ -267,6 +278,30 @@ impl Recorder {
         self.report(Event::FaultBegan { fault });
     }
 
+    fn begin_disk_fault(&self, deed: &Deed, nodes: &[String]) {
+        let fault = deed.to_string();
+        let mut state = self.lock();
+        state.faults += 1;
+        state.open_disk_faults.insert(fault.clone(), nodes.to_vec());
+        drop(state);
+        self.report(Event::FaultBegan { fault });
+    }
+
+    /// Lets the batch rot that holds `offset`, on the disk of `node`.
+    fn corrupt(&self, node: &str, partition: &TopicPartition, offset: Offset) {
+        let mut found = None;
+        let has_rotted = self.world().rot(node, &partition.to_string(), |file, content| {
+            found = place(file, content, offset);
+            Some(found.as_ref()?.records.clone())
+        });
+        if let Some(Place { base_offset, end_offset, .. }) = found.filter(|_| has_rotted) {
+            self.lock().corrupt.push((node.to_owned(), partition.clone(), base_offset));
+            let partition = partition.clone();
+            let event = Event::BatchCorrupted { partition, base_offset, end_offset };
+            self.record(&node.into(), trace::current_cause(), event);
+        }
+    }
+
     /// Ends those of the faults `which` of which no link is left.
     fn end_faults(&self, links: &Links, which: impl Fn(&str) -> bool) {
         let ended = take_ended(&mut self.lock().open_faults, &links.0, which);
@@ -281,6 +316,11 @@ impl Recorder {
 
     fn heal_disks(&self, nodes: &[String]) {
         nodes.iter().for_each(|node| self.world().heal_disk(node));
+        let is_healed = |(node, ..): &mut (String, TopicPartition, Offset)| nodes.contains(node);
+        let mended: Vec<_> = self.lock().corrupt.extract_if(.., is_healed).collect();
+        for (node, partition, base_offset) in mended {
+            self.record(&node.as_str().into(), trace::current_cause(), Event::BatchMended { partition, base_offset });
+        }
         let ended = take_ended(&mut self.lock().open_disk_faults, nodes, |_| true);
         self.report_ended(ended);
     }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | loss after a crash, a move, a stale leader's promise | a producer asks for acks=1 |
 //! | loss by an unclean election, or of what a leader promised that does not know of one | unclean election is allowed or ordered |
+//! | loss with the disk of a broker | a broker is started again with an empty disk |
+//! | loss by a recovery that cut a log at a corrupt batch | a batch rots on a disk |
 //! | loss with the power of a broker | power is lost, and a topic does not flush every record before it is counted, or a disk loses syncs; or acks=1 |
 //!
 //! acks=0 promises nothing, so nothing of it counts as lost.
@@ -51,7 +53,14 @@ pub fn expectations(scenario: &Scenario) -> Vec<Expectation> {
 }
 
 fn takes_committed_records(cause: Cause) -> bool {
-    matches!(cause, Cause::LeaderElectedWithoutThem | Cause::PowerLossOfAllCopies | Cause::ElectedAfterPowerLoss)
+    matches!(
+        cause,
+        Cause::LeaderElectedWithoutThem
+            | Cause::PowerLossOfAllCopies
+            | Cause::ElectedAfterPowerLoss
+            | Cause::CutAtACorruptBatch
+            | Cause::LostWithADisk
+    )
 }
 
 fn causes_of_groups(scenario: &Scenario, records_may_be_lost: bool) -> BTreeSet<Cause> {
@@ -113,10 +122,41 @@ fn causes(scenario: &Scenario) -> BTreeSet<Cause> {
     if power && (!flushes || eased || lies || is_acks_one) {
         causes.extend([Cause::PowerLossOfAllCopies, Cause::ElectedAfterPowerLoss]);
     }
+    if actions().any(|action| matches!(action, Action::RestartBlank(_))) {
+        causes.insert(Cause::LostWithADisk);
+    }
+    if actions().any(|action| matches!(action, Action::Corrupt(..))) {
+        causes.insert(Cause::CutAtACorruptBatch);
+    }
     causes
 }
 
 /// What is lost there are commits, of which the checkers keep account themselves.
 fn is_of_offsets(partition: &Term) -> bool {
     *partition.partition().topic == *OFFSETS_TOPIC
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::parse;
+
+    /// The causes by which acknowledged records may be lost where `action` is done.
+    fn permitted(action: &str) -> Vec<Cause> {
+        let text = format!(
+            "kafka = \"4.1\"\ntitle = \"t\"\n[cluster]\nbrokers = 3\n[[topic]]\nname = \"t\"\n\
+             replicas = [[\"b1\", \"b2\", \"b3\"]]\n[[client]]\nname = \"p1\"\n\
+             send = {{ topic = \"t\", count = 3 }}\n[[step]]\nafter = \"1s\"\ndo = \"{action}\"\n"
+        );
+        let scenario = parse(&text).unwrap_or_else(|problem| panic!("{}", problem.in_file("it", &text)));
+        expectations(&scenario).into_iter().flat_map(|expected| expected.lost).flat_map(|lost| lost.causes).collect()
+    }
+
+    #[test]
+    fn a_fault_of_a_disk_excuses_its_own_cause_of_loss_and_no_other() {
+        assert_eq!(permitted("disk b1 corrupt t-0@1"), [Cause::CutAtACorruptBatch]);
+        assert_eq!(permitted("restart b1 blank"), [Cause::LostWithADisk]);
+        assert_eq!(permitted("crash b1 torn"), [Cause::PowerLossOfAllCopies, Cause::ElectedAfterPowerLoss]);
+        assert_eq!(permitted("crash b1 kill; disk b1 full; restart b1"), []);
+    }
 }

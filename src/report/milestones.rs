@@ -68,6 +68,11 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
         }
         Event::LogDamaged { partition, problem } => format!("its log of {partition} is damaged: {problem}"),
         Event::DamagedLogRemoved { partition } => format!("an operator removes its damaged log of {partition}"),
+        Event::DamagedCheckpointRemoved { checkpoint } => format!("an operator removes its damaged {checkpoint}"),
+        Event::DiskReplaced => "its disk was replaced by an empty one".into(),
+        Event::BatchCorrupted { partition, base_offset, end_offset } => {
+            format!("{partition}: the batch [{base_offset}, {end_offset}) rots on its disk")
+        }
         Event::LogDirFailed { reason } => format!("its log directory failed, and it ends: {reason}"),
         Event::Truncated { partition, to, why, .. } if **why == *"recovery" => {
             format!("{partition}: checked after the unclean stop and cut at {to}, where nothing sound follows")

@@ -169,7 +169,13 @@ fn place(event: &Event) -> (&'static str, Option<String>) {
         Event::MessageHeld { api, .. } => ("network", Some(format!("{api} held"))),
         Event::MessageLost { api, .. } => ("network", Some(format!("{api} lost"))),
         Event::ConnectFailed { .. } | Event::ConnectionReset { .. } => ("network", None),
-        Event::UnsyncedLost { .. } | Event::LogDirFailed { .. } | Event::Flushed { .. } => ("disk", None),
+        Event::UnsyncedLost { .. }
+        | Event::DiskReplaced
+        | Event::DamagedCheckpointRemoved { .. }
+        | Event::BatchCorrupted { .. }
+        | Event::BatchMended { .. }
+        | Event::LogDirFailed { .. }
+        | Event::Flushed { .. } => ("disk", None),
         Event::LogLoaded { .. }
         | Event::LogDamaged { .. }
         | Event::DamagedLogRemoved { .. }

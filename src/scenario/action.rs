@@ -44,6 +44,8 @@ pub enum Action {
     Stop(Term),
     /// `restart X`
     Restart(Term),
+    /// `restart X blank`
+    RestartBlank(Term),
     /// `pause X`
     Pause(Term),
     /// `resume X`
@@ -68,6 +70,8 @@ pub enum Action {
     HealAll,
     /// `disk X stall`, `disk X slow 50ms`
     Disk(Term, DiskFault),
+    /// `disk X corrupt orders-0@10`
+    Corrupt(Term, Term, i64),
     /// `disk X heal`
     HealDisk(Term),
     /// `clock X +5s`
@@ -152,7 +156,11 @@ pub const VERBS: &[(&str, &str, &str)] = &[
         "crash leader(orders-0) kill",
     ),
     ("stop", "a clean shutdown", "stop b1"),
-    ("restart", "the process starts again with what its disk holds", "restart b1"),
+    (
+        "restart",
+        "the process starts again with what its disk holds; `blank`: with an empty disk, formatted anew",
+        "restart b1",
+    ),
     ("pause", "the process gets no CPU; its clock and the network go on", "pause b1"),
     ("resume", "the process gets CPU again", "resume b1"),
     ("cut", "nothing arrives any more: `|` in both directions, `>` in one", "cut b1 | [b2, b3]"),
@@ -169,7 +177,7 @@ pub const VERBS: &[(&str, &str, &str)] = &[
     ("heal", "ends what was done to links, or with `all` to the whole network and to every disk", "heal all"),
     (
         "disk",
-        "a disk breaks: `stall`, `slow` and a time, `full`, `eio`, `sync-eio`, `lost-sync`; `heal` ends that",
+        "a disk breaks: `stall`, `slow` and a time, `full`, `eio`, `sync-eio`, `lost-sync`, `corrupt` and a record; `heal` ends that",
         "disk b1 slow 50ms",
     ),
     (
@@ -194,6 +202,7 @@ impl fmt::Display for Action {
             Self::Crash(target, how) => write!(f, "crash {target} {how}"),
             Self::Stop(target) => write!(f, "stop {target}"),
             Self::Restart(target) => write!(f, "restart {target}"),
+            Self::RestartBlank(target) => write!(f, "restart {target} blank"),
             Self::Pause(target) => write!(f, "pause {target}"),
             Self::Resume(target) => write!(f, "resume {target}"),
             Self::Cut(link) => write!(f, "cut {link}"),
@@ -206,6 +215,7 @@ impl fmt::Display for Action {
             Self::Heal(link) => write!(f, "heal {link}"),
             Self::HealAll => f.write_str("heal all"),
             Self::Disk(target, fault) => write!(f, "disk {target} {fault}"),
+            Self::Corrupt(target, partition, offset) => write!(f, "disk {target} corrupt {partition}@{offset}"),
             Self::HealDisk(target) => write!(f, "disk {target} heal"),
             Self::Clock(target, offset_ms) => write!(f, "clock {target} {offset_ms:+}ms"),
             Self::Drift(target, ppm) => write!(f, "clock {target} drift {ppm}ppm"),
@@ -262,6 +272,23 @@ impl Action {
                     _ => Ok(()),
                 }
             }
+            Self::RestartBlank(target) => {
+                target.expect_target(cast)?;
+                check_replaced(target, cast)
+            }
+            Self::Corrupt(target, partition, _) => {
+                target.expect_target(cast)?;
+                cast.argument(Argument::Partition, partition)?;
+                match target {
+                    Term::Name(at, name)
+                        if !cast.brokers.iter().any(|(broker, _)| broker == name)
+                            && cast.nodes().any(|node| node == name) =>
+                    {
+                        Err(Problem::at(*at, format!("`{name}` has no copy of {partition}; expected a broker")))
+                    }
+                    _ => Ok(()),
+                }
+            }
             Self::Cut(ends)
             | Self::Slow(ends, _)
             | Self::Lose(ends, _)
@@ -280,6 +307,27 @@ impl Action {
             Self::HealAll | Self::Nothing => Ok(()),
         }
     }
+}
+
+/// Checks whose disk may be replaced: that of brokers.
+fn check_replaced(target: &Term, cast: &Cast) -> Result<(), Problem> {
+    let Term::Name(at, name) = target else { return Ok(()) };
+    match name.as_str() {
+        "controller" | "all" => Err(Problem::at(*at, no_controller_is_replaced(name))),
+        name if cast.controllers.iter().any(|known| known == name) => {
+            Err(Problem::at(*at, no_controller_is_replaced(name)))
+        }
+        name if cast.is_client(name) => {
+            let expected = "expected a broker";
+            Err(Problem::at(*at, format!("`{name}` is a client, and has nothing on its disk; {expected}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why the disk of these nodes, with the controller among them, is not replaced.
+pub fn no_controller_is_replaced(target: &str) -> String {
+    format!("`{target}`: the controller is the only one, and without its log there is no cluster; expected brokers")
 }
 
 fn check_topic(topic: &str, cast: &Cast, at: usize) -> Result<(), Problem> {

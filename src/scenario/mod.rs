@@ -15,6 +15,7 @@
 
 pub mod action;
 pub mod condition;
+mod disk_view;
 pub mod file;
 mod group_view;
 pub mod groups;

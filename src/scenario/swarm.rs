@@ -64,6 +64,8 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("disk-full", "disks without space"),
     ("disk-error", "disks whose writes or syncs fail"),
     ("disk-lost-sync", "disks that say that they have synced, and have not"),
+    ("corrupt", "records that rot on a disk"),
+    ("blank", "brokers that die, and come back with an empty disk"),
 ];
 
 /// Values to choose from, by setting.

@@ -28,6 +28,7 @@ pub fn without_steps(scenario: &Scenario) -> Vec<Variant> {
         !matches!(
             action,
             Action::Restart(_)
+                | Action::RestartBlank(_)
                 | Action::Resume(_)
                 | Action::Release(..)
                 | Action::Heal(_)

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     condition::{Comparison, Condition, EventTrigger},
+    disk_view::DiskView,
     group_view::GroupView,
     term::{Cast, Term},
 };
@@ -89,10 +90,7 @@ pub struct View {
     /// Whose position a new leader's log did not reach: what stands there later is not what was read.
     overtaken: BTreeSet<(Arc<str>, TopicPartition)>,
     running: BTreeSet<Arc<str>>,
-    /// Hosts whose disk has said that it had synced and had not.
-    lied_to: BTreeSet<Arc<str>>,
-    /// Logs that turned out to be damaged, by their host.
-    damaged: BTreeSet<(Arc<str>, TopicPartition)>,
+    disks: DiskView,
     fenced: BTreeSet<String>,
     registered: BTreeSet<String>,
     audited: BTreeSet<TopicPartition>,
@@ -118,6 +116,11 @@ impl View {
         if !self.cast.groups.is_empty() {
             self.groups.take(entry);
         }
+        let replicas = &self.replicas;
+        self.disks.take(entry, |node, partition| {
+            let replica = replicas.get(&(partition.clone(), node.clone()));
+            replica.is_some_and(|replica| replica.leader.as_deref() == Some(&**node))
+        });
         match &entry.event {
             Event::NodeStarted { .. } => {
                 self.running.insert(node.clone());
@@ -130,13 +133,7 @@ impl View {
                     }
                 }
             }
-            Event::FaultBegan { .. } => self.lied_to.extend(entry.event.disks_that_lie().map(Into::into)),
-            Event::LogDamaged { partition, .. } => {
-                self.damaged.insert((node.clone(), partition.clone()));
-            }
-            Event::DamagedLogRemoved { partition } => {
-                self.damaged.remove(&(node.clone(), partition.clone()));
-            }
+            Event::DiskReplaced => self.replicas.retain(|(_, host), _| host != node),
             Event::PartitionChanged { partition, leader, leader_epoch, partition_epoch, replicas, isr, .. } => {
                 let names = |ids: &[NodeId]| ids.iter().map(|id| broker(*id)).collect();
                 let registration = Registration {
@@ -326,6 +323,12 @@ impl View {
             Value::Nodes(nodes) => nodes.into_iter().filter(|name| name != NOBODY).collect(),
             other => unreachable!("`{target}` was checked to be nodes and is {other}"),
         }
+    }
+
+    /// Whether the log of `node` has come to this record.
+    pub fn has_record(&self, partition: &TopicPartition, node: &str, offset: Offset) -> bool {
+        let replica = self.replicas.get(&(partition.clone(), node.into()));
+        replica.and_then(|replica| replica.end).is_some_and(|end| end > offset.0)
     }
 
     /// Whether a condition is true now.
@@ -520,10 +523,16 @@ impl View {
         nodes.filter(|name| !self.running.contains(name.as_str())).cloned().collect()
     }
 
-    /// The logs that a disk which lied has damaged, as far as it is known, each with its host. One that is damaged
-    /// without that is the broker's own fault, and nothing that an operator should have to mend.
-    pub fn damaged_by_lies(&self) -> Vec<(Arc<str>, TopicPartition)> {
-        self.damaged.iter().filter(|(host, _)| self.lied_to.contains(host)).cloned().collect()
+    /// The logs that a disk which lied, or on which a record has rotted, has damaged, as far as it is known, each with
+    /// its host. One that is damaged without that is the broker's own fault, and nothing that an operator should have
+    /// to mend.
+    pub fn damaged_by_disks(&self) -> Vec<(Arc<str>, TopicPartition)> {
+        self.disks.damaged()
+    }
+
+    /// Whether the disk of `host` has lied, or let a record rot.
+    pub fn has_spoilt_disk(&self, host: &str) -> bool {
+        self.disks.is_spoilt(host)
     }
 
     /// The cast.

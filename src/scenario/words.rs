@@ -46,7 +46,7 @@ impl Words {
                 tokens.push((place, Token::Sign(sign)));
                 rest = &rest[sign.len()..];
             } else {
-                let in_word = |char: char| char.is_alphanumeric() || "._-+/%".contains(char);
+                let in_word = |char: char| char.is_alphanumeric() || "._-+/%@".contains(char);
                 let length = rest.find(|char| !in_word(char)).unwrap_or(rest.len());
                 if length == 0 {
                     return Err(Problem::at(place, format!("`{char}` is not understood here")));

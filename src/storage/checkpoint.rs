@@ -33,7 +33,7 @@ pub async fn read(disk: &Disk, path: &str) -> Result<Option<bytes::Bytes>, Stora
 /// An offset of each partition: recovery points, high watermarks, log starts.
 pub type Offsets = BTreeMap<TopicPartition, Offset>;
 
-/// Reads a checkpoint of offsets; a missing file has none.
+/// Reads a checkpoint of offsets; a missing file has none, nor has one that ends before it says how many.
 pub async fn read_offsets(disk: &Disk, path: &str) -> Result<Offsets, StorageError> {
     let parse = |fields: &[&str]| {
         let [topic, partition, offset] = fields else { return None };
@@ -85,12 +85,13 @@ async fn read_entries<T>(
     let text = std::str::from_utf8(&bytes).map_err(|error| corrupt(1, error.to_string()))?;
     let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let mut header = |what: &str, wanted: Option<usize>| {
-        let (number, line) = lines.next().unwrap_or((1, ""));
+        let Some((number, line)) = lines.next() else { return Ok(None) };
         let found = line.parse::<usize>().ok().filter(|found| wanted.is_none_or(|wanted| wanted == *found));
-        found.ok_or_else(|| corrupt(number, format!("expected {what}, found `{line}`")))
+        found.map(Some).ok_or_else(|| corrupt(number, format!("expected {what}, found `{line}`")))
     };
     header("version 0", Some(0))?;
-    let count = header("the number of entries", None)?;
+    // A file that ends here has no entries, as Kafka reads it: its name was on the disk before its content.
+    let Some(count) = header("the number of entries", None)? else { return Ok(Vec::new()) };
     let mut entries = Vec::new();
     for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();

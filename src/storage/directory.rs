@@ -19,6 +19,8 @@ const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 const START_OFFSETS: &str = "log-start-offset-checkpoint";
+/// What can be made again from the logs.
+pub(super) const CHECKPOINTS: &[&str] = &[RECOVERY_POINTS, HIGH_WATERMARKS, START_OFFSETS];
 const METADATA_FOLDER: &str = "__cluster_metadata-0";
 
 /// The open log directory of a node.

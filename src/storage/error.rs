@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use super::directory::CHECKPOINTS;
 use crate::{
     base::{Offset, TopicId},
     protocol::ErrorCode,
@@ -83,6 +84,12 @@ impl StorageError {
             Self::Offline { .. } => true,
             _ => false,
         }
+    }
+
+    /// The checkpoint of the log directory that is damaged, if it is one.
+    pub fn damaged_checkpoint(&self) -> Option<&'static str> {
+        let Self::Corrupt { path, .. } = self else { return None };
+        CHECKPOINTS.iter().copied().find(|checkpoint| path.ends_with(checkpoint))
     }
 
     /// For `map_err` on a call that touches `path`.

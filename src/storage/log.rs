@@ -373,10 +373,10 @@ impl Log {
     }
 
     /// Whole batches from the one that holds `from` on, not past `up_to` (exclusive), about `max_bytes` long. Their
-    /// CRCs are checked: what the disk has damaged does not spread.
+    /// CRCs are checked: what the disk has damaged does not spread, and a read ends before it.
     ///
     /// # Errors
-    /// [`StorageError::OutOfRange`], a damaged batch, or the disk failed.
+    /// [`StorageError::OutOfRange`], a damaged batch at the begin, or the disk failed.
     pub async fn read(
         &self,
         from: Offset,

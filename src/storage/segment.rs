@@ -286,28 +286,36 @@ impl Segment {
         let wanted = max_bytes.max(HEADER_BYTES).min(available);
         let mut bytes = self.file.read_at(position, wanted).await.map_err(StorageError::io(&self.path))?;
         let (mut length, mut next) = (0, Offset::ZERO);
-        while length < bytes.len() {
-            let corrupt = |error: BatchError| self.corrupt(position + length as u64, &error);
-            let header = match BatchHeader::parse(&bytes[length..]) {
-                Ok(header) => header,
-                Err(BatchError::Incomplete { .. }) if length > 0 => break,
-                Err(error) => return Err(corrupt(error)),
+        'batches: while length < bytes.len() {
+            let problem = 'damaged: {
+                let header = match BatchHeader::parse(&bytes[length..]) {
+                    Ok(header) => header,
+                    Err(error) => break 'damaged error,
+                };
+                if header.base_offset < next || header.end_offset() <= from {
+                    break 'damaged out_of_order(&header, next.max(from));
+                }
+                let end = length + header.size_bytes();
+                if header.end_offset() > up_to || end > max_bytes && !(length == 0 && at_least_one) {
+                    break 'batches;
+                }
+                if end > available {
+                    break 'damaged BatchError::Incomplete { needed: end, available };
+                }
+                if end > bytes.len() {
+                    bytes = self.file.read_at(position, end).await.map_err(StorageError::io(&self.path))?;
+                }
+                if let Err(error) = check_crc(&header, &bytes[length..end.min(bytes.len())]) {
+                    break 'damaged error;
+                }
+                (length, next) = (end, header.end_offset());
+                continue 'batches;
             };
-            if header.base_offset < next || header.end_offset() <= from {
-                return Err(corrupt(out_of_order(&header, next.max(from))));
+            // What is sound before it is read; the damage shows to whoever begins there.
+            match length {
+                0 => return Err(self.corrupt(position, &problem)),
+                _ => break,
             }
-            let end = length + header.size_bytes();
-            if header.end_offset() > up_to || end > max_bytes && !(length == 0 && at_least_one) {
-                break;
-            }
-            if end > available {
-                return Err(corrupt(BatchError::Incomplete { needed: end, available }));
-            }
-            if end > bytes.len() {
-                bytes = self.file.read_at(position, end).await.map_err(StorageError::io(&self.path))?;
-            }
-            check_crc(&header, &bytes[length..end.min(bytes.len())]).map_err(corrupt)?;
-            (length, next) = (end, header.end_offset());
         }
         bytes.truncate(length);
         Ok(Some(bytes))

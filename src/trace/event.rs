@@ -61,12 +61,20 @@ pub enum Event {
     // ---- disk ----
     /// A power loss took what had not been synced: bytes and directory entries lost, by file.
     UnsyncedLost { files: Vec<Arc<str>>, bytes: u64 },
+    /// The node's disk was replaced by an empty one while its process did not run.
+    DiskReplaced,
+    /// Bytes of a batch changed on the node's disk. Its header is as it was.
+    BatchCorrupted { partition: TopicPartition, base_offset: Offset, end_offset: Offset },
+    /// They are as they were again, unless the batch was cut off meanwhile.
+    BatchMended { partition: TopicPartition, base_offset: Offset },
     /// The node's log directory failed, and with it the node.
     LogDirFailed { reason: Arc<str> },
     /// A batch that was durable once is not sound: the log does not open, or cannot be read from there.
     LogDamaged { partition: TopicPartition, problem: Arc<str> },
     /// An operator took a damaged log away, so that the replica can be copied anew.
     DamagedLogRemoved { partition: TopicPartition },
+    /// An operator took a damaged checkpoint of the log directory away, so that the node can start.
+    DamagedCheckpointRemoved { checkpoint: Arc<str> },
 
     // ---- a replica's log ----
     /// A log was opened; `batches` is everything it holds. `recovered`: it was checked after an unclean stop.

@@ -143,6 +143,7 @@ fn a_damaged_file_of_a_log_is_made_again_or_named() {
     check("checkpoint", 0, Damage::Text("1\n0\n"), true, Err(&["line 1", "version 0"]));
     check("checkpoint", 0, Damage::Text("0\n2\n0 0\n"), true, Err(&["line 2", "2 entries"]));
     check("checkpoint", 0, Damage::Text("0\n1\n0 x\n"), true, Err(&["line 3", "`0 x`"]));
+    check("checkpoint", 0, Damage::Text(""), true, Ok(60));
 
     check(".log", -1, Damage::Flip(100), false, Ok(56));
     check(".log", -1, Damage::Flip(197 + 3), false, Ok(58));

@@ -65,6 +65,22 @@ fn a_directory_that_cannot_be_used_says_why() {
 }
 
 #[test]
+fn a_checkpoint_that_ends_before_it_says_how_many_says_nothing() {
+    for text in ["", "0\n"] {
+        for file in ["recovery-point-offset-checkpoint", "replication-offset-checkpoint", "log-start-offset-checkpoint"]
+        {
+            on_disk(|disk| async move {
+                format(&disk).await;
+                disk.open(file, Open::Write).await.unwrap();
+                damage(&disk, file, Damage::Text(text)).await;
+                let opened = open_directory(&disk, 1).await;
+                assert!(opened.is_ok(), "{file} {text:?}: {:?}", opened.err());
+            });
+        }
+    }
+}
+
+#[test]
 fn one_damaged_log_leaves_the_others_in_use_and_is_not_made_anew() {
     on_disk(|disk| async move {
         format(&disk).await;

@@ -15,6 +15,7 @@ mod read;
 mod retain;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -101,8 +102,8 @@ struct State {
     fetches: Vec<Weak<Notify>>,
     /// The coordinator whose records these are.
     observer: Option<Arc<Notify>>,
-    /// Whether it was told that the log is damaged.
-    damage_told: bool,
+    /// What was told of damage in the log.
+    damage_told: BTreeSet<String>,
 }
 
 enum Standing {
@@ -138,7 +139,7 @@ impl Partition {
             acks: Vec::new(),
             fetches: Vec::new(),
             observer: None,
-            damage_told: false,
+            damage_told: BTreeSet::new(),
         };
         Arc::new(Self { id, topic_id, context, state: Mutex::new(state) })
     }

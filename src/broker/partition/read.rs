@@ -148,10 +148,10 @@ impl Partition {
         fetched
     }
 
-    /// The code to answer with where the log cannot be read. Damage is told once.
+    /// The code to answer with where the log cannot be read. Each damage is told once.
     pub(super) fn unreadable(&self, state: &mut State, error: &StorageError) -> ErrorCode {
         let StorageError::Corrupt { .. } = error else { return ErrorCode::KafkaStorageError };
-        if !std::mem::replace(&mut state.damage_told, true) {
+        if state.damage_told.insert(error.to_string()) {
             self.context.tell_damage(&self.id, error);
         }
         ErrorCode::CorruptMessage

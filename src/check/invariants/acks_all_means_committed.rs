@@ -2,9 +2,9 @@
 //! beyond them, and so is the log of each member of the committed ISR - and that the ISR which the leader knows is no
 //! smaller than `min.insync.replicas`.
 //!
-//! Excused: a member whose host lost power and which has not caught up since. A leader may not have heard of a changed
-//! setting or of more replicas: the smallest value that the topic ever had counts, and never more than the partition ever
-//! had replicas.
+//! Excused: a member that forgot over its power or its disk and has not caught up since. A leader may not have heard of
+//! a changed setting or of more replicas: the smallest value that the topic ever had counts, and never more than the
+//! partition ever had replicas.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -95,7 +95,7 @@ fn member_without(state: &Partition, leader: NodeId, end_offset: Offset) -> Opti
     let registration = state.registration.as_ref()?;
     let ends = registration.isr.iter().filter(|member| **member != leader).filter_map(|member| {
         let replica = state.replicas.get(member);
-        let excused = replica.is_some_and(|replica| replica.lost_power.is_some());
+        let excused = replica.is_some_and(|replica| replica.forgot.is_some());
         (!excused).then(|| (*member, replica.map_or(Offset::ZERO, |replica| replica.log.end())))
     });
     ends.into_iter().find(|(_, end)| *end < end_offset)

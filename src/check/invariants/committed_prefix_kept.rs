@@ -6,9 +6,11 @@
 //! * a **power loss**: the new leader lost power and had not caught up since, and so had every member of the ISR of
 //!   that moment, or of the ISR in which it leads: who lost its log stays when the others leave before the controller
 //!   knows, since an ISR is never empty and nobody else may be elected (the gap that KIP-966 closes). A member that lost
-//!   power alone and leads an ISR with others in it is *not* excused: a controller has to take it out first (KIP-903).
+//!   power alone and leads an ISR with others in it is *not* excused: a controller has to take it out first (KIP-903);
 //! * a **disk that lied**: when the new leader lost power its disk took what it had called synced, and the hole is not
-//!   at the end, where following a leader would have filled it.
+//!   at the end, where following a leader would have filled it;
+//! * as a power loss, a **corrupt batch**, where recovery cut a log exactly at one that was injected, and a **disk that
+//!   was replaced** by an empty one.
 //!
 //! A leader that was replaced without knowing it (a zombie) commits nothing here.
 
@@ -17,7 +19,7 @@ use crate::{
     base::{LeaderEpoch, NodeId, Offset, TopicPartition},
     check::{
         Claim,
-        model::{Cluster, Partition, broker_id},
+        model::{Cluster, Damage, Partition, broker_id},
     },
     trace::{Election, Event, EventId, Role, journal::Entry},
 };
@@ -78,10 +80,12 @@ impl CommittedPrefixKept {
         let unclean = self.ledger.leader_begins(name);
         let account = self.ledger.account(name);
         let (end, gap) = (account.end(), first_missing(account.range(Offset::ZERO, account.end()), log));
-        let permit = match (unclean, power_permits(state, leader)) {
+        let permit = match (unclean, damage_permits(state, leader)) {
             (Some(election), _) => Some((Permit::UncleanElection, election)),
-            (None, true) => Some((Permit::PowerLoss, event)),
-            (None, false) => None,
+            (None, Some(Damage::Power)) => Some((Permit::PowerLoss, event)),
+            (None, Some(Damage::Rot)) => Some((Permit::CorruptBatch, event)),
+            (None, Some(Damage::Blank)) => Some((Permit::DiskReplaced, event)),
+            (None, None) => None,
         };
         // A leader that was replaced uncleanly and does not know it may yet commit what it has and the new one has not.
         let known = if unclean.is_some() { log.end().min(end) } else { log.end() };
@@ -129,12 +133,15 @@ fn first_missing(
     committed.iter().find(|(batch, _)| !log.contains(batch)).map(|(batch, event)| (batch.base_offset, *event))
 }
 
-/// Whether the leader has lost power and not caught up since, and so has every member of the ISR it lost power in, or of
-/// the ISR that it leads; or its disk had lied to it.
-fn power_permits(state: &Partition, leader: NodeId) -> bool {
-    let lost_power = |node: &NodeId| state.replicas.get(node).is_some_and(|replica| replica.lost_power.is_some());
+/// What made the leader forget, if it has not caught up since, and if every member of the ISR in which it forgot, or of
+/// the ISR that it leads, has forgotten too; or if its disk had lied to it.
+fn damage_permits(state: &Partition, leader: NodeId) -> Option<Damage> {
+    let has_forgotten = |node: &NodeId| state.replicas.get(node).is_some_and(|replica| replica.forgot.is_some());
     let isr = state.registration.as_ref().map(|registration| &registration.isr);
-    let nobody_else = isr.is_some_and(|isr| isr.iter().all(lost_power));
-    state.replicas[&leader].is_holed()
-        || state.replicas[&leader].lost_power.as_ref().is_some_and(|isr| nobody_else || isr.iter().all(lost_power))
+    let nobody_else = isr.is_some_and(|isr| isr.iter().all(has_forgotten));
+    if state.replicas[&leader].is_holed() {
+        return Some(Damage::Power);
+    }
+    let forgot = state.replicas[&leader].forgot.as_ref()?;
+    (nobody_else || forgot.isr.iter().all(has_forgotten)).then_some(forgot.by)
 }

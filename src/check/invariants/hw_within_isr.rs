@@ -2,8 +2,8 @@
 //! below the high watermark of the leader that the controller chose.
 //!
 //! It follows from the maximal ISR (KIP-497): a leader counts a member as long as the controller may still think it is
-//! one. Excused: a member whose host lost power and which has not caught up since; the controller takes it out when it
-//! has noticed.
+//! one. Excused: a member that forgot over its power or its disk and has not caught up since; the controller takes it
+//! out when it has noticed.
 
 use super::{Broken, Tally, Violation};
 use crate::{
@@ -27,7 +27,7 @@ fn check(cluster: &Cluster, name: &TopicPartition, event: EventId, tally: &mut T
     let (Some((leader_id, leader)), Some(registration)) = (state.acting_leader(), &state.registration) else { return };
     for member in registration.isr.iter().filter(|member| **member != leader_id) {
         let replica = state.replicas.get(member);
-        if replica.is_some_and(|replica| replica.lost_power.is_some()) {
+        if replica.is_some_and(|replica| replica.forgot.is_some()) {
             continue;
         }
         let member_end = replica.map_or(Offset::ZERO, |replica| replica.log.end());

@@ -4,7 +4,8 @@
 //!
 //! Other than `hw-within-isr` this compares content: a member may have as many records and others.
 //!
-//! Excused: a member whose host lost power and which has not caught up since, and offsets whose loss was permitted.
+//! Excused: a member that forgot over its power or its disk and has not caught up since, and offsets whose loss was
+//! permitted.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +83,7 @@ impl Check<'_> {
         done.1 = self.high_watermark.max(done.1);
         for member in members.filter(|member| *member != self.leader) {
             let replica = state.replicas.get(&member);
-            if replica.is_some_and(|replica| replica.lost_power.is_some()) {
+            if replica.is_some_and(|replica| replica.forgot.is_some()) {
                 continue;
             }
             let lacks = fresh.iter().find(|batch| !replica.is_some_and(|replica| replica.log.contains(batch)));

@@ -48,6 +48,10 @@ pub enum Permit {
     UncleanElection,
     /// Every member of the ISR lost power.
     PowerLoss,
+    /// Recovery had to cut the log of the last in-sync replica.
+    CorruptBatch,
+    /// The disk of the last in-sync replica was replaced.
+    DiskReplaced,
 }
 
 impl fmt::Display for Permit {
@@ -55,6 +59,8 @@ impl fmt::Display for Permit {
         f.write_str(match self {
             Self::UncleanElection => "an unclean election",
             Self::PowerLoss => "a power loss of every in-sync replica",
+            Self::DiskReplaced => "an empty disk in place of that of the last in-sync replica",
+            Self::CorruptBatch => "a corrupt batch, at which recovery cut the log of the last in-sync replica,",
         })
     }
 }

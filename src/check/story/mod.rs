@@ -14,6 +14,7 @@
 //! | [`what_if`] | sentences about other settings, and what running them showed |
 
 mod group;
+mod promise;
 mod refused;
 mod scene;
 mod seen;

@@ -30,6 +30,10 @@ pub(super) struct Scene<'a> {
     pub(super) fenced: BTreeSet<NodeId>,
     /// Brokers whose host lost power at some time.
     pub(super) lost_power: BTreeSet<NodeId>,
+    /// Brokers whose disk took a part of their log: what they did, as in "it had ...".
+    pub(super) by_disk: BTreeMap<NodeId, &'static str>,
+    /// Batches that have rotted on brokers' disks: where each begins.
+    rotten: BTreeSet<(NodeId, Offset)>,
     /// Brokers that cut their log at their own high watermark at some time.
     pub(super) cut_to_high_watermark: BTreeSet<NodeId>,
     /// The newest election that gave the partition a leader.
@@ -61,6 +65,8 @@ impl<'a> Scene<'a> {
             stopped: BTreeSet::new(),
             fenced: BTreeSet::new(),
             lost_power: BTreeSet::new(),
+            by_disk: BTreeMap::new(),
+            rotten: BTreeSet::new(),
             cut_to_high_watermark: BTreeSet::new(),
             election: None,
             isr_wanted: None,
@@ -80,6 +86,14 @@ impl<'a> Scene<'a> {
                         self.lost_power.insert(node);
                     }
                     self.say(entry, words::stopped(*how));
+                }
+            }
+            Event::DiskReplaced => {
+                if let Some(node) = self.replica(entry) {
+                    self.ends.remove(&node);
+                    self.rotten.retain(|(rotten, _)| *rotten != node);
+                    self.by_disk.insert(node, "lost it with its disk");
+                    self.say(entry, "its disk was replaced by an empty one");
                 }
             }
             Event::NodeStarted { incarnation } => {
@@ -116,8 +130,17 @@ impl<'a> Scene<'a> {
             Event::LogLoaded { end_offset, .. } | Event::Appended { end_offset, .. } => {
                 self.ends.extend(node.map(|node| (node, *end_offset)));
             }
+            Event::BatchCorrupted { base_offset, end_offset, .. } => {
+                self.rotten.extend(node.map(|node| (node, *base_offset)));
+                self.say(entry, format!("its batch [{base_offset}, {end_offset}) rots on its disk"));
+            }
+            Event::BatchMended { base_offset, .. } => {
+                self.rotten.retain(|rotten| Some(*rotten) != node.map(|node| (node, *base_offset)));
+            }
             Event::Truncated { from, to, why, .. } => {
                 self.ends.extend(node.map(|node| (node, *to)));
+                let at_rot = node.filter(|node| **why == *"recovery" && self.rotten.contains(&(*node, *to)));
+                self.by_disk.extend(at_rot.map(|node| (node, "cut it off at a corrupt batch")));
                 if **why == *"high-watermark" {
                     self.cut_to_high_watermark.extend(node);
                 }

@@ -160,20 +160,28 @@ fn conclusion(
     let elected = decisive.map(|elected| elected.leader);
     // It had been there, and forgot.
     let forgot = elected.is_some_and(|node| isr.contains(&node));
-    let by_power = decisive.is_none() || elected.is_some_and(|node| forgot && scene.lost_power.contains(&node));
-    let by_cut = elected.is_some_and(|node| forgot && !by_power && scene.cut_to_high_watermark.contains(&node));
+    let by_disk =
+        elected.map_or(Some(*leader), |node| forgot.then_some(node)).and_then(|node| scene.by_disk.get(&node));
+    let in_power = decisive.is_none() || elected.is_some_and(|node| forgot && scene.lost_power.contains(&node));
+    let by_power = by_disk.is_none() && in_power;
+    let kept = by_disk.is_none() && !by_power;
+    let by_cut = elected.is_some_and(|node| forgot && kept && scene.cut_to_high_watermark.contains(&node));
     let first = match decisive {
         Some(elected) => format!(
             "b{leader} {what} because the ISR, {isr_text}, had it; the election accepted {} and took b{}, which {}. A high \
              watermark promises as much as the ISR behind it.",
             words::any_of(&elected.electable),
             elected.leader,
-            match (by_power, by_cut) {
-                (true, _) => "had lost it with its power",
-                (_, true) => "had cut it off when it followed another leader",
-                _ => "had not",
+            match (by_disk, by_power, by_cut) {
+                (Some(did), ..) => format!("had {did}"),
+                (_, true, _) => "had lost it with its power".to_owned(),
+                (_, _, true) => "had cut it off when it followed another leader".to_owned(),
+                _ => "had not".to_owned(),
             }
         ),
+        None if let Some(did) = by_disk => {
+            format!("b{leader} {what} because the ISR, {isr_text}, had it; when it came back it had {did}.")
+        }
         None => format!(
             "b{leader} {what} because the ISR, {isr_text}, had it in memory; what was not on disk went with the power."
         ),

@@ -96,6 +96,14 @@ fn sets(facts: &Facts<'_>) -> String {
             "the promise needed {needed}; {elected} forgot it with its power, and the election still accepted \
              {electable}."
         ),
+        Cause::LostWithADisk => format!(
+            "the promise needed {needed}; {elected} came back with an empty disk, and the election still accepted \
+             {electable}."
+        ),
+        Cause::CutAtACorruptBatch => format!(
+            "the promise needed {needed}; {elected} cut it off with all that followed a corrupt batch, and the election \
+             still accepted {electable}."
+        ),
         Cause::TruncatedToHighWatermark => format!(
             "the promise needed {needed}; {elected} had a copy and threw it away when it followed a new leader, and the \
              election still accepted {electable}."
@@ -151,6 +159,22 @@ fn remedies(facts: &Facts<'_>) -> Vec<Sentence> {
             Helps,
             "It would have lived with flush.messages=1, or had the controller taken the broker out of the ISR before \
              it came back (KIP-903, KIP-966).",
+        )],
+        Cause::CutAtACorruptBatch | Cause::LostWithADisk
+            if facts.acks_all() && facts.promise_isr.len() == 1 && facts.min_isr() < 2 =>
+        {
+            vec![Sentence::about(
+                &[facts.set("min.insync.replicas", "2")],
+                Helps,
+                "With min.insync.replicas=2 there would have been no promise while one replica was in sync.",
+            )]
+        }
+        Cause::LostWithADisk => vec![Sentence::plain(
+            "No setting would have kept it there: it was on that disk alone, or on those that went the same way.",
+        )],
+        Cause::CutAtACorruptBatch => vec![Sentence::plain(
+            "No setting would have kept it there: a log is as good as the disk below it, and recovery cuts what it cannot \
+             vouch for.",
         )],
         Cause::TruncatedToHighWatermark => vec![
             Sentence::about(

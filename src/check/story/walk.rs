@@ -7,13 +7,14 @@ use std::{
 
 use super::{
     Life, Line, Moment,
+    promise::Promise,
     therefore::{self, Facts},
     words,
 };
 use crate::{
     base::{LeaderEpoch, NodeId, Offset, TopicPartition},
     check::{Cause, Lost, Plan, model::broker_id},
-    trace::{BatchInfo, Election, Event, EventId, Role, StopKind, journal::Entry},
+    trace::{Election, Event, EventId, Role, StopKind, journal::Entry},
 };
 
 /// The life of `lost` and its cause.
@@ -50,54 +51,6 @@ pub(super) fn tell(entries: &[Entry], plan: &Plan, lost: &Lost) -> (Life, Cause)
     (life, cause)
 }
 
-/// The answer that told the producer "stored", and the batch it spoke of.
-struct Promise {
-    event: EventId,
-    leader: NodeId,
-    acks: i16,
-    isr: Vec<NodeId>,
-    batch: BatchInfo,
-}
-
-impl Promise {
-    fn find(entries: &[Entry], lost: &Lost) -> Option<Self> {
-        // What made the acknowledgement happen is the answer's leaving: until that came, another leader may have
-        // answered for the same offset.
-        let up_to = |id: EventId| entries.partition_point(|entry| entry.id <= id);
-        let told = entries[..up_to(lost.acked)].last().filter(|entry| entry.id == lost.acked);
-        let left = told.and_then(|entry| entry.cause);
-        let upto = up_to(left.unwrap_or(lost.acked));
-        let covers = |base: Offset, end: Offset| base <= lost.offset && lost.offset < end;
-        let (index, leader, acks, isr) = entries[..upto].iter().enumerate().rev().find_map(|(index, entry)| {
-            let Event::ProduceAnswered { partition, acks, error, base_offset, end_offset, isr, .. } = &entry.event
-            else {
-                return None;
-            };
-            let promised = *partition == lost.partition && &**error == "NONE" && covers(*base_offset, *end_offset);
-            promised.then(|| Some((index, broker_id(&entry.node)?, *acks, isr.clone())))?
-        })?;
-        // As a follower, if it answers a retry of what the leader before it had appended.
-        let of_leader = |entry: &&Entry| broker_id(&entry.node) == Some(leader);
-        let mut appended = entries[..index].iter().rev().filter(of_leader).filter_map(|entry| {
-            let Event::Appended { partition, batches, .. } = &entry.event else { return None };
-            let own = (*partition == lost.partition).then_some(batches)?;
-            Some((entry.id, own.iter().find(|batch| covers(batch.base_offset, batch.end_offset))?))
-        });
-        // An answer may have waited while the log was cut, and another record come to stand there and stay.
-        let was_cut = |&(id, batch): &(EventId, &BatchInfo)| {
-            entries[up_to(id)..].iter().filter(of_leader).any(|entry| match &entry.event {
-                Event::Truncated { partition, to, .. } => *partition == lost.partition && *to < batch.end_offset,
-                Event::LogLoaded { partition, .. } => *partition == lost.partition,
-                _ => false,
-            })
-        };
-        let last = appended.clone().next();
-        let (_, batch) = appended.find(was_cut).or(last)?;
-        let batch = batch.clone();
-        Some(Self { event: entries[index].id, leader, acks, isr, batch })
-    }
-}
-
 /// What became of one broker's copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Copy {
@@ -107,6 +60,10 @@ enum Copy {
     /// Its host lost power while it had a copy that was not flushed; the restart will show.
     InDoubt,
     TakenByPower,
+    /// Gone with a disk that was replaced.
+    TakenWithDisk,
+    /// Cut off by recovery, at a batch that had rotted.
+    CutAtRot,
     CutToHighWatermark,
     /// Cut off by a broker that led.
     CutAsLeader,
@@ -127,6 +84,8 @@ struct Walk<'a> {
     copies: BTreeMap<NodeId, Copy>,
     /// Brokers whose host lost power after they got their copy.
     lost_power: BTreeSet<NodeId>,
+    /// Batches that have rotted on brokers' disks: where each begins.
+    rotten: BTreeSet<(NodeId, Offset)>,
     stopped: BTreeSet<NodeId>,
     leader: NodeId,
     leader_epoch: LeaderEpoch,
@@ -171,6 +130,7 @@ impl<'a> Walk<'a> {
             lines: Vec::new(),
             copies: BTreeMap::new(),
             lost_power: BTreeSet::new(),
+            rotten: BTreeSet::new(),
             stopped: BTreeSet::new(),
             leader: NodeId::NONE,
             leader_epoch: LeaderEpoch::UNKNOWN,
@@ -206,6 +166,7 @@ impl<'a> Walk<'a> {
             Event::StepFired { step, action, .. } => self.line(entry, format!("step {step}: {action}"), false),
             Event::NodeStarted { incarnation } => self.node_started(entry, *incarnation),
             Event::NodeStopped { how } => self.node_stopped(entry, *how),
+            Event::DiskReplaced => self.disk_replaced(entry),
             Event::BrokerFenced { broker, reason } if self.copies.contains_key(broker) => {
                 self.line(entry, format!("fenced b{broker}: {reason}"), false);
             }
@@ -261,6 +222,15 @@ impl<'a> Walk<'a> {
                 if *to < batch.end_offset {
                     self.truncated(entry, node, *from, *to, why);
                 }
+            }
+            Event::BatchCorrupted { base_offset, end_offset, .. } => {
+                self.rotten.insert((node, *base_offset));
+                if *base_offset < batch.end_offset && self.copies.contains_key(&node) {
+                    self.line(entry, format!("its batch [{base_offset}, {end_offset}) rots on its disk"), false);
+                }
+            }
+            Event::BatchMended { base_offset, .. } => {
+                self.rotten.remove(&(node, *base_offset));
             }
             Event::Flushed { end_offset, .. } if *end_offset >= batch.end_offset => {
                 if let Some(copy @ Copy::Held { flushed: false }) = self.copies.get_mut(&node) {
@@ -320,6 +290,7 @@ impl<'a> Walk<'a> {
         let after = match (copy, present) {
             (Copy::InDoubt, true) => Copy::Held { flushed: true },
             (copy, true) => copy,
+            (Copy::TakenWithDisk | Copy::CutAtRot, false) => copy,
             (_, false) if self.lost_power.contains(&node) => Copy::TakenByPower,
             (Copy::Held { .. }, false) => Copy::Cut,
             (copy, false) => copy,
@@ -336,7 +307,9 @@ impl<'a> Walk<'a> {
 
     fn truncated(&mut self, entry: &Entry, node: NodeId, from: Offset, to: Offset, why: &str) {
         let Some(copy) = self.copies.get(&node).copied().filter(|copy| copy.may_be_there()) else { return };
+        let at_rot = self.rotten.contains(&(node, to));
         let after = match why {
+            "recovery" if at_rot => Copy::CutAtRot,
             "high-watermark" => Copy::CutToHighWatermark,
             "recovery" if self.lost_power.contains(&node) || copy == Copy::InDoubt => Copy::TakenByPower,
             "recovery" => Copy::Cut,
@@ -345,6 +318,9 @@ impl<'a> Walk<'a> {
         };
         self.copies.insert(node, after);
         let text = match why {
+            "recovery" if at_rot => {
+                format!("checked its log after the unclean stop and cut it at {to}: the batch there is corrupt")
+            }
             "recovery" => format!("checked its log after the unclean stop and cut it at {to}: nothing sound follows"),
             _ if self.leader == node => {
                 format!(
@@ -377,6 +353,17 @@ impl<'a> Walk<'a> {
             }
         }
         self.line(entry, words::stopped(how).into(), true);
+    }
+
+    fn disk_replaced(&mut self, entry: &Entry) {
+        let Some(node) = broker_id(&entry.node) else { return };
+        self.rotten.retain(|(rotten, _)| *rotten != node);
+        self.ends.remove(&node);
+        let Some(copy) = self.copies.get_mut(&node).filter(|copy| copy.may_be_there()) else { return };
+        *copy = Copy::TakenWithDisk;
+        self.line(entry, "its disk was replaced by an empty one".into(), true);
+        self.note_copy_gone(entry.id);
+        self.leader_lost_it(entry.id, node);
     }
 
     fn partition_changed(&mut self, entry: &Entry) {
@@ -464,6 +451,8 @@ impl<'a> Walk<'a> {
         match choice.copies.get(&choice.leader) {
             Some(Copy::TakenByPower) if others_lost_power => Cause::PowerLossOfAllCopies,
             Some(Copy::TakenByPower) => Cause::ElectedAfterPowerLoss,
+            Some(Copy::TakenWithDisk) => Cause::LostWithADisk,
+            Some(Copy::CutAtRot) => Cause::CutAtACorruptBatch,
             Some(Copy::CutToHighWatermark) => Cause::TruncatedToHighWatermark,
             Some(Copy::CutAsLeader) => Cause::TruncatedByTheLeader,
             Some(_) => Cause::Unknown,

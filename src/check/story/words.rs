@@ -78,6 +78,8 @@ pub(super) fn elected(election: Election, leader: NodeId, epoch: LeaderEpoch, en
 pub(super) fn partition_of(event: &Event) -> Option<&TopicPartition> {
     match event {
         Event::LogLoaded { partition, .. }
+        | Event::BatchCorrupted { partition, .. }
+        | Event::BatchMended { partition, .. }
         | Event::Appended { partition, .. }
         | Event::Truncated { partition, .. }
         | Event::Flushed { partition, .. }

@@ -112,6 +112,7 @@ fn note(action: &Action) -> Option<String> {
         }
         Action::Stop(_) => "A clean shutdown: leaderships move first.",
         Action::Restart(_) => "It comes back with what its disk holds.",
+        Action::RestartBlank(_) => "It comes back as on a new machine: with an empty disk.",
         Action::Pause(_) => "It stands still, and does not know what happens meanwhile.",
         Action::Resume(_) => "It goes on as if no time had passed.",
         Action::Cut(_) => "From here on nothing arrives.",
@@ -128,6 +129,7 @@ fn note(action: &Action) -> Option<String> {
         Action::Disk(_, DiskFault::Eio) => "From here on it cannot write.",
         Action::Disk(_, DiskFault::SyncEio) => "From here on it cannot sync what it writes.",
         Action::Disk(_, DiskFault::LostSync) => "From here on what it syncs is not on the platter.",
+        Action::Corrupt(..) => "Bytes of a batch change on its disk.",
         Action::HealDisk(_) => "Its disk is whole again.",
         Action::Elect(..) => "An operator orders an election.",
         Action::Delete(..) => "An operator has records deleted.",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand::{Rng, seq::IndexedRandom, seq::SliceRandom};
 
-use super::{name, spot, time};
+use super::{name, rather_few, spot, time};
 use crate::{
     base::random::Random,
     scenario::{
@@ -196,6 +196,15 @@ impl Plan<'_> {
                 format!("{kind} {from} {sign} {to} {what}")
             }
             "disk-slow" | "disk-stall" | "disk-full" | "disk-error" | "disk-lost-sync" => self.disk(kind),
+            "corrupt" => self.corrupt(),
+            "blank" => {
+                let victim = self.one_broker();
+                if self.random.random_bool(0.5) || victim.contains('(') {
+                    return format!("crash {victim} kill; restart {victim} blank");
+                }
+                self.cures.push(format!("restart {victim} blank"));
+                format!("crash {victim} kill")
+            }
             "clock" => {
                 if self.random.random_bool(0.3) {
                     let ppm = self.random.random_range(-50_000..=50_000);
@@ -240,6 +249,26 @@ impl Plan<'_> {
             self.stopped(&target);
         }
         format!("disk {target} {fault}")
+    }
+
+    /// A record rots where it is led or followed; most often one of the first, which every run comes to. It matters to
+    /// who has to check his log.
+    fn corrupt(&mut self) -> String {
+        let partition = self.partition();
+        let target = match self.random.random_range(0..5) {
+            0..3 => format!("leader({partition})"),
+            3 => format!("followers({partition})"),
+            _ => self.numbered_broker(),
+        };
+        let whose = if target.contains('(') { "brokers" } else { &target };
+        self.open(format!("disk {whose} heal"), "heal all");
+        let offset = rather_few(&mut self.random, &(0..=40));
+        let fault = format!("disk {target} corrupt {partition}@{offset}");
+        if self.random.random_bool(0.5) {
+            return fault;
+        }
+        self.stopped(&target);
+        format!("{fault}; crash {target} kill")
     }
 
     /// Notes that a process does not run: one called by its number can be started again alone.

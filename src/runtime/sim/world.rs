@@ -14,6 +14,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -349,10 +350,31 @@ impl World {
         self.lock().disks.get_mut(host).expect("a host has a disk").break_by(fault);
     }
 
+    /// Lets a few bytes rot on the disk of `host`: of a file in `folder` those that `which` picks, by its name and
+    /// content. Whether it picked some that have not rotted yet.
+    pub fn rot(&self, host: &str, folder: &str, which: impl FnMut(&str, &[u8]) -> Option<Range<usize>>) -> bool {
+        self.lock().disks.get_mut(host).expect("a host has a disk").rot(folder, which)
+    }
+
     /// Ends everything that is wrong with the disk of `host`. What was lost stays lost.
     pub fn heal_disk(&self, host: &str) {
         self.lock().disks.get_mut(host).expect("a host has a disk").heal();
         self.0.changed.notify_waiters();
+    }
+
+    /// Puts an empty disk in the place of that of `host`.
+    ///
+    /// # Panics
+    /// Its process runs.
+    pub fn replace_disk(&self, host: &str) {
+        assert!(!self.is_running(host), "{host} runs on the disk that is to be replaced");
+        self.lock().disks.get_mut(host).expect("a host has a disk").replace();
+        self.report(&host.into(), None, Event::DiskReplaced);
+    }
+
+    /// How many disks `host` had before the one that it has.
+    pub fn disks_before(&self, host: &str) -> u32 {
+        self.lock().disks[host].replaced
     }
 
     /// Steps the wall clock of `host` by `offset_ms`.

@@ -40,7 +40,10 @@ impl Action {
                 }
             }
             "stop" => read_nodes(words).map(Self::Stop),
-            "restart" => read_nodes(words).map(Self::Restart),
+            "restart" => {
+                let target = read_nodes(words)?;
+                Ok(if words.keyword("blank") { Self::RestartBlank(target) } else { Self::Restart(target) })
+            }
             "pause" => read_nodes(words).map(Self::Pause),
             "resume" => read_nodes(words).map(Self::Resume),
             "cut" => read_link(words).map(Self::Cut),
@@ -58,10 +61,13 @@ impl Action {
             "heal" => read_link(words).map(Self::Heal),
             "disk" => {
                 let target = read_nodes(words)?;
-                if words.keyword("heal") {
-                    Ok(Self::HealDisk(target))
-                } else {
-                    Ok(Self::Disk(target, read_disk(words)?))
+                match () {
+                    () if words.keyword("heal") => Ok(Self::HealDisk(target)),
+                    () if words.keyword("corrupt") => {
+                        let (partition, offset) = read_record(words)?;
+                        Ok(Self::Corrupt(target, partition, offset))
+                    }
+                    () => Ok(Self::Disk(target, read_disk(words)?)),
                 }
             }
             "clock" => {
@@ -150,10 +156,20 @@ fn read_disk(words: &mut Words) -> Result<DiskFault, Problem> {
         "sync-eio" => DiskFault::SyncEio,
         "lost-sync" => DiskFault::LostSync,
         _ => {
-            let known = ["stall", "slow", "full", "eio", "sync-eio", "lost-sync", "heal"];
+            let known = ["stall", "slow", "full", "eio", "sync-eio", "lost-sync", "corrupt", "heal"];
             return Err(Problem::at(at, unknown("what can be wrong with a disk", &fault, known)));
         }
     })
+}
+
+/// A record by its place.
+fn read_record(words: &mut Words) -> Result<(Term, i64), Problem> {
+    let (at, text) = words.word("a record by its place, as orders-0@10")?;
+    let place = text.split_once('@').and_then(|(partition, offset)| Some((partition, offset.parse().ok()?)));
+    let place = place.filter(|(_, offset)| *offset >= 0);
+    let (partition, offset) = place
+        .ok_or_else(|| Problem::at(at, format!("expected a record by its place, as orders-0@10, found `{text}`")))?;
+    Ok((Term::Name(at, partition.to_owned()), offset))
 }
 
 fn read_drift(words: &mut Words) -> Result<i64, Problem> {

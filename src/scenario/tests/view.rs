@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use crate::{
-    base::TopicPartition,
+    base::{LeaderEpoch, Offset, TopicPartition},
     scenario::{term::Cast, view::View},
     trace::{Event, EventId, journal::Entry},
 };
 
 /// The logs that an operator may take away after these events, with their hosts.
-fn damaged_by_lies(events: &[(&str, Event)]) -> Vec<(Arc<str>, TopicPartition)> {
+fn damaged_by_disks(events: &[(&str, Event)]) -> Vec<(Arc<str>, TopicPartition)> {
     let mut view = View::new(Cast::default());
     for (node, event) in events {
         let (id, time) = (EventId(1), crate::base::Time(0));
         view.take(&Entry { id, time, node: (*node).into(), cause: None, event: event.clone() });
     }
-    view.damaged_by_lies()
+    view.damaged_by_disks()
 }
 
 #[test]
@@ -25,7 +25,31 @@ fn an_operator_takes_away_what_a_lie_has_damaged_and_no_log_that_its_broker_has_
     let slow = ("scenario", Event::FaultBegan { fault: "disk b2 slow 50ms".into() });
     let damaged = ("b2", Event::LogDamaged { partition: partition.clone(), problem: "bad".into() });
     let removed = ("b2", Event::DamagedLogRemoved { partition: partition.clone() });
-    assert_eq!(damaged_by_lies(&[lie.clone(), damaged.clone()]), [("b2".into(), partition)]);
-    assert!(damaged_by_lies(&[slow, damaged.clone()]).is_empty());
-    assert!(damaged_by_lies(&[lie, damaged, removed]).is_empty());
+    assert_eq!(damaged_by_disks(&[lie.clone(), damaged.clone()]), [("b2".into(), partition)]);
+    assert!(damaged_by_disks(&[slow, damaged.clone()]).is_empty());
+    assert!(damaged_by_disks(&[lie, damaged, removed]).is_empty());
+}
+
+#[test]
+fn what_has_rotted_is_mended_with_the_disk_and_what_stays_damaged_is_taken_away() {
+    let partition: TopicPartition = "orders-0".parse().unwrap();
+    let (base_offset, end_offset, zero) = (Offset(1), Offset(2), Offset::ZERO);
+    let rots = ("b2", Event::BatchCorrupted { partition: partition.clone(), base_offset, end_offset });
+    let mended = ("b2", Event::BatchMended { partition: partition.clone(), base_offset });
+    let leads = Event::BecameLeader {
+        partition: partition.clone(),
+        leader_epoch: LeaderEpoch(1),
+        start_offset: zero,
+        high_watermark: zero,
+        isr: Vec::new(),
+    };
+    let leads = ("b2", leads);
+    let damaged = ("b2", Event::LogDamaged { partition: partition.clone(), problem: "bad".into() });
+    let replaced = ("b2", Event::DiskReplaced);
+    let taken = [("b2".into(), partition)];
+    let (rots, leads, damaged) = (&rots, &leads, &damaged);
+    assert!(damaged_by_disks(&[leads.clone(), rots.clone(), damaged.clone(), mended.clone()]).is_empty());
+    assert_eq!(damaged_by_disks(&[leads.clone(), rots.clone(), mended, damaged.clone()]), taken);
+    assert_eq!(damaged_by_disks(&[rots.clone(), damaged.clone()]), taken, "it does not open");
+    assert!(damaged_by_disks(&[rots.clone(), damaged.clone(), replaced]).is_empty());
 }

@@ -34,7 +34,7 @@ const LAST = events.length - 1;
 // batch of metadata that says more.
 const reasons = new Map();
 {
-  const decided = new Map(), stopped = new Map(), lost = new Map(), started = new Map(), cut = new Map();
+  const decided = new Map(), stopped = new Map(), lost = new Map(), started = new Map(), cut = new Map(), rotten = new Map();
   const acts = new Set(['node_stopped', 'node_started', 'node_paused', 'node_resumed', 'fault_began', 'fault_ended']);
   let step = null;
   const reasonOf = event => {
@@ -43,7 +43,7 @@ const reasons = new Map();
     if (event.cause) return null;
     if (acts.has(kind)) return step?.time === event.time ? step.id : null;
     if (kind === 'unsynced_lost') return stopped.get(node);
-    if (kind === 'truncated' && event.why === 'recovery') return lost.get(node) ?? stopped.get(node);
+    if (kind === 'truncated' && event.why === 'recovery') return rotten.get(`${node} ${event.partition} ${event.to}`) ?? lost.get(node) ?? stopped.get(node);
     if (kind === 'log_loaded') return cut.get(`${node} ${event.partition}`) ?? started.get(node);
     return kind === 'broker_fenced' ? stopped.get(`b${event.broker}`) : null;
   };
@@ -60,6 +60,8 @@ const reasons = new Map();
       case 'node_stopped': stopped.set(event.node, event.id); lost.delete(event.node); break;
       case 'node_paused': stopped.set(event.node, event.id); break;
       case 'unsynced_lost': lost.set(event.node, event.id); break;
+      case 'batch_corrupted': rotten.set(`${event.node} ${event.partition} ${event.base_offset}`, event.id); break;
+      case 'batch_mended': rotten.delete(`${event.node} ${event.partition} ${event.base_offset}`); break;
       case 'node_started': started.set(event.node, event.id); break;
       case 'truncated': if (event.why === 'recovery') cut.set(`${event.node} ${event.partition}`, event.id); break;
       case 'log_loaded': cut.delete(`${event.node} ${event.partition}`); break;

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::Range,
     time::Duration,
 };
 
@@ -27,6 +28,11 @@ pub struct Images {
     random: Random,
     /// For what is torn as the power goes.
     torn: Random,
+    /// For what rots, and what has.
+    rot: Random,
+    rotten: Vec<Rotten>,
+    /// How often it was replaced.
+    pub replaced: u32,
     next_inode: u64,
     inodes: BTreeMap<u64, Inode>,
     /// Names as the page cache has them: a file's inode, or a folder.
@@ -38,6 +44,14 @@ pub struct Images {
     locks: BTreeMap<u64, u32>,
     /// What is wrong with it.
     faults: BTreeSet<DiskFault>,
+}
+
+/// Bytes that have rotted: where, what they were, and what they are.
+struct Rotten {
+    inode: u64,
+    at: usize,
+    was: Vec<u8>,
+    is: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +90,9 @@ impl Images {
         Self {
             random: random::stream(seed, &format!("disk:{host}")),
             torn: random::stream(seed, &format!("torn:{host}")),
+            rot: random::stream(seed, &format!("rot:{host}")),
+            rotten: Vec::new(),
+            replaced: 0,
             next_inode: 1,
             inodes: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -94,9 +111,56 @@ impl Images {
         self.faults.insert(fault);
     }
 
-    /// Nothing is wrong any more.
+    /// Nothing is wrong any more. What has rotted, and was not written over since, is as it was.
     pub fn heal(&mut self) {
         self.faults.clear();
+        for Rotten { inode, at, was, is } in std::mem::take(&mut self.rotten) {
+            if let Some(file) = self.inodes.get_mut(&inode) {
+                file.swap(at, &is, &was);
+            }
+        }
+    }
+
+    /// Lets a few bytes rot, in the page cache and on the platter: of a file in `folder` those that `which` picks, by
+    /// its name and content. Whether it picked some that have not rotted yet.
+    pub fn rot(&mut self, folder: &str, mut which: impl FnMut(&str, &[u8]) -> Option<Range<usize>>) -> bool {
+        let files = self.names.iter().filter(|(name, _)| folder_of(name) == folder);
+        let picked = files.filter_map(|(name, inode)| {
+            let inode = (*inode)?;
+            Some((inode, which(&name[folder.len() + 1..], &self.inodes[&inode].cached)?))
+        });
+        let Some((inode, range)) = picked.into_iter().next() else { return false };
+        if self.rotten.iter().any(|rotten| rotten.inode == inode && range.contains(&rotten.at)) {
+            return false;
+        }
+        // Not more than a CRC is sure to notice.
+        let at = self.rot.random_range(range.clone());
+        let length = self.rot.random_range(1..=4).min(range.end - at);
+        let file = self.inodes.get_mut(&inode).expect("a name has an inode");
+        let was = file.cached[at..at + length].to_vec();
+        let is: Vec<u8> = was.iter().map(|byte| byte ^ self.rot.random_range(1..=255u8)).collect();
+        file.swap(at, &was, &is);
+        self.rotten.push(Rotten { inode, at, was, is });
+        true
+    }
+
+    /// What stands at `range` of a file is another thing now.
+    fn written(&mut self, inode: u64, range: Range<usize>) {
+        self.rotten.retain(|rotten| {
+            rotten.inode != inode || rotten.at + rotten.was.len() <= range.start || range.end <= rotten.at
+        });
+    }
+
+    /// Another disk is in its place, with nothing on it and nothing wrong with it.
+    pub fn replace(&mut self) {
+        self.replaced += 1;
+        self.inodes.clear();
+        self.names.clear();
+        self.durable_names.clear();
+        self.changes.clear();
+        self.locks.clear();
+        self.faults.clear();
+        self.rotten.clear();
     }
 
     /// Whether nothing that writes or syncs returns.
@@ -297,6 +361,7 @@ impl Images {
     pub fn write_at(&mut self, inode: u64, position: u64, data: &[u8]) -> io::Result<()> {
         let (from, to) = (position as usize, position as usize + data.len());
         self.writes(to as u64 > self.len(inode))?;
+        self.written(inode, from..to);
         let file = self.inode(inode);
         file.writes += 1;
         let number = file.writes;
@@ -315,6 +380,7 @@ impl Images {
 
     pub fn set_len(&mut self, inode: u64, length: u64) -> io::Result<()> {
         self.writes(length > self.len(inode))?;
+        self.written(inode, length as usize..usize::MAX);
         let file = self.inode(inode);
         file.writes += 1;
         file.cached.resize(length as usize, 0);

@@ -3,7 +3,7 @@
 //! | loss | of what was not synced there is |
 //! |---|---|
 //! | `Power` | pages of 4 KiB, some of them up to a sector of 512 bytes |
-//! | `Torn` | sectors, each by itself and in no order, and the length by itself: holes, and an end of zeros |
+//! | `Torn` | sectors up to some point, then each by itself, and the length by itself: holes, and an end of zeros |
 
 use std::collections::BTreeMap;
 
@@ -27,6 +27,17 @@ pub struct Inode {
     pub lengths: Vec<(u64, usize)>,
     /// Number of the newest write.
     pub writes: u64,
+}
+
+impl Inode {
+    /// Changes bytes where they stand, as nobody who writes does.
+    pub fn swap(&mut self, at: usize, from: &[u8], to: &[u8]) {
+        for image in [&mut self.cached, &mut self.durable] {
+            if let Some(place) = image.get_mut(at..at + from.len()).filter(|place| *place == from) {
+                place.copy_from_slice(to);
+            }
+        }
+    }
 }
 
 /// Lets a part of the dirty pages reach the platter; returns how many bytes did not.
@@ -65,13 +76,14 @@ pub fn tear(file: &mut Inode, random: &mut Random) -> u64 {
     }
     let mut lengths = vec![file.durable.len()];
     lengths.extend(std::mem::take(&mut file.lengths).into_iter().map(|(_, length)| length));
-    let share = random.random_range(0.1..0.9);
     let sectors = std::mem::take(&mut file.dirty).into_keys().flat_map(|page| {
         let first = page * PAGE_BYTES;
         (first..first + PAGE_BYTES).step_by(SECTOR_BYTES)
     });
-    for from in sectors.filter(|from| *from < file.cached.len()) {
-        if random.random_bool(share) {
+    let sectors: Vec<usize> = sectors.filter(|from| *from < file.cached.len()).collect();
+    let (done, share) = (random.random_range(0..=sectors.len()), random.random_range(0.1..0.9));
+    for (number, from) in sectors.into_iter().enumerate() {
+        if number < done || random.random_bool(share) {
             let to = (from + SECTOR_BYTES).min(file.cached.len());
             file.durable.resize(file.durable.len().max(to), 0);
             file.durable[from..to].copy_from_slice(&file.cached[from..to]);
