@@ -127,8 +127,10 @@ impl Shard {
         let topics_changed = beat.member.subscription.topics != beat.before.subscription.topics;
         let regex = self.update_regex(&mut beat, context)?;
         let resubscribed = topics_changed || regex.changed;
-        // What members of a group in the midst of a rebalance were given last is not what they would be given now.
-        let is_unsettled = upgrades && classic.is_some_and(|classic| classic.state() != State::Stable);
+        // What members of a group in the midst of a rebalance were given last is not what they would be given now. Nor is
+        // it where something is nobody's: a rebalance was due, and the coordinator who knew of it is gone.
+        let is_settled = classic.is_some_and(|classic| classic.state() == State::Stable) && self.is_all_given(group);
+        let is_unsettled = upgrades && !is_settled;
         let epoch = self.update_epoch(&mut beat, topics_changed || regex.resolved || is_unsettled);
         if self.reconcile(&mut beat, epoch, resubscribed, owned.as_ref(), context.wall_ms)? {
             let timer = TimerKind::Revocation(member_id.clone());

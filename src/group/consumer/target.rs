@@ -50,6 +50,14 @@ impl Shard {
         self.topics.hash_of(names.iter())
     }
 
+    /// Whether every partition that members subscribe to is in somebody's target.
+    pub(super) fn is_all_given(&self, group: &ConsumerGroup) -> bool {
+        let given: BTreeSet<(TopicId, i32)> = group.targets.values().flat_map(|target| partitions(target)).collect();
+        let names: BTreeSet<Arc<str>> = group.members().flat_map(|member| group.topics_of(&member)).collect();
+        let mut topics = names.iter().filter_map(|name| self.topics.find(name));
+        topics.all(|topic| (0..topic.partitions).all(|partition| given.contains(&(topic.id, partition))))
+    }
+
     /// A group epoch and what it is for, for those who watch.
     pub(super) fn formed(&self, group: &ConsumerGroup, epoch: i32, members: &[Member], why: &str) -> [Event; 2] {
         let began = Event::RebalanceBegan { group: group.id.clone(), generation: group.epoch(), why: why.into() };

@@ -98,6 +98,29 @@ fn a_group_becomes_a_classic_one_when_the_session_of_its_last_member_of_the_cons
 }
 
 #[test]
+fn a_rebalance_that_was_due_after_a_downgrade_is_not_forgotten_with_its_coordinator() {
+    let mut desk = desk(&[("t", 2)]);
+    let of_i = Some("i");
+    desk.check_beats(&[("m", 0, subscribes(&["t"]), Ok((2, "t:0.1")))]);
+    desk.sleep(1);
+    let waiter = desk.join("", of_i, &["t"]);
+    let id = desk.joined(waiter).member_id.to_string();
+    desk.check_beats(&[("m", 2, SAME, Ok((2, "t:0"))), ("m", 2, owns("t:0"), Ok((3, "-")))]);
+    let waiter = desk.join(&id, of_i, &["t"]);
+    assert_eq!(desk.joined(waiter).generation_id, 3);
+    for _ in 0..8 {
+        desk.sleep(5);
+        desk.heartbeat_of(&id, of_i, 3);
+    }
+    desk.sleep(6);
+    assert_eq!(desk.state(), "PreparingRebalance", "m is out, and what it had is nobody's");
+    let mut next = Desk::after(&desk.log, desk.now, Switches::NEWEST);
+    set_topics(&mut next, &[("t", 2)]);
+    assert_eq!(next.state(), "Stable", "it is not in the record");
+    next.check_beats(&[("n", 0, Says { instance: of_i, ..subscribes(&["t"]) }, Ok((4, "t:0.1")))]);
+}
+
+#[test]
 fn a_downgrade_that_is_not_committed_yet_hands_nothing_out() {
     let (mut desk, id) = mixed();
     desk.wait_with(&id);
