@@ -23,6 +23,7 @@
 //! g1 commits g m1 gen=1 orders-0 5               g1 told g sent=12 NONE (or an error, `open`: nobody knows)
 //! b1 refuses g m1 gen=1 in=2 ILLEGAL_GENERATION  b1 rebalances g gen=1
 //! g1 wonders g orders-0 b2                       g1 finds g orders-0 5 asked=14
+//! b1 tells p1                                    the answer to a Produce leaves
 //! p1 acked 0 orders-0 0 cause=7                  a line, any, that happened because of the seventh
 //! c1 creates orders 1; c1 deletes orders 1       a topic by its name and its id
 //! c1 fence 1 session                             scenario step 1 cut b1 | b2,b3; scenario heal; scenario settled
@@ -175,6 +176,13 @@ fn event(verb: &str, rest: &[&str]) -> Event {
         | "refuses" | "rebalances" => coordinator_event(verb, &words),
         "gets" | "gives" | "loses" | "commits" | "told" | "wonders" | "finds" | "did" => member_event(verb, &words),
         "fails" => Event::ClientError { error: words.plain[0].into() },
+        "tells" => Event::MessageSent {
+            to: words.plain[0].into(),
+            api: "Produce".into(),
+            request: false,
+            correlation: 0,
+            bytes: 0,
+        },
         "creates" | "deletes" => {
             let (topic, number) = (words.plain[0].into(), words.plain[1].parse().expect("an id is a number"));
             let topic_id = TopicId(u128::to_be_bytes(number));

@@ -51,7 +51,7 @@ pub struct Oracle {
     strays: Strays,
     /// Kept in a run with consumer groups.
     groups: Option<Groups>,
-    /// What stories are told from: every event but those of messages.
+    /// What stories are told from: of messages only those that tell a producer what became of its records.
     entries: Vec<Entry>,
     /// Why a checker cannot go on: it panicked.
     gave_up: Option<String>,
@@ -74,6 +74,7 @@ impl Oracle {
     /// Takes the next event. A checker that panics here makes its claims unknown, it does not end the run.
     pub fn observe(&mut self, entry: Entry) {
         if entry.event.is_message() {
+            self.entries.extend(Some(entry).filter(|entry| entry.event.answers_produce()));
             return;
         }
         self.history.observe(&entry);

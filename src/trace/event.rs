@@ -301,7 +301,12 @@ impl Event {
         hosts.into_iter().flat_map(|hosts| hosts.split(','))
     }
 
-    /// Whether it is about bytes under way, which no checker and no story reads.
+    /// Whether it is the leaving of an answer to a producer.
+    pub fn answers_produce(&self) -> bool {
+        matches!(self, Self::MessageSent { api, request: false, .. } if **api == *"Produce")
+    }
+
+    /// Whether it is about bytes under way, which no checker reads.
     pub fn is_message(&self) -> bool {
         matches!(
             self,

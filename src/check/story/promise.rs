@@ -18,19 +18,23 @@ pub(super) struct Promise {
 impl Promise {
     /// The last one before `lost` was told as stored.
     pub(super) fn find(entries: &[Entry], lost: &Lost) -> Option<Self> {
-        // What made the acknowledgement happen is the answer's leaving: until that came, another leader may have
-        // answered for the same offset.
+        // What made the acknowledgement happen is the answer's leaving: until that came, or while it was held, another
+        // leader may have answered for the same offset.
         let up_to = |id: EventId| entries.partition_point(|entry| entry.id <= id);
         let told = entries[..up_to(lost.acked)].last().filter(|entry| entry.id == lost.acked);
         let left = told.and_then(|entry| entry.cause);
         let upto = up_to(left.unwrap_or(lost.acked));
+        let message = entries[..upto].last().filter(|entry| Some(entry.id) == left && entry.event.is_message());
         let covers = |base: Offset, end: Offset| base <= lost.offset && lost.offset < end;
         let (index, leader, acks, isr) = entries[..upto].iter().enumerate().rev().find_map(|(index, entry)| {
             let Event::ProduceAnswered { partition, acks, error, base_offset, end_offset, isr, .. } = &entry.event
             else {
                 return None;
             };
-            let promised = *partition == lost.partition && &**error == "NONE" && covers(*base_offset, *end_offset);
+            let promised = *partition == lost.partition
+                && &**error == "NONE"
+                && covers(*base_offset, *end_offset)
+                && message.is_none_or(|message| message.node == entry.node);
             promised.then(|| Some((index, broker_id(&entry.node)?, *acks, isr.clone())))?
         })?;
         // As a follower, if it answers a retry of what the leader before it had appended.

@@ -56,19 +56,24 @@ fn a_promise_that_came_late_is_not_taken_for_that_of_the_next_leader_at_the_same
         b2 append t-0 leader e1 1..2:x
         b2 answer t-0 acks=1 1..2 e1 isr=2 hw=2
         p2 acked 0 t-0 1";
+    let lines = |text: &str| text.lines().filter(|line| !line.trim().is_empty()).count();
     let answered = [BEGIN, COMMIT_0, replaced.split("b1 cut").next().expect("a part before")].concat();
-    let left = answered.lines().filter(|line| !line.trim().is_empty()).count();
-    let late = format!("\np1 acked 1 t-0 1 cause={left}\n");
+    let left = lines(&answered);
+    let under_way = format!("\np1 acked 1 t-0 1 cause={left}\n");
+    let left = lines(&[BEGIN, COMMIT_0, replaced, "\nb1 tells p1"].concat());
+    let held = format!("\nb1 tells p1\np1 acked 1 t-0 1 cause={left}\n");
     let audit = "
         audit position t-0 0 start
         audit read t-0 0 v-0
         audit read t-0 1 w-0
         audit end t-0 2";
-    story(
-        &[BEGIN, COMMIT_0, replaced, &late, audit],
-        Cause::AcknowledgedByAStaleLeader,
-        &[Moment::Decisive, Moment::Promise, Moment::LastCopyGone],
-    );
+    for late in [under_way, held] {
+        story(
+            &[BEGIN, COMMIT_0, replaced, &late, audit],
+            Cause::AcknowledgedByAStaleLeader,
+            &[Moment::Decisive, Moment::Promise, Moment::LastCopyGone],
+        );
+    }
 }
 
 #[test]
