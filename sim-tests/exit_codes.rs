@@ -91,6 +91,7 @@ fn wrong_usage_is_told_with_what_would_be_right() {
     check_refused(&["replay", SCENARIO, "--variant", "acks=al"], 64, &["did you mean `acks=all`?"]);
     check_refused(&["sweep", SCENARIO, "--seeds", "5..1"], 64, &["--seeds", "5..1"]);
     check_refused(&["sweep", SCENARIO, "--seeds", "some"], 64, &["--seeds", "some"]);
+    check_refused(&["sweep", SCENARIO, "--jobs", "0"], 64, &["--jobs", "zero"]);
     check_refused(&["sweep", SCENARIO, "--seeds", "1..1", "--shard", "2/2"], 64, &["nothing to run", "--seeds 1..100"]);
     check_refused(&["sweep", SCENARIO, "--shard", "3/2"], 64, &["--shard", "3/2"]);
     for time in ["18446744073709551615m", "0s"] {

@@ -1,6 +1,6 @@
 //! Commands and options.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args as Options, Parser, Subcommand, ValueEnum};
 
@@ -187,7 +187,7 @@ pub struct SweepOptions {
     pub seeds: Option<SeedRange>,
     /// Processes at a time; the number of cores if not given
     #[arg(long)]
-    pub jobs: Option<usize>,
+    pub jobs: Option<NonZeroUsize>,
     /// Stop after so many seconds, as 60s
     #[arg(long = "for", value_parser = seconds)]
     pub time_limit_seconds: Option<u64>,
@@ -307,7 +307,7 @@ pub struct ClaimsOptions {
     pub budgets: Vec<String>,
     /// Processes at a time; the number of cores if not given
     #[arg(long)]
-    pub jobs: Option<usize>,
+    pub jobs: Option<NonZeroUsize>,
     /// Most runs to shrink each counter-example; 60 if not given, with --matrix none
     #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u64).range(0..=1000))]
     pub shrink: Option<u64>,
@@ -392,7 +392,7 @@ pub struct BugsOptions {
     pub out: PathBuf,
     /// Processes at a time; the number of cores if not given
     #[arg(long)]
-    pub jobs: Option<usize>,
+    pub jobs: Option<NonZeroUsize>,
     /// How results are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroUsize,
     ops::ControlFlow,
     sync::{Mutex, mpsc},
     thread,
@@ -11,8 +12,9 @@ use std::{
 use super::{exit::Failure, progress::Progress};
 
 /// How many of `count` runs are made at a time: what was asked for, or as many as there are cores.
-pub fn jobs(asked: Option<usize>, count: usize) -> usize {
-    asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into)).clamp(1, count.max(1))
+pub fn jobs(asked: Option<NonZeroUsize>, count: usize) -> usize {
+    let jobs = asked.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    jobs.min(count.max(1))
 }
 
 /// Does every item, `jobs` at a time, and hands what came of each to `take`, in whatever order they end. Once `take`
