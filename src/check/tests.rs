@@ -4,6 +4,7 @@ mod causes;
 mod disks;
 mod groups;
 mod late_news;
+mod retries;
 mod topics;
 
 use super::{
@@ -348,29 +349,6 @@ fn history_checkers_fail_on_what_they_forbid() {
 }
 
 #[test]
-fn a_first_batch_that_comes_again_may_stand_behind_the_second() {
-    let log = |places: &str| {
-        let sent =
-            "p1 send 0 t v-0 acks=-1\np1 send 1 t v-1 acks=-1\np1 send 2 t v-2 acks=-1\naudit position t-0 0 start\n";
-        let ends = "audit end t-0 3\nscenario heal\nscenario settled\n";
-        let acked = |(offset, record): (usize, char)| {
-            format!("audit read t-0 {offset} v-{record}\np1 acked {record} t-0 {offset}\n")
-        };
-        let places: String = places.chars().enumerate().map(acked).collect();
-        format!("{sent}{places}{ends}")
-    };
-    let retried = Ending { marks: vec!["producer_retried".into()], ..Ending::default() };
-    for (places, ending, expected) in [
-        ("120", &retried, Status::Held),
-        ("120", &Ending::default(), Status::Violated),
-        ("021", &retried, Status::Violated),
-    ] {
-        let verdict = judge(&log(places), plan(true), ending);
-        assert_eq!(verdict.finding(Claim::OrderKept).status, expected, "{places}: {:?}", verdict.complaints);
-    }
-}
-
-#[test]
 fn what_timed_out_may_be_there_or_not_and_what_the_audit_did_not_see_is_unknown() {
     let open = "
         p1 send 1 t v-1 acks=-1
@@ -416,17 +394,6 @@ fn a_cluster_that_does_not_settle_is_told_with_what_it_lacks() {
 }
 
 #[test]
-fn a_duplicate_by_a_retry_without_idempotence_is_permitted() {
-    let twice = [BEGIN, COMMIT_0, "\naudit read t-0 0 v-0\naudit read t-0 1 v-0\naudit end t-0 2"].concat();
-    let retried = Ending { marks: vec!["producer_retried".into()], ..Ending::default() };
-    let status =
-        |idempotent, ending: &Ending| judge(&twice, plan(idempotent), ending).finding(Claim::NoDuplicates).status;
-    assert_eq!(status(false, &retried), Status::Held);
-    assert_eq!(status(true, &retried), Status::Violated);
-    assert_eq!(status(false, &Ending::default()), Status::Violated);
-}
-
-#[test]
 fn what_vanishes_by_a_permitted_loss_is_no_phantom() {
     let reads = "\nc read t-0 0 v-0";
     let lost = "
@@ -449,34 +416,6 @@ fn what_vanishes_by_a_permitted_loss_is_no_phantom() {
     check(&[BEGIN, COMMIT_0, reads, lost], Claim::AckedRecordsSurvive, Status::Violated, "t-0@0");
 }
 
-#[test]
-fn of_two_copies_of_a_retry_the_acknowledged_one_may_be_lost_alone() {
-    let twice = "
-        p1 send 1 t v-1 acks=-1
-        b1 append t-0 leader e0 1..2
-        b2 append t-0 follower e0 1..2
-        b1 append t-0 leader e0 2..3
-        c1 chose t-0 leader=1 epoch=0 pe=1 isr=1
-        b1 hw t-0 leader e0 3
-        b1 answer t-0 acks=-1 2..3 e0 isr=1 hw=3
-        p1 acked 1 t-0 2
-        b1 kill
-        c1 chose t-0 leader=2 epoch=1 pe=2 isr=2 election=unclean
-        b2 leads t-0 epoch=1 hw=1
-        audit position t-0 0 start
-        audit read t-0 0 v-0
-        audit read t-0 1 v-1
-        audit end t-0 2";
-    let text = [BEGIN, COMMIT_0, twice].concat();
-    for (idempotent, status) in [(false, Status::Held), (true, Status::Violated)] {
-        let ending = Ending { marks: vec!["producer_retried".into()], ..Ending::default() };
-        let verdict = judge(&text, plan(idempotent), &ending);
-        assert_eq!(verdict.finding(Claim::OffsetsAgree).status, status, "idempotent: {idempotent}");
-    }
-}
-
-/// A lost record's cause and which of its three moments the journal shows.
-#[track_caller]
 #[test]
 fn a_checker_that_panics_makes_its_claims_unknown() {
     let verdict = super::judge::judge(

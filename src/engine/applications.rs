@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::deed::Order;
+use super::{deed::Order, recorder::Recorder};
 use crate::{
     base::TopicPartition,
     check::{AUDIT_NODE, GroupPlan},
@@ -132,6 +132,7 @@ pub async fn administrate(
     bootstrap: Vec<String>,
     topics: Vec<Topic>,
     orders: Arc<Mutex<Option<mpsc::UnboundedReceiver<Order>>>>,
+    recorder: Arc<Recorder>,
 ) {
     let tracer = World::current().tracer(ADMIN);
     let failed = |error: crate::client::ClientError| {
@@ -146,19 +147,20 @@ pub async fn administrate(
     let taken = orders.lock().expect("no panic while orders are held").take();
     let mut orders = taken.expect("the operator starts once");
     while let Some(order) = orders.recv().await {
-        let done = match order {
-            Order::Set(topic, name, value) => admin.set_topic_config(&topic, &name, Some(&value)).await,
-            Order::Delete(partition, before) => admin.delete_records(&partition, Some(before)).await.map(drop),
-            Order::Elect(kind, partition) => admin.elect_leader(&partition, kind).await,
-            Order::DeleteTopic(topic) => admin.delete_topic(&topic).await,
+        let done = match &order {
+            Order::Set(topic, name, value) => admin.set_topic_config(topic, name, Some(value)).await,
+            Order::Delete(partition, before) => admin.delete_records(partition, Some(*before)).await.map(drop),
+            Order::Elect(kind, partition) => admin.elect_leader(partition, *kind).await,
+            Order::DeleteTopic(topic) => admin.delete_topic(topic).await,
             Order::CreateTopic(topic) => {
-                let wanted = topics.iter().find(|known| known.name.value == topic);
+                let wanted = topics.iter().find(|known| known.name.value == *topic);
                 admin.create_topic(&described(wanted.expect("a step names a topic of its scenario"))).await
             }
         };
         if let Err(error) = done {
             failed(error);
         }
+        recorder.order_ended(&order);
     }
     std::future::pending().await
 }

@@ -28,6 +28,13 @@ pub enum Order {
     CreateTopic(String),
 }
 
+impl Order {
+    /// Whether it decides if a topic is there.
+    pub fn is_about_a_topic(&self) -> bool {
+        matches!(self, Self::DeleteTopic(_) | Self::CreateTopic(_))
+    }
+}
+
 /// Pairs of hosts, from and to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Links(pub Vec<(String, String)>);

@@ -109,18 +109,20 @@ impl Stage {
             return Missing::unfinished(format!("the cluster did not start: {missing}"));
         }
         let (bootstrap, topics) = (self.bootstrap(), self.resolved.scenario.topics.clone());
-        let orders = Arc::new(Mutex::new(Some(orders)));
-        self.world.add_host(ADMIN, move || administrate(bootstrap.clone(), topics.clone(), orders.clone()));
+        let (orders, recorder) = (Arc::new(Mutex::new(Some(orders))), self.recorder.clone());
+        self.world
+            .add_host(ADMIN, move || administrate(bootstrap.clone(), topics.clone(), orders.clone(), recorder.clone()));
         if let Some(missing) = self.wait_for(SETTLE, View::unsettled).await {
             return Missing::unfinished(format!("the topics were not created: {missing}"));
         }
         self.start_clients();
         self.recorder.begin();
         self.tell().await;
-        let _ = self.wait_for(PRODUCERS_FINISH, View::unfinished_producer).await;
+        let _ = self.wait_for(PRODUCERS_FINISH, |view| self.unfinished_producer(view)).await;
         let leave_broken = self.resolved.scenario.leave_broken;
         let healed = if leave_broken { Missing::default() } else { self.heal().await };
-        let (bootstrap, partitions) = (self.bootstrap(), self.resolved.cast.partitions.clone());
+        let bootstrap = self.bootstrap();
+        let partitions: Vec<TopicPartition> = self.recorder.look(|view| view.standing().cloned().collect());
         let groups = self.resolved.plan.groups.clone();
         self.world.add_host(AUDIT_NODE, move || {
             let (bootstrap, partitions, groups) = (bootstrap.clone(), partitions.clone(), groups.clone());
@@ -184,8 +186,9 @@ impl Stage {
         let leaving = |_: &View| nodes.clone().find(|name| self.world.is_stopping(name)).cloned();
         let _ = self.wait_for(SETTLE, leaving).await;
         self.restart_stopped();
-        let unfinished = self.wait_healed(SETTLE, View::unfinished_producer).await;
-        let unsettled = self.wait_healed(SETTLE, View::unsettled).await;
+        let unfinished = self.wait_healed(SETTLE, |view| self.unfinished_producer(view)).await;
+        let undone = |view: &View| self.recorder.unfinished_order().or_else(|| view.unsettled());
+        let unsettled = self.wait_healed(SETTLE, undone).await;
         if unsettled.is_none() {
             self.groups_come_to_rest().await;
             self.recorder.report(Event::Settled);
@@ -259,6 +262,11 @@ impl Stage {
         let _ = self.wait_for(SETTLE, busy).await;
         // Who was restarted joins meanwhile.
         self.groups_come_to_rest().await;
+    }
+
+    fn unfinished_producer(&self, view: &View) -> Option<String> {
+        let producers = self.resolved.producers.iter();
+        view.unfinished_producer(producers.map(|(name, _, sending)| (&**name, sending.count, &*sending.topic.value)))
     }
 
     fn restart_stopped(&self) {

@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -56,6 +59,8 @@ pub struct Recorder {
     state: Mutex<State>,
     world: OnceLock<World>,
     orders: mpsc::UnboundedSender<Order>,
+    /// How many orders about whole topics have not been carried out.
+    topic_orders: AtomicUsize,
     /// Rung at every event that the view may show.
     pub happened: Notify,
     /// Rung when another step is next, or none any more.
@@ -100,6 +105,7 @@ impl Recorder {
             state: Mutex::new(state),
             world: OnceLock::new(),
             orders,
+            topic_orders: AtomicUsize::new(0),
             happened: Notify::new(),
             turned: Notify::new(),
         };
@@ -122,6 +128,17 @@ impl Recorder {
     /// Asks the view.
     pub fn look<T>(&self, question: impl FnOnce(&View) -> T) -> T {
         question(&self.lock().view)
+    }
+
+    /// An order was carried out, or could not be.
+    pub fn order_ended(&self, order: &Order) {
+        self.topic_orders.fetch_sub(order.is_about_a_topic().into(), Ordering::Relaxed);
+    }
+
+    /// An order that decides which topics there are, and is not carried out yet.
+    pub fn unfinished_order(&self) -> Option<String> {
+        let left = self.topic_orders.load(Ordering::Relaxed);
+        (left > 0).then(|| format!("the operator has {left} topics to delete or to make"))
     }
 
     /// Reports an event of the scenario itself.
@@ -263,6 +280,7 @@ impl Recorder {
             }
             Deed::HealDisk(nodes) => self.heal_disks(nodes),
             Deed::Order(order) => {
+                self.topic_orders.fetch_add(order.is_about_a_topic().into(), Ordering::Relaxed);
                 let _ = self.orders.send(order.clone());
             }
             Deed::Nothing => {}

@@ -104,12 +104,12 @@ impl GroupView {
         self.rebalancing.first().map(|group| format!("group {group} is in a rebalance"))
     }
 
-    /// A partition of a group that not exactly one member has.
-    pub(super) fn misowned(&self, group: &str, partitions: &[TopicPartition]) -> Option<String> {
-        partitions.iter().find_map(|partition| match self.owners(group, partition) {
+    /// Why not exactly one member of a group has a partition.
+    pub(super) fn misowned(&self, group: &str, partition: &TopicPartition) -> Option<String> {
+        match self.owners(group, partition) {
             [_] => None,
             [] => Some(format!("nobody in group {group} has {partition}")),
             many => Some(format!("{} of group {group} all have {partition}", many.join(", "))),
-        })
+        }
     }
 }

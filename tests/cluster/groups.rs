@@ -1,4 +1,4 @@
-//! Groups over the wire: their coordinator dies, their records are damaged.
+//! Groups over the wire: their coordinator dies, their records are damaged, what they are asked makes no sense.
 
 use std::fs;
 
@@ -7,8 +7,10 @@ use highwater::{
     protocol::{
         ErrorCode, StrBytes,
         messages::{
-            FindCoordinatorRequest, GroupId, OffsetCommitRequest, OffsetFetchRequest, RequestKind, ResponseKind,
+            ConsumerGroupHeartbeatRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
+            LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, RequestKind, ResponseKind, SyncGroupRequest,
             TopicName,
+            join_group_request::JoinGroupRequestProtocol,
             offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
             offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
         },
@@ -138,5 +140,72 @@ fn a_damaged_record_is_named_and_skipped_and_other_groups_go_on() {
         let log = cluster.node(CONTROLLER).log();
         assert!(log.contains("damaged batches are skipped"), "the log names the damage");
         assert!(!log.contains("panicked"), "nothing panics");
+    });
+}
+
+/// A member of the classic protocol, for the first time; `metadata` is its subscription.
+fn join(group: &str, metadata: &'static [u8]) -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata(metadata.into());
+    JoinGroupRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_session_timeout_ms(6_000)
+        .with_rebalance_timeout_ms(6_000)
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![protocol])
+}
+
+/// A member of the newer protocol, for the first time.
+fn heartbeat(group: &str, pattern: &str) -> ConsumerGroupHeartbeatRequest {
+    ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_member_id(text("m"))
+        .with_rebalance_timeout_ms(6_000)
+        .with_subscribed_topic_regex(Some(text(pattern)))
+        .with_topic_partitions(Some(Vec::new()))
+}
+
+#[test]
+fn what_makes_no_sense_to_a_group_gets_kafkas_codes_and_other_groups_go_on() {
+    block_on_threads(async {
+        let one = [("offsets.topic.num.partitions", "1"), ("offsets.topic.replication.factor", "1")];
+        let one = [&one[..], &[("group.initial.rebalance.delay.ms", "0")]].concat();
+        let cluster = Cluster::with_orders(1, &one).await;
+        until("a commit", async || cluster.commit("sound", 7).await == Some(ErrorCode::None)).await;
+        let (_, address) = cluster.coordinator("sound").await.expect("somebody coordinates");
+        let code = async |request: RequestKind, version: i16| {
+            let answer = cluster.ask(&address, request, version).await.expect("an answer");
+            let code = match answer {
+                ResponseKind::JoinGroup(answer) => answer.error_code,
+                ResponseKind::SyncGroup(answer) => answer.error_code,
+                ResponseKind::Heartbeat(answer) => answer.error_code,
+                ResponseKind::LeaveGroup(answer) => answer.error_code,
+                ResponseKind::ConsumerGroupHeartbeat(answer) => answer.error_code,
+                other => panic!("{other:?} was not asked for"),
+            };
+            ErrorCode::from_i16(code)
+        };
+        // A group needs a name to have members. Offsets it may have without one.
+        for (request, version) in [
+            (RequestKind::JoinGroup(join("", b"")), 5),
+            (RequestKind::SyncGroup(SyncGroupRequest::default()), 3),
+            (RequestKind::Heartbeat(HeartbeatRequest::default()), 3),
+            (RequestKind::LeaveGroup(LeaveGroupRequest::default()), 3),
+        ] {
+            assert_eq!(code(request.clone(), version).await, ErrorCode::InvalidGroupId, "{request:?}");
+        }
+        let nameless = RequestKind::ConsumerGroupHeartbeat(heartbeat("", "o.*"));
+        assert_eq!(code(nameless, 1).await, ErrorCode::InvalidRequest);
+        assert_eq!(cluster.commit("", 3).await, Some(ErrorCode::None));
+        // Nobody asks a partition how far it goes.
+        assert_eq!(cluster.commit("ahead", 1_000_000).await, Some(ErrorCode::None));
+        assert_eq!(cluster.fetch("ahead").await, Some(1_000_000));
+        // What a classic member subscribes to is between it and the leader: version 3 joins without an id.
+        assert_eq!(code(RequestKind::JoinGroup(join("nonsense", b"\x7f\xff\xff")), 3).await, ErrorCode::None);
+        for pattern in ["((a{100}){100}){100}", "[", r"\1"] {
+            let request = RequestKind::ConsumerGroupHeartbeat(heartbeat("explodes", pattern));
+            assert_eq!(code(request, 1).await, ErrorCode::InvalidRegularExpression, "{pattern}");
+        }
+        assert_eq!(cluster.fetch("sound").await, Some(7));
+        assert_eq!(code(RequestKind::ConsumerGroupHeartbeat(heartbeat("fine", "o.*")), 1).await, ErrorCode::None);
     });
 }

@@ -35,6 +35,8 @@ pub(super) struct Commits {
     questions: Vec<Question>,
     /// When it was last written that they expire.
     expired: BTreeMap<Key, EventId>,
+    /// Topics that are not there, and when they were deleted.
+    deleted: BTreeMap<Arc<str>, EventId>,
     fencing: Suspicions,
     /// Offsets that expired though a member had the partition.
     expiries: Suspicions,
@@ -133,7 +135,9 @@ impl Commits {
                 }
                 self.may_be_gone(group, partitions, entry.id);
             }
-            Event::TopicDeleted { topic, .. } => {
+            // A coordinator that has not heard of it yet may take a commit in between, and lets it go when it hears.
+            Event::TopicDeleted { topic, .. } => drop(self.deleted.insert(topic.clone(), entry.id)),
+            Event::TopicCreated { topic, .. } if self.deleted.remove(topic).is_some() => {
                 let of_topic = self.of.keys().filter(|(_, partition)| partition.topic == *topic).cloned();
                 self.expired.extend(of_topic.map(|key| (key, entry.id)));
             }
@@ -214,6 +218,10 @@ impl Commits {
 
     fn is_admissible(&self, question: &Question, newest: (EventId, Offset, EventId)) -> bool {
         let (newest_sent, ..) = newest;
+        let (_, partition) = &question.key;
+        if self.deleted.get(&partition.topic).is_some_and(|deleted| *deleted < question.told) {
+            return true;
+        }
         if self.expired.get(&question.key).is_some_and(|expired| *expired > newest_sent) {
             return true;
         }

@@ -7,11 +7,11 @@
 //! ends with the process.
 //!
 //! `group-converges`: L-group. After everything healed, each partition that a group subscribes to belongs to exactly one
-//! running member. Not asked of a run that ends broken, nor where a static member was sent away by a coordinator that was
-//! permitted to lose its records, or that took over before the return of the member was written, or that the member had
-//! not found when it came back; nor where a join that was sent before it had joined came late and took its place, as one
-//! that its own client had given up. Nor of a partition that a cooperative leader was about to give away when a static
-//! member came back (KIP-345, KIP-814: no rebalance follows).
+//! running member. Not asked of a run that ends broken, nor of topics that were deleted and not made again, nor where a
+//! static member was sent away by a coordinator that was permitted to lose its records, or that took over before the return
+//! of the member was written, or that the member had not found when it came back; nor where a join that was sent before it
+//! had joined came late and took its place, as one that its own client had given up. Nor of a partition that a cooperative
+//! leader was about to give away when a static member came back (KIP-345, KIP-814: no rebalance follows).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -133,7 +133,7 @@ impl Owners {
         for (group, plan) in case.plan.groups.iter().filter(|(_, plan)| !plan.assigned_by_hand) {
             let is_taught = case.teaches_violation_of(Claim::GroupConverges);
             let wronged = self.is_wronged(case, plan);
-            for partition in &plan.partitions {
+            for partition in plan.partitions.iter().filter(|partition| !case.history.is_gone(partition)) {
                 score.checks += 1;
                 let believers = self.beliefs.get(&(group.clone(), partition.clone()));
                 let believers: Vec<(&str, EventId)> =

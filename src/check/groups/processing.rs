@@ -139,7 +139,7 @@ impl Processing {
         for (group, plan) in &case.plan.groups {
             // Nobody is there to do the work.
             let group_promises = plan.at_least_once && !owners.is_wronged(case, plan);
-            for partition in &plan.partitions {
+            for partition in plan.partitions.iter().filter(|partition| !case.history.is_gone(partition)) {
                 let promises = teaches || group_promises && !coordinated.is_left_out(group, partition);
                 let members = plan.members.iter();
                 let begins = members.filter_map(|member| self.begins.get(&(member.clone(), partition.clone())));

@@ -108,10 +108,11 @@ pub(super) fn recovery(case: &Case<'_>) -> Finding {
     score.into_finding()
 }
 
-/// The partitions in which a producer's record was acknowledged or a consumer stands.
+/// The partitions in which a producer's record was acknowledged or a consumer stands, but for those of deleted topics.
 fn touched<'a>(case: &Case<'a>) -> BTreeSet<&'a TopicPartition> {
     let acked = case.acked.iter().map(|acked| acked.partition);
-    acked.chain(case.history.positions.keys().map(|(_, partition)| partition)).collect()
+    let all = acked.chain(case.history.positions.keys().map(|(_, partition)| partition));
+    all.filter(|partition| !case.history.is_gone(partition)).collect()
 }
 
 impl History {

@@ -228,6 +228,11 @@ impl History {
         self.topics_deleted.get(topic).is_some_and(|deleted| sent < *deleted)
     }
 
+    /// Whether the partition was deleted with its topic and not made again, so that no audit asked for it.
+    pub(super) fn is_gone(&self, partition: &TopicPartition) -> bool {
+        self.topics_deleted.contains_key(&partition.topic) && !self.audits.contains_key(partition)
+    }
+
     fn outcome(&mut self, entry: &Entry, record: u64, outcome: Outcome) {
         if let Some(send) = self.sends.get_mut(&entry.node).and_then(|sends| sends.get_mut(record.cast_signed())) {
             send.outcome = outcome;

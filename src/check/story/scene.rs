@@ -113,6 +113,12 @@ impl<'a> Scene<'a> {
             Event::BrokerUnfenced { broker } => {
                 self.fenced.remove(broker);
             }
+            // The next topic of its name has other logs, and epochs of its own.
+            Event::TopicDeleted { topic, .. } if *topic == self.partition.topic => {
+                (self.leader, self.leader_epoch, self.election) = (NodeId::NONE, LeaderEpoch::UNKNOWN, None);
+                (self.highest, self.isr_wanted) = (None, None);
+                (self.isr, self.replicas, self.ends) = Default::default();
+            }
             event if words::partition_of(event) == Some(self.partition) => self.of_partition(entry),
             _ => {}
         }

@@ -33,7 +33,8 @@ fn reads<'a>(entries: &'a [Entry], of_audit: bool) -> impl Iterator<Item = Read<
     })
 }
 
-/// Records that a consumer read and that are not there at the end, those together that went with the same event.
+/// Records that a consumer read and that are not there at the end, those together that went with the same event. What
+/// went with its topic is no story.
 pub(super) fn truncated_reads(entries: &[Entry], plan: &Plan) -> Vec<Story> {
     let stands: BTreeMap<(&TopicPartition, Offset), &Arc<str>> =
         reads(entries, true).map(|read| ((read.partition, read.offset), read.value)).collect();
@@ -60,7 +61,8 @@ pub(super) fn truncated_reads(entries: &[Entry], plan: &Plan) -> Vec<Story> {
     stories.into_iter().map(|(_, story)| story).collect()
 }
 
-/// The last event that took a copy of what was read: a truncation, or a log that came back without it.
+/// The last event that took a copy of what was read: a truncation, or a log that came back without it. `None` too where
+/// the topic was deleted.
 fn gone(entries: &[Entry], read: &Read<'_>) -> Option<EventId> {
     let takes = |entry: &&Entry| match &entry.event {
         Event::Truncated { partition, to, .. } => partition == read.partition && *to <= read.offset,
@@ -69,6 +71,10 @@ fn gone(entries: &[Entry], read: &Read<'_>) -> Option<EventId> {
     };
     let later = entries.iter().filter(|entry| entry.id > read.event);
     let until_audit = later.take_while(|entry| &*entry.node != AUDIT_NODE);
+    let deletes = |event: &Event| matches!(event, Event::TopicDeleted { topic, .. } if *topic == read.partition.topic);
+    if until_audit.clone().any(|entry| deletes(&entry.event)) {
+        return None;
+    }
     until_audit.filter(takes).last().map(|entry| entry.id)
 }
 
@@ -305,6 +311,7 @@ fn moved_back_in(entries: &[Entry], plan: &Plan, partition: &TopicPartition) -> 
                 let isr = scene.isr.clone();
                 scene.say(entry, format!("high watermark {high_watermark}: the ISR {} has it", Brokers(&isr)));
             }
+            Event::TopicDeleted { topic, .. } if *topic == partition.topic => furthest.clear(),
             Event::RecordRead { partition: p, offset, .. } if p == partition && found.is_none() => {
                 furthest.insert(&entry.node, *offset);
             }

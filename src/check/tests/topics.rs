@@ -1,7 +1,11 @@
 //! A topic that is deleted and made again: what belongs to the one is not asked of the other.
 
 use super::{judge, violated};
-use crate::check::{Claim, Ending, GroupPlan, Plan, Status, fixture::plan};
+use crate::check::{
+    Claim, Ending, GroupPlan, Plan, Status,
+    fixture::{self, plan},
+    story,
+};
 
 /// A topic with two committed records.
 const FIRST: &str = "
@@ -66,6 +70,8 @@ fn what_went_with_its_topic_is_not_lost_and_breaks_nothing() {
     assert_eq!((verdict.acked, verdict.lost.len()), (3, 0));
     let note = verdict.finding(Claim::AckedRecordsSurvive).note.clone();
     assert_eq!(note.as_deref(), Some("2 acknowledged records were deleted, by retention or on request"));
+    let stories = story::every(&fixture::journal(&journal), &plan(true), &verdict);
+    assert_eq!(stories, [], "it is no story that it is not there any more");
     for claim in [Claim::HwMonotonic, Claim::CommittedPrefixKept, Claim::NoPhantomReads, Claim::ConsumersMissNothing] {
         assert_eq!(verdict.finding(claim).status, Status::Held, "{claim}");
     }
@@ -76,6 +82,53 @@ fn a_record_of_the_new_topic_can_be_lost_and_missed() {
     let nothing = "audit position t-0 0 start\n audit end t-0 0";
     violated(&[FIRST, AGAIN, nothing], Claim::AckedRecordsSurvive, "t-0@0 (w-0)");
     violated(&[FIRST, READS, AGAIN, AUDIT], Claim::ConsumersMissNothing, "without reading w-0");
+}
+
+#[test]
+fn who_reads_late_what_the_first_topic_had_misses_what_stands_there_now_and_no_more() {
+    let late = "
+        r1 read t-0 0 v-0
+        r1 read t-0 1 v-1
+        r1 position t-0 2 out-of-range
+    ";
+    let audit = "
+        audit position t-0 0 start
+        audit read t-0 0 w-0
+        audit end t-0 1
+    ";
+    let begins = "r1 position t-0 0 start\n";
+    let verdict = |parts: &[&str]| judge(&parts.concat(), plan(true), &Ending::default());
+    let status = |parts: &[&str]| verdict(parts).finding(Claim::ConsumersMissNothing).status;
+    assert_eq!(status(&[FIRST, begins, AGAIN, late, audit]), Status::Held, "read when the topic was another");
+    let passes = |read: &str| format!("{read}\n r1 position t-0 2 out-of-range\n");
+    let missed = "r1 has passed t-0@0 without reading w-0";
+    // What was read before the topic was deleted excuses nothing, and one record does not excuse the next.
+    violated(&[FIRST, begins, "r1 read t-0 0 v-0\n", AGAIN, &passes(""), audit], Claim::ConsumersMissNothing, missed);
+    violated(&[FIRST, begins, AGAIN, &passes("r1 read t-0 1 v-1"), audit], Claim::ConsumersMissNothing, missed);
+    // Nor does a record of the new topic at another's place.
+    violated(&[FIRST, begins, AGAIN, &passes("r1 read t-0 1 w-0"), audit], Claim::ConsumersMissNothing, missed);
+}
+
+#[test]
+fn a_topic_that_is_deleted_and_not_made_again_is_asked_for_nothing() {
+    let deleted = "
+        c1 deletes t 1
+        scenario heal
+        scenario settled
+    ";
+    let joins = "g1 gets g m1 gen=1 t-0\n";
+    let gives = "g1 gives g m1 t-0\n";
+    let group =
+        GroupPlan { partitions: vec!["t-0".parse().unwrap()], members: vec!["g1".into()], ..GroupPlan::default() };
+    let plan = Plan { groups: [("g".into(), group)].into(), ..plan(true) };
+    let exit = |parts: &[&str]| judge(&parts.concat(), plan.clone(), &Ending::default());
+    let verdict = exit(&[FIRST, READS, joins, deleted, gives]);
+    assert_eq!((verdict.exit, verdict.lost.len()), (0, 0), "{:?}", verdict.complaints);
+    // One that is there has to have its audit and its owner.
+    let verdict = exit(&[FIRST, READS, joins, gives, "scenario heal\nscenario settled\n"]);
+    for claim in [Claim::GroupConverges, Claim::ConsumersReachTheEnd] {
+        assert_eq!(verdict.finding(claim).status, Status::Violated, "{claim}");
+    }
 }
 
 #[test]
@@ -90,9 +143,14 @@ fn what_was_committed_for_the_first_topic_need_not_survive_and_what_was_for_the_
         audit wonders g t-0 b1
         audit finds g t-0 -1 asked=LAST
     ";
-    for (parts, status) in
-        [([FIRST, commit, AGAIN, audit], Status::Held), ([FIRST, AGAIN, commit, audit], Status::Violated)]
-    {
+    let (deleted, created) = AGAIN.split_at(AGAIN.find("c1 creates").expect("a line"));
+    for (parts, status) in [
+        ([FIRST, commit, AGAIN, "", audit], Status::Held),
+        ([FIRST, deleted, commit, created, audit], Status::Held),
+        ([FIRST, deleted, commit, "", audit], Status::Held),
+        ([FIRST, AGAIN, commit, "", audit], Status::Violated),
+        ([FIRST, commit, "", "", audit], Status::Violated),
+    ] {
         // `LAST` is the event of the line before.
         let text = parts.concat();
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();

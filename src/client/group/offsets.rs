@@ -4,7 +4,9 @@
 //!
 //! As in Kafka's client a member of the consumer protocol names topics by their ids (version 10), where the coordinator
 //! reads that and all ids are known; a classic member by their names. An id that the coordinator does not know is that
-//! of a topic which was deleted, or which it has not heard of yet: metadata is asked for, and it may be tried again.
+//! of a topic which was deleted, or which it has not heard of yet. Who asks for offsets asks for metadata then, and tries
+//! again. A commit is tried again with the id that metadata has by then, and asks for none that is younger than
+//! `metadata.max.age.ms`, as Kafka's: where the topic was made again, its offsets are those of another log.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -222,6 +224,10 @@ async fn attempt(
         .with_member_id(text(&identity.member_id))
         .with_group_instance_id(owner.instance_id.as_deref().filter(|_| identity.epoch >= 0).map(text))
         .with_topics(topics_of(offsets));
+    let age_max = shared.cluster.config().metadata_age_max;
+    if shared.cluster.updated().is_none_or(|at| clock::now() >= at + age_max) {
+        ask_for_ids(shared, offsets.keys()).await;
+    }
     let names = Names::new(owner, offsets.keys(), |topic| shared.cluster.topic_id(topic));
     let request = |version| {
         request.topics.iter_mut().for_each(|topic| topic.topic_id = names.id(&topic.name, version));
@@ -244,13 +250,9 @@ async fn attempt(
             shared.change(|membership, now| membership.coordinator.lost_at(now, address));
             true
         }
-        ErrorCode::CoordinatorLoadInProgress => true,
+        ErrorCode::CoordinatorLoadInProgress | ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition => true,
         // The member has a newer epoch by now, or will be told (KIP-848).
         ErrorCode::StaleMemberEpoch => true,
-        ErrorCode::UnknownTopicId => {
-            ask_for_ids(shared, offsets.keys()).await;
-            true
-        }
         code => {
             shared.change(|membership, _| membership.commit_refused(code, identity));
             false
