@@ -22,7 +22,7 @@ use super::{
     requests::Broker,
     settings,
 };
-pub use crate::controller::node::Told;
+pub use crate::controller::node::{EndedSessions, Told};
 use crate::{
     base::{NodeId, Offset, Switches},
     controller::{
@@ -95,6 +95,8 @@ pub struct NodeOptions {
     pub tracer: Tracer,
     /// What its controller's events have told of its log.
     pub told: Told,
+    /// Whose sessions its controller is to end.
+    pub ended_sessions: EndedSessions,
     /// When to stop, cleanly.
     pub shutdown: Shutdown,
     /// Rung once the broker is unfenced and serves.
@@ -117,7 +119,7 @@ pub async fn run(options: NodeOptions) -> Result<(), NodeError> {
 }
 
 async fn run_roles(options: NodeOptions) -> Result<(), NodeError> {
-    let NodeOptions { config, disk, switches, tracer, told, shutdown, ready } = options;
+    let NodeOptions { config, disk, switches, tracer, told, ended_sessions, shutdown, ready } = options;
     let config = Arc::new(config);
     let directory = LogDirectory::open(disk.clone(), config.node_id, switches, tracer.clone()).await?;
     let controller_listener = match &config.controller_listener {
@@ -129,7 +131,8 @@ async fn run_roles(options: NodeOptions) -> Result<(), NodeError> {
     let settings = controller_config(&config, &directory.meta().cluster_id, switches);
     let controller = controller_listener.map(|listener| {
         let shutdown = controller_shutdown.clone();
-        let run = crate::controller::node::run(settings, disk, listener, tracer.clone(), told, shutdown);
+        let kept = (told, ended_sessions);
+        let run = crate::controller::node::run(settings, disk, listener, tracer.clone(), kept, shutdown);
         async { task::spawn(run).await.unwrap_or_else(|error| panic!("the controller's task ended: {error}")) }
     });
     if !config.is_broker {

@@ -11,6 +11,7 @@
 //! b1 cut orders-0 8 5 leader-epoch               b1 flush orders-0 3
 //! b1 replaced                                    (its disk, by an empty one)
 //! b1 rots orders-0 5..8                          b1 mends orders-0 5..8
+//! b1 left orders-0                               (its log is deleted: others hold the partition)
 //! b1 removed orders-0                            (its log, by an operator: it was damaged)
 //! b1 answer orders-0 acks=1 0..2 e0 isr=1,2,3 hw=0
 //! p1 send 0 orders v-0 acks=1                    p1 acked 0 orders-0 0
@@ -393,6 +394,7 @@ fn replica_event(verb: &str, words: &Words<'_>) -> Event {
         },
         "cut" => Event::Truncated { partition, from: words.offset(1), to: words.offset(2), why: words.plain[3].into() },
         "removed" => Event::DamagedLogRemoved { partition },
+        "left" => Event::ReplicaLeft { partition },
         "rots" => Event::BatchCorrupted { partition, base_offset: batches[0].base_offset, end_offset },
         "mends" => Event::BatchMended { partition, base_offset: batches[0].base_offset },
         "flush" => Event::Flushed { partition, end_offset: words.offset(1) },

@@ -4,6 +4,7 @@ mod causes;
 mod disks;
 mod groups;
 mod late_news;
+mod moves;
 mod retries;
 mod topics;
 

@@ -14,7 +14,7 @@ use crate::{
     base::{NodeId, Switches, TopicId},
     broker::{
         config::{self, Endpoint, NodeConfig, Properties},
-        node::{self, NodeError, NodeOptions, Told},
+        node::{self, EndedSessions, NodeError, NodeOptions, Told},
     },
     rpc::Shutdown,
     runtime::{disk::Disk, process, random, real, task},
@@ -53,7 +53,8 @@ pub fn serve(options: ServeOptions) -> Outcome {
         let ready = Arc::new(Notify::new());
         task::spawn(announce(ready.clone(), &config, options.dev));
         let (tracer, log_dir) = (Tracer::new(config.node_id.to_string(), Arc::new(LogSink)), config.log_dir.clone());
-        let node = NodeOptions { config, disk, switches, tracer, told: Told::everything(), shutdown, ready };
+        let (told, ended_sessions) = (Told::everything(), EndedSessions::default());
+        let node = NodeOptions { config, disk, switches, tracer, told, ended_sessions, shutdown, ready };
         node::run(node).await.map_err(|error| explain(&error, &log_dir))
     };
     let outcome = real::block_on(threads, run).map_err(Failure::failed)?;

@@ -167,25 +167,27 @@ impl Admin {
         .await
     }
 
-    /// Gives a partition other replicas, the preferred leader first; with `None` it goes back to those that it had. It is
-    /// done when the reassignment has begun.
+    /// Gives partitions other replicas, the preferred leader first; one with `None` goes back to those that it had. It is
+    /// done when the reassignments have begun.
     ///
     /// # Errors
-    /// Kafka's, such as NO_REASSIGNMENT_IN_PROGRESS; or no broker answers.
-    pub async fn reassign(&self, partition: &TopicPartition, replicas: Option<&[NodeId]>) -> Result<(), ClientError> {
-        let ids = replicas.map(|replicas| replicas.iter().map(|node| node.0.into()).collect());
-        let wanted = ReassignablePartition::default().with_partition_index(partition.partition).with_replicas(ids);
-        let topic = ReassignableTopic::default().with_name(topic_name(&partition.topic)).with_partitions(vec![wanted]);
-        let request =
-            AlterPartitionReassignmentsRequest::default().with_topics(vec![topic]).with_timeout_ms(self.timeout_ms());
+    /// Kafka's, such as NO_REASSIGNMENT_IN_PROGRESS, of the first that is refused; or no broker answers.
+    pub async fn reassign(&self, wanted: &[(TopicPartition, Option<Vec<NodeId>>)]) -> Result<(), ClientError> {
+        let topics = wanted.iter().map(|(partition, replicas)| {
+            let ids = replicas.as_ref().map(|replicas| replicas.iter().map(|node| node.0.into()).collect());
+            let wanted = ReassignablePartition::default().with_partition_index(partition.partition).with_replicas(ids);
+            ReassignableTopic::default().with_name(topic_name(&partition.topic)).with_partitions(vec![wanted])
+        });
+        let request = AlterPartitionReassignmentsRequest::default().with_timeout_ms(self.timeout_ms());
+        let request = request.with_topics(topics.collect());
         let api = ApiKey::AlterPartitionReassignments;
         self.retried(RequestKind::AlterPartitionReassignments(request), api, (0, 1), |body| {
             let ResponseKind::AlterPartitionReassignments(response) = body else {
                 unreachable!("answered by its own kind")
             };
             ClientError::check(response.error_code, response.error_message.as_deref())?;
-            let result = response.responses.first().and_then(|topic| topic.partitions.first());
-            result.map_or(Ok(()), |one| ClientError::check(one.error_code, one.error_message.as_deref()))
+            let mut results = response.responses.iter().flat_map(|topic| &topic.partitions);
+            results.try_for_each(|one| ClientError::check(one.error_code, one.error_message.as_deref()))
         })
         .await
     }

@@ -104,7 +104,8 @@ fn reassignment_event(
         let began = under_way(before) != under_way(after);
         return began.then_some(Event::ReassignmentBegan { partition, from, to });
     }
-    if before.replicas == after.replicas {
+    // Where nobody leaves, the replicas are the same before it is complete and after.
+    if !before.is_reassigning() && before.replicas == after.replicas {
         return None;
     }
     let replicas = after.replicas.clone();

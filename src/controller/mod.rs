@@ -7,6 +7,7 @@
 pub mod configs;
 pub mod core;
 mod events;
+mod fencing;
 pub mod image;
 pub mod node;
 

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
-pub use super::events::Told;
 use super::{
     core::{Controller, ControllerSettings, Decided, elections::Kind},
     events,
     image::MetadataDelta,
 };
+pub use super::{events::Told, fencing::EndedSessions};
 use crate::{
     base::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition, random::Random},
     protocol::{
@@ -74,6 +74,7 @@ struct Node {
     committed: Notify,
     shutdown: Shutdown,
     tracer: Tracer,
+    ended_sessions: EndedSessions,
 }
 
 struct State {
@@ -95,13 +96,13 @@ pub async fn run(
     disk: Disk,
     listener: Listener,
     tracer: Tracer,
-    told: Told,
+    (told, ended_sessions): (Told, EndedSessions),
     shutdown: Shutdown,
 ) -> Result<(), ControllerError> {
     let state = open(&config, &disk, &tracer, told).await?;
     let options = config.options;
     let (committed, state) = (Notify::new(), Mutex::new(state));
-    let node = Arc::new(Node { config, state, committed, shutdown: shutdown.clone(), tracer });
+    let node = Arc::new(Node { config, state, committed, shutdown: shutdown.clone(), tracer, ended_sessions });
     task::spawn(watch_time(node.clone()));
     rpc::serve(listener, node.clone(), options, shutdown).await;
     node.state.lock().await.log.close().await?;
@@ -459,11 +460,24 @@ async fn watch_time(node: Arc<Node>) {
         let soon = clock::now() + Duration::from_millis(500);
         let next = [expiry, Some(next_unclean), next_rebalance, Some(soon)].into_iter().flatten().min();
         let wake = next.expect("one of them is set") + Duration::from_millis(1);
-        if node.shutdown.or(clock::sleep_until(wake)).await.is_none() {
+        let turn = async {
+            tokio::select! {
+                biased;
+                () = clock::sleep_until(wake) => {}
+                () = node.ended_sessions.asked() => {}
+            }
+        };
+        if node.shutdown.or(turn).await.is_none() {
             return;
         }
         let now = clock::now();
         let mut guard = node.state.lock().await;
+        for (broker, cause) in node.ended_sessions.take() {
+            let records = guard.controller.end_session(broker);
+            if !trace::caused_by(cause, node.commit(&mut guard, records)).await {
+                return;
+            }
+        }
         while let Some((_, records)) = guard.controller.expired_session(now) {
             if !node.commit(&mut guard, records).await {
                 return;

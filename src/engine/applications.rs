@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{deed::Order, recorder::Recorder};
+use super::{
+    deed::{Order, Replicas},
+    recorder::Recorder,
+};
 use crate::{
     base::TopicPartition,
     check::{AUDIT_NODE, GroupPlan},
@@ -151,6 +154,11 @@ pub async fn administrate(
             Order::Set(topic, name, value) => admin.set_topic_config(topic, name, Some(value)).await,
             Order::Delete(partition, before) => admin.delete_records(partition, Some(*before)).await.map(drop),
             Order::Elect(kind, partition) => admin.elect_leader(partition, *kind).await,
+            Order::Reassign(moves) => {
+                let ids = |Replicas(names): &Replicas| names.iter().map(|name| node_id(name)).collect();
+                let wanted = moves.iter().map(|(partition, replicas)| (partition.clone(), replicas.as_ref().map(ids)));
+                admin.reassign(&wanted.collect::<Vec<_>>()).await
+            }
             Order::DeleteTopic(topic) => admin.delete_topic(topic).await,
             Order::CreateTopic(topic) => {
                 let wanted = topics.iter().find(|known| known.name.value == *topic);

@@ -7,7 +7,7 @@ use crate::{
     client::admin::ElectionType,
     runtime::DiskFault,
     scenario::{
-        action::{Action, BytesPerSecond, Crash, Link, Percent, no_controller_is_replaced},
+        action::{Action, BytesPerSecond, Crash, Link, Percent, no_controller_is_replaced, show_moves},
         term::Term,
         view::View,
     },
@@ -20,6 +20,8 @@ pub enum Order {
     Set(String, String, String),
     /// Elect a leader.
     Elect(ElectionType, TopicPartition),
+    /// Give partitions other replicas, or cancel that.
+    Reassign(Vec<(TopicPartition, Option<Replicas>)>),
     /// Delete the records before an offset.
     Delete(TopicPartition, Offset),
     /// Delete a topic.
@@ -29,9 +31,19 @@ pub enum Order {
 }
 
 impl Order {
-    /// Whether it decides if a topic is there.
+    /// Whether it decides if a topic is there, or who holds it.
     pub fn is_about_a_topic(&self) -> bool {
-        matches!(self, Self::DeleteTopic(_) | Self::CreateTopic(_))
+        matches!(self, Self::DeleteTopic(_) | Self::CreateTopic(_) | Self::Reassign(_))
+    }
+}
+
+/// The replicas that a partition shall have, by name, the preferred leader first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replicas(pub Vec<String>);
+
+impl std::fmt::Display for Replicas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{}]", self.0.join(","))
     }
 }
 
@@ -69,6 +81,7 @@ pub(super) enum Deed {
     Disk(Vec<String>, DiskFault),
     Corrupt(Vec<String>, TopicPartition, Offset),
     HealDisk(Vec<String>),
+    Fence(Vec<String>),
     Order(Order),
     Nothing,
 }
@@ -80,6 +93,14 @@ impl Deed {
         let nodes = |target: &Term| {
             let nodes = view.nodes(target);
             if nodes.is_empty() { Err(format!("`{action}` has no target: `{target}` is nobody")) } else { Ok(nodes) }
+        };
+        let brokers = |target: &Term| {
+            let nodes = nodes(target)?;
+            let other = nodes.iter().find(|node| !view.cast().brokers.iter().any(|(broker, _)| broker == *node));
+            match other {
+                Some(other) => Err(format!("`{action}` is about brokers: {other} is none")),
+                None => Ok(nodes),
+            }
         };
         let links = |link: &Link| {
             let (from, to) = (nodes(&link.from)?, nodes(&link.to)?);
@@ -133,6 +154,14 @@ impl Deed {
             Action::Drift(target, ppm) => Self::Drift(nodes(target)?, *ppm),
             Action::Set(topic, name, value) => Self::Order(Order::Set(topic.clone(), name.clone(), value.clone())),
             Action::Elect(kind, partition) => Self::Order(Order::Elect(*kind, partition.partition())),
+            Action::Reassign(moves) => {
+                let resolved = moves.iter().map(|(partition, replicas)| {
+                    let replicas = replicas.as_ref().map(brokers).transpose()?;
+                    Ok((partition.partition(), replicas.map(Replicas)))
+                });
+                Self::Order(Order::Reassign(resolved.collect::<Result<_, String>>()?))
+            }
+            Action::Fence(target) => Self::Fence(brokers(target)?),
             Action::Delete(partition, before) => Self::Order(Order::Delete(partition.partition(), Offset(*before))),
             Action::DeleteTopic(topic) => Self::Order(Order::DeleteTopic(topic.clone())),
             Action::CreateTopic(topic) => Self::Order(Order::CreateTopic(topic.clone())),
@@ -168,6 +197,8 @@ impl std::fmt::Display for Deed {
             Self::Order(Order::Set(topic, name, value)) => write!(f, "set {topic}.{name}={value}"),
             Self::Order(Order::Elect(ElectionType::Preferred, partition)) => write!(f, "elect preferred {partition}"),
             Self::Order(Order::Elect(ElectionType::Unclean, partition)) => write!(f, "elect unclean {partition}"),
+            Self::Fence(nodes) => write!(f, "fence {}", list(nodes)),
+            Self::Order(Order::Reassign(moves)) => f.write_str(&show_moves(moves)),
             Self::Order(Order::Delete(partition, before)) => write!(f, "delete {partition} before {before}"),
             Self::Order(Order::DeleteTopic(topic)) => write!(f, "delete topic {topic}"),
             Self::Order(Order::CreateTopic(topic)) => write!(f, "create topic {topic}"),

@@ -341,8 +341,9 @@ async fn serve(name: String, config: NodeConfig, switches: Switches, recorder: A
     let tracer = World::current().tracer(&name);
     let run = || {
         let (config, disk, tracer) = (config.clone(), disk.clone(), tracer.clone());
-        let (told, shutdown, ready) = (told.clone(), shutdown.clone(), Arc::default());
-        node::run(NodeOptions { config, disk, switches, tracer, told, shutdown, ready })
+        let (told, ended_sessions) = (told.clone(), recorder.ended_sessions.clone());
+        let (shutdown, ready) = (shutdown.clone(), Arc::default());
+        node::run(NodeOptions { config, disk, switches, tracer, told, ended_sessions, shutdown, ready })
     };
     let mut ended = run().await;
     while let Some(checkpoint) = recorder.look(|view| checkpoint_to_remove(&name, &ended, view)) {

@@ -20,9 +20,15 @@ use super::{
 };
 use crate::{
     base::{Offset, TopicPartition, mark},
+    broker::node::EndedSessions,
     check::{Ending, Oracle, Verdict},
     runtime::{clock, sim::World},
-    scenario::{action::Action, file::Step, resolve::Resolved, view::View},
+    scenario::{
+        action::Action,
+        file::Step,
+        resolve::{Resolved, node_id},
+        view::View,
+    },
     trace::{
         self, Event, EventId, Sink,
         journal::{Entry, Journal},
@@ -61,6 +67,8 @@ pub struct Recorder {
     orders: mpsc::UnboundedSender<Order>,
     /// How many orders about whole topics have not been carried out.
     topic_orders: AtomicUsize,
+    /// Whose sessions the controller is to end.
+    pub ended_sessions: EndedSessions,
     /// Rung at every event that the view may show.
     pub happened: Notify,
     /// Rung when another step is next, or none any more.
@@ -106,6 +114,7 @@ impl Recorder {
             world: OnceLock::new(),
             orders,
             topic_orders: AtomicUsize::new(0),
+            ended_sessions: EndedSessions::default(),
             happened: Notify::new(),
             turned: Notify::new(),
         };
@@ -135,10 +144,10 @@ impl Recorder {
         self.topic_orders.fetch_sub(order.is_about_a_topic().into(), Ordering::Relaxed);
     }
 
-    /// An order that decides which topics there are, and is not carried out yet.
+    /// An order that decides which topics there are or who holds them, and is not carried out yet.
     pub fn unfinished_order(&self) -> Option<String> {
         let left = self.topic_orders.load(Ordering::Relaxed);
-        (left > 0).then(|| format!("the operator has {left} topics to delete or to make"))
+        (left > 0).then(|| format!("the operator has {left} orders about topics left"))
     }
 
     /// Reports an event of the scenario itself.
@@ -279,6 +288,10 @@ impl Recorder {
                 nodes.iter().for_each(|node| self.corrupt(node, partition, *offset));
             }
             Deed::HealDisk(nodes) => self.heal_disks(nodes),
+            Deed::Fence(nodes) => {
+                self.lock().faults += nodes.len() as u64;
+                nodes.iter().for_each(|node| self.ended_sessions.end(node_id(node)));
+            }
             Deed::Order(order) => {
                 self.topic_orders.fetch_add(order.is_about_a_topic().into(), Ordering::Relaxed);
                 let _ = self.orders.send(order.clone());

@@ -82,6 +82,10 @@ pub enum Action {
     Set(String, String, String),
     /// `elect preferred orders-0`, `elect unclean orders-0`
     Elect(ElectionType, Term),
+    /// `move orders-0 to [b2, b3]`; several, or with `None` to cancel: `reassign orders-0 to [b2, b3], cancel orders-1`
+    Reassign(Vec<(Term, Option<Term>)>),
+    /// `fence X`
+    Fence(Term),
     /// `delete orders-0 before 10`
     Delete(Term, i64),
     /// `delete topic orders`
@@ -187,6 +191,17 @@ pub const VERBS: &[(&str, &str, &str)] = &[
     ),
     ("set", "an operator sets a topic's setting", "set orders.min.insync.replicas=2"),
     ("elect", "an operator asks for an election, `preferred` or `unclean`", "elect preferred orders-0"),
+    ("move", "an operator gives a partition other replicas, the preferred leader first", "move orders-0 to [b2, b3]"),
+    (
+        "reassign",
+        "the same for several partitions in one request; `cancel` and a partition ends what is under way for it",
+        "reassign orders-0 to [b2, b3], cancel orders-1",
+    ),
+    (
+        "fence",
+        "the controller counts a broker out, as if it had long heard nothing of it; the next heartbeat brings it back",
+        "fence b1",
+    ),
     (
         "delete",
         "an operator deletes a partition's records before an offset, as DeleteRecords does; or, as `delete topic orders`, a topic",
@@ -222,6 +237,8 @@ impl fmt::Display for Action {
             Self::Set(topic, name, value) => write!(f, "set {topic}.{name}={value}"),
             Self::Elect(ElectionType::Preferred, partition) => write!(f, "elect preferred {partition}"),
             Self::Elect(ElectionType::Unclean, partition) => write!(f, "elect unclean {partition}"),
+            Self::Reassign(moves) => f.write_str(&show_moves(moves)),
+            Self::Fence(target) => write!(f, "fence {target}"),
             Self::Delete(partition, before) => write!(f, "delete {partition} before {before}"),
             Self::DeleteTopic(topic) => write!(f, "delete topic {topic}"),
             Self::CreateTopic(topic) => write!(f, "create topic {topic}"),
@@ -230,12 +247,27 @@ impl fmt::Display for Action {
     }
 }
 
+/// `move` for one partition that gets other replicas, else `reassign`.
+pub fn show_moves<P: fmt::Display, R: fmt::Display>(moves: &[(P, Option<R>)]) -> String {
+    let show = |(partition, replicas): &(P, Option<R>)| match replicas {
+        Some(replicas) => format!("{partition} to {replicas}"),
+        None => format!("cancel {partition}"),
+    };
+    let verb = if matches!(moves, [(_, Some(_))]) { "move" } else { "reassign" };
+    format!("{verb} {}", moves.iter().map(show).collect::<Vec<_>>().join(", "))
+}
+
 /// Actions as they are written, with `;` between them.
 pub fn show(actions: &[Action]) -> String {
     actions.iter().map(Action::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Action {
+    /// The partitions that get other replicas, if it is about that, each with whom it gets.
+    pub fn moves(&self) -> Option<&[(Term, Option<Term>)]> {
+        if let Self::Reassign(moves) = self { Some(moves) } else { None }
+    }
+
     /// Checks that it can be done among `cast`. `at` is where the text begins.
     ///
     /// # Errors
@@ -299,6 +331,17 @@ impl Action {
                 check_api(api)
             }
             Self::Elect(_, partition) | Self::Delete(partition, _) => cast.argument(Argument::Partition, partition),
+            Self::Reassign(moves) => {
+                for (index, (partition, replicas)) in moves.iter().enumerate() {
+                    cast.argument(Argument::Partition, partition)?;
+                    replicas.iter().try_for_each(|replicas| expect_brokers(replicas, cast, at))?;
+                    if moves[..index].iter().any(|(before, _)| before == partition) {
+                        return Err(Problem::at(partition.at(), format!("`{partition}` stands here twice")));
+                    }
+                }
+                Ok(())
+            }
+            Self::Fence(target) => expect_brokers(target, cast, at),
             Self::Set(topic, name, value) => {
                 check_topic(topic, cast, at)?;
                 check_topic_setting(name, value).map_err(|message| Problem::at(at, message))
@@ -328,6 +371,22 @@ fn check_replaced(target: &Term, cast: &Cast) -> Result<(), Problem> {
 /// Why the disk of these nodes, with the controller among them, is not replaced.
 pub fn no_controller_is_replaced(target: &str) -> String {
     format!("`{target}`: the controller is the only one, and without its log there is no cluster; expected brokers")
+}
+
+/// Demands brokers: nobody else holds partitions, or has a session with the controller.
+fn expect_brokers(target: &Term, cast: &Cast, at: usize) -> Result<(), Problem> {
+    target.expect_target(cast)?;
+    let named = if let Term::List(terms) = target { terms } else { std::slice::from_ref(target) };
+    let is_other = |name: &str| name != "brokers" && !cast.brokers.iter().any(|(broker, _)| broker == name);
+    let other = named.iter().find_map(|term| match term {
+        Term::Name(at, name) if is_other(name) => Some(Problem::at(*at, format!("expected a broker, found `{name}`"))),
+        _ => None,
+    });
+    match (other, named) {
+        (Some(problem), _) => Err(problem),
+        (None, []) => Err(Problem::at(at, "expected at least one broker, as [b1]")),
+        (None, _) => Ok(()),
+    }
 }
 
 fn check_topic(topic: &str, cast: &Cast, at: usize) -> Result<(), Problem> {

@@ -204,7 +204,7 @@ fn check_possible(left: &Term, comparison: Comparison, right: &Term, cast: &Cast
             _ => false,
         }
     };
-    // Of the brokers' own topic they are known when it is made.
+    // Of the brokers' own topic they are known when it is made; of a partition that moves, when it does.
     let replicas = |partition: &Term| cast.replicas.get(&partition.partition());
     match function.name {
         "sent" | "acked" | "failed" => {

@@ -1,9 +1,13 @@
 //! From a file and the name of a variant to everything that a run needs, with every name and value checked.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
-    action::check_topic_setting,
+    action::{Action, check_topic_setting},
     file::{Given, Reading, Scenario, Sending, Settings, Work},
     groups::{Consuming, GIVEN_BY_CONSUME, group_plans},
     source::{Problem, Spot, show_duration, unknown},
@@ -123,6 +127,7 @@ pub fn resolve_with(
     variant: Option<&Spot<String>>,
     set: &BTreeMap<String, Spot<Given>>,
 ) -> Result<Resolved, Problem> {
+    let moved = moved(scenario);
     let (mut scenario, mut changes) = match variant {
         None => (scenario.clone(), Vec::new()),
         Some(name) => {
@@ -138,7 +143,8 @@ pub fn resolve_with(
         (scenario.expect, scenario.must_reach) = (Vec::new(), Vec::new());
     }
     check_variants(&scenario)?;
-    let cast = cast(&scenario)?;
+    let mut cast = cast(&scenario)?;
+    cast.replicas.retain(|partition, _| !moved.contains(&partition.to_string()));
     let switches = behaviour(&scenario)?;
     check_marks(&scenario)?;
     check_steps(&scenario, &cast)?;
@@ -213,6 +219,14 @@ fn check_variants(scenario: &Scenario) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// The partitions that a step moves, here or in a variant: what waits for that is written for both.
+fn moved(scenario: &Scenario) -> BTreeSet<String> {
+    let of_variants = scenario.variants.iter().flat_map(|variant| variant.steps.values());
+    let of_variants = of_variants.filter_map(|change| change.value.actions.as_ref());
+    let actions = scenario.steps.iter().map(|step| &step.actions).chain(of_variants).flat_map(|of| &of.value);
+    actions.filter_map(Action::moves).flatten().map(|(partition, _)| partition.to_string()).collect()
 }
 
 fn cast(scenario: &Scenario) -> Result<Cast, Problem> {

@@ -66,6 +66,8 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("disk-lost-sync", "disks that say that they have synced, and have not"),
     ("corrupt", "records that rot on a disk"),
     ("blank", "brokers that die, and come back with an empty disk"),
+    ("move", "partitions that get other replicas, and moves that are cancelled"),
+    ("fence", "brokers that the controller counts out although they run"),
 ];
 
 /// Values to choose from, by setting.

@@ -87,6 +87,13 @@ pub const FUNCTIONS: &[Function] = &[
     function("followers", &[Partition], Kind::Nodes, "the replicas but the leader", "followers(orders-0) == [b2, b3]"),
     function("isr", &[Partition], Kind::Nodes, "the in-sync replicas", "isr(orders-0) == [b1]"),
     function("replicas", &[Partition], Kind::Nodes, "all replicas", "b1 in replicas(orders-0)"),
+    function(
+        "reassigning",
+        &[Partition],
+        Kind::Truth,
+        "the partition is on its way to other replicas",
+        "reassigning(orders-0)",
+    ),
     function("size", &[Nodes], Kind::Number, "how many nodes a set has", "size(isr(orders-0)) < 3"),
     function("epoch", &[Partition], Kind::Number, "the leader epoch", "epoch(orders-0) > 0"),
     function(
@@ -346,7 +353,7 @@ pub struct Cast {
     pub clients: Vec<(String, Option<u64>)>,
     /// Partitions.
     pub partitions: Vec<TopicPartition>,
-    /// The replicas of each.
+    /// The replicas of each that no step moves.
     pub replicas: BTreeMap<TopicPartition, Vec<String>>,
     /// Consumer groups.
     pub groups: Vec<String>,

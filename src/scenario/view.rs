@@ -291,6 +291,7 @@ impl View {
             "isr" => Value::Nodes(registration().map_or(Vec::new(), |registration| registration.isr.clone())),
             "replicas" => Value::Nodes(registration().map_or(Vec::new(), |registration| registration.replicas.clone())),
             "size" => Value::Number(i64::try_from(self.nodes(&arguments[0]).len()).ok()),
+            "reassigning" => Value::Truth(self.moving.contains(&arguments[0].partition())),
             "epoch" => Value::Number(registration().map(|registration| registration.epoch)),
             "partition_epoch" => Value::Number(registration().map(|registration| registration.partition_epoch)),
             "leader_known" => Value::Node(replica().and_then(|replica| replica.leader.clone())),

@@ -42,7 +42,7 @@ fn a_partition_that_moves_around_loses_nothing_and_leaves_no_log_behind() {
             let before = load.acknowledged.load(Ordering::Relaxed);
             let what = format!("{PROGRESS} records are acknowledged before the move to {to:?}");
             until(&what, async || load.acknowledged.load(Ordering::Relaxed) >= before + PROGRESS).await;
-            admin.reassign(&orders, Some(&nodes(&to))).await.expect("the reassignment begins");
+            admin.reassign(&[(orders.clone(), Some(nodes(&to)))]).await.expect("the reassignment begins");
             until(&format!("orders-0 is on {to:?}"), async || {
                 let described = cluster.describe("orders").await;
                 let replicas = described[0].replica_nodes.iter().map(|id| id.0).collect::<Vec<_>>();
@@ -53,7 +53,7 @@ fn a_partition_that_moves_around_loses_nothing_and_leaves_no_log_behind() {
             let log = cluster.node(elsewhere).log_dir().join("orders-0");
             until(&format!("{} is gone", log.display()), async || !log.exists()).await;
         }
-        let refused = admin.reassign(&orders, None).await;
+        let refused = admin.reassign(&[(orders.clone(), None)]).await;
         let code = ErrorCode::NoReassignmentInProgress;
         assert!(matches!(&refused, Err(ClientError::Kafka { code: found, .. }) if *found == code), "{refused:?}");
         load.stop.store(true, Ordering::Relaxed);
@@ -76,7 +76,7 @@ fn a_move_to_a_broker_that_is_down_waits_and_can_be_cancelled() {
         admin.create_topic(&topic).await.expect("the topic is created");
         cluster.wait_for_full_isr("orders").await;
         cluster.node(3).kill();
-        admin.reassign(&orders, Some(&[NodeId(1), NodeId(3)])).await.expect("the reassignment begins");
+        admin.reassign(&[(orders.clone(), Some(vec![NodeId(1), NodeId(3)]))]).await.expect("the reassignment begins");
         let replicas = async |expected: &[i32]| {
             let described = cluster.describe("orders").await;
             described[0].replica_nodes.iter().map(|id| id.0).eq(expected.iter().copied())
@@ -84,7 +84,7 @@ fn a_move_to_a_broker_that_is_down_waits_and_can_be_cancelled() {
         until("all three hold orders-0", async || replicas(&[1, 3, 2]).await).await;
         highwater::runtime::clock::sleep(Duration::from_millis(500)).await;
         assert!(replicas(&[1, 3, 2]).await, "it waits for node 3");
-        admin.reassign(&orders, None).await.expect("the reassignment is cancelled");
+        admin.reassign(&[(orders.clone(), None)]).await.expect("the reassignment is cancelled");
         until("orders-0 stays where it was", async || replicas(&[1, 2]).await).await;
         cluster.node(3).start();
         cluster.wait_for_full_isr("orders").await;

@@ -51,13 +51,13 @@ impl EpochsNeverFall {
                 let asked = Asked { epochs, isr: isr.iter().copied().collect(), event: entry.id };
                 self.asked.entry(partition.clone()).or_default().push(asked);
             }
-            Event::PartitionChanged { partition, leader_epoch, partition_epoch, isr, election, .. } => {
+            Event::PartitionChanged { partition, leader_epoch, partition_epoch, replicas, isr, election, .. } => {
                 let isr: BTreeSet<NodeId> = isr.iter().copied().collect();
                 let before = self.isr.insert(partition.clone(), (isr.clone(), *leader_epoch));
                 let Some((isr_before, epoch_before)) = before else { return };
                 if !isr.is_subset(&isr_before) && *election == Election::None {
                     let committed_in = (epoch_before, PartitionEpoch(partition_epoch.0 - 1));
-                    let found = self.stale(partition, &isr, committed_in, entry.id);
+                    let found = self.stale(partition, (replicas, &isr), committed_in, entry.id);
                     tally.check(Claim::EpochsNeverFall, found);
                 }
             }
@@ -65,15 +65,17 @@ impl EpochsNeverFall {
         }
     }
 
-    /// The request for this ISR, if it was made only in other epochs than these.
+    /// The request for this ISR, if it was made only in other epochs than these. It may complete a reassignment: who is
+    /// no replica any more is not taken.
     fn stale(
         &self,
         partition: &TopicPartition,
-        isr: &BTreeSet<NodeId>,
+        (replicas, isr): (&[NodeId], &BTreeSet<NodeId>),
         committed_in: (LeaderEpoch, PartitionEpoch),
         event: EventId,
     ) -> Option<Violation> {
-        let mut asked = self.asked.get(partition)?.iter().filter(|asked| asked.isr == *isr);
+        let taken = |asked: &&Asked| asked.isr.iter().filter(|member| replicas.contains(member)).eq(isr);
+        let mut asked = self.asked.get(partition)?.iter().filter(taken);
         let last = asked.clone().next_back()?;
         if asked.any(|asked| asked.epochs == committed_in) {
             return None;

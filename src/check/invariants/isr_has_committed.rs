@@ -4,8 +4,8 @@
 //!
 //! Other than `hw-within-isr` this compares content: a member may have as many records and others.
 //!
-//! Excused: a member that forgot over its power or its disk and has not caught up since, and offsets whose loss was
-//! permitted.
+//! Excused: a member that forgot over its power or its disk and has not caught up since, offsets whose loss was
+//! permitted, and a broker that is no replica any more: it may have deleted its log before its leader has heard of that.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,8 @@ impl Check<'_> {
         let fresh: Vec<_> =
             fresh.filter(|batch| !self.ledger.permits_loss(self.partition, batch.base_offset)).collect();
         done.1 = self.high_watermark.max(done.1);
-        for member in members.filter(|member| *member != self.leader) {
+        let holds = |member: &NodeId| state.registration.as_ref().is_none_or(|known| known.replicas.contains(member));
+        for member in members.filter(|member| *member != self.leader && holds(member)) {
             let replica = state.replicas.get(&member);
             if replica.is_some_and(|replica| replica.forgot.is_some()) {
                 continue;

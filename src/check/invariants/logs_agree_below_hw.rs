@@ -32,7 +32,9 @@ impl LogsAgreeBelowHw {
                 self.agreed.remove(partition);
             }
             Event::TopicDeleted { topic, .. } => self.agreed.retain(|partition, _| partition.topic != *topic),
-            Event::LogLoaded { partition, .. } | Event::Truncated { partition, .. } => {
+            Event::LogLoaded { partition, .. }
+            | Event::Truncated { partition, .. }
+            | Event::ReplicaLeft { partition } => {
                 if let (Some(node), Some(agreed)) = (broker_id(&entry.node), self.agreed.get_mut(partition)) {
                     agreed.remove(&node);
                 }

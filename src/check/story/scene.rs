@@ -161,13 +161,21 @@ impl<'a> Scene<'a> {
                     }
                 }
             }
+            Event::ReplicaLeft { .. } => {
+                node.map(|node| self.ends.remove(&node));
+                self.say(entry, words::LEFT);
+            }
             Event::HighWatermark { role: Role::Leader, high_watermark, .. } => {
                 let Some(node) = node else { return };
                 if self.highest.as_ref().is_none_or(|(highest, ..)| high_watermark > highest) {
                     self.highest = Some((*high_watermark, node, self.isr.clone()));
                 }
             }
-            _ => {}
+            other => {
+                if let Some(text) = words::moved(other) {
+                    self.say(entry, text);
+                }
+            }
         }
     }
 
@@ -184,6 +192,8 @@ impl<'a> Scene<'a> {
         let text = match election {
             Election::Created => None,
             _ if begins => Some(words::elected(*election, *leader, *leader_epoch, end, &reason)),
+            // Its replicas changed, which is told for itself.
+            _ if (leader, isr) == (&self.leader, &self.isr) => None,
             _ if *leader == NodeId::NONE => Some(format!("nobody leads: {reason}")),
             _ => Some(format!("the ISR {} became {}: {reason}", Brokers(&self.isr), Brokers(isr))),
         };

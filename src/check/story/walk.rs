@@ -203,9 +203,21 @@ impl<'a> Walk<'a> {
             self.isr_wanted = Some(reason.clone());
             return;
         }
+        if let Some(text) = words::moved(&entry.event) {
+            self.line(entry, text, false);
+            return;
+        }
         let Some(node) = broker_id(&entry.node) else { return };
         let batch = &self.promise.batch;
         match &entry.event {
+            Event::ReplicaLeft { .. } => {
+                self.ends.remove(&node);
+                self.lost_power.remove(&node);
+                if self.copies.remove(&node).is_some_and(Copy::may_be_there) {
+                    self.line(entry, words::LEFT.into(), true);
+                    self.note_copy_gone(entry.id);
+                }
+            }
             Event::Appended { role, end_offset, batches, .. } => {
                 self.ends.insert(node, *end_offset);
                 if batches.contains(batch) {
@@ -388,7 +400,9 @@ impl<'a> Walk<'a> {
         } else {
             format!("the ISR became {}: {reason}", words::brokers(isr))
         };
-        if *election != Election::Created {
+        // What becomes of its replicas alone is told for itself.
+        let is_told = begins || (leader, isr) != (&self.leader, &self.isr);
+        if *election != Election::Created && is_told {
             self.line(entry, text, false);
         }
         let old_leader_stopped = self.stopped.contains(&self.promise.leader);

@@ -64,14 +64,30 @@ pub(super) fn stopped(how: StopKind) -> &'static str {
     }
 }
 
-/// An election.
+/// Others hold the partition.
+pub(super) const LEFT: &str = "deleted its log: others hold the partition";
+
+/// An election, or another epoch of the same leader.
 pub(super) fn elected(election: Election, leader: NodeId, epoch: LeaderEpoch, end: Offset, reason: &str) -> String {
     let kind = match election {
+        Election::None => return format!("b{leader} leads on, in epoch {epoch}: {reason}"),
         Election::Unclean => "unclean election, from outside the ISR",
         Election::Preferred => "election of the preferred replica",
         _ => "election from the ISR",
     };
     format!("{kind}: b{leader} leads epoch {epoch}, and its log ends at {end} ({reason})")
+}
+
+/// What a reassignment has come to.
+pub(super) fn moved(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::ReassignmentBegan { from, to, .. } => format!("it moves from {} to {}", brokers(from), brokers(to)),
+        Event::ReassignmentCompleted { replicas, .. } => format!("it has moved to {}", brokers(replicas)),
+        Event::ReassignmentCancelled { replicas, .. } => {
+            format!("it stays with {}: the reassignment was cancelled", brokers(replicas))
+        }
+        _ => return None,
+    })
 }
 
 /// The partition an event of a replica or of the controller is about.
@@ -86,6 +102,10 @@ pub(super) fn partition_of(event: &Event) -> Option<&TopicPartition> {
         | Event::HighWatermark { partition, .. }
         | Event::ProduceAnswered { partition, .. }
         | Event::IsrProposed { partition, .. }
+        | Event::ReplicaLeft { partition }
+        | Event::ReassignmentBegan { partition, .. }
+        | Event::ReassignmentCompleted { partition, .. }
+        | Event::ReassignmentCancelled { partition, .. }
         | Event::PartitionChanged { partition, .. } => Some(partition),
         _ => None,
     }

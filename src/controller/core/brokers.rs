@@ -217,6 +217,12 @@ impl Controller {
         Some((expired.id, self.fence(expired.id, &format!("no heartbeat came for {timeout_ms} ms"))))
     }
 
+    /// The session of `broker` is over, whether or not it is silent: the records that fence it, if it was not.
+    pub fn end_session(&self, broker: NodeId) -> Vec<Decided> {
+        let is_active = self.image.broker(broker).is_some_and(|known| !known.fenced);
+        if is_active { self.fence(broker, "its session was ended") } else { Vec::new() }
+    }
+
     /// When the next session ends, if no heartbeat comes.
     pub fn next_expiry(&self) -> Option<Time> {
         let unfenced = self.image.brokers().filter(|known| !known.fenced);

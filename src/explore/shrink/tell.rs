@@ -132,6 +132,11 @@ fn note(action: &Action) -> Option<String> {
         Action::Corrupt(..) => "Bytes of a batch change on its disk.",
         Action::HealDisk(_) => "Its disk is whole again.",
         Action::Elect(..) => "An operator orders an election.",
+        Action::Reassign(moves) if moves.iter().all(|(_, replicas)| replicas.is_none()) => {
+            "An operator wants partitions to stay where they were."
+        }
+        Action::Reassign(_) => "An operator gives partitions other replicas.",
+        Action::Fence(_) => "The controller counts it out although it runs.",
         Action::Delete(..) => "An operator has records deleted.",
         Action::DeleteTopic(_) => "An operator deletes the topic.",
         Action::CreateTopic(_) => "An operator makes the topic again: another one of the same name.",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand::{Rng, seq::IndexedRandom, seq::SliceRandom};
 
-use super::{name, rather_few, spot, time};
+use super::{name, rather_few, rather_many, spot, time};
 use crate::{
     base::random::Random,
     scenario::{
@@ -223,10 +223,32 @@ impl Plan<'_> {
                     _ => format!("set {topic}.max.message.bytes={}", self.one_of(&["1048588", "1000"])),
                 }
             }
+            "move" => self.relocation(),
+            "fence" => format!("fence {}", self.one_broker()),
             "elect-preferred" => format!("elect preferred {}", self.partition()),
             "elect-unclean" => format!("elect unclean {}", self.partition()),
             other => unreachable!("`{other}` was refused when the scenario was read"),
         }
+    }
+
+    /// Other replicas for one partition, or seldom for two in one request.
+    fn relocation(&mut self) -> String {
+        let first = self.partition();
+        self.cures.push(format!("reassign cancel {first}"));
+        let second = self.any_partition();
+        let moved = format!("{first} to {}", self.some_replicas());
+        if second == first || self.random.random_bool(0.7) {
+            return format!("move {moved}");
+        }
+        format!("reassign {moved}, {second} to {}", self.some_replicas())
+    }
+
+    fn some_replicas(&mut self) -> String {
+        let brokers = self.scenario.cluster.brokers;
+        let mut names: Vec<String> = (0..brokers).map(|index| name("b", index)).collect();
+        names.shuffle(&mut self.random);
+        names.truncate(rather_many(&mut self.random, &self.swarm.replicas).min(brokers) as usize);
+        format!("[{}]", names.join(", "))
     }
 
     /// A broken disk. A node that halts over it can come back once it is whole.

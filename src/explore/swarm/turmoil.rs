@@ -227,6 +227,11 @@ impl Turmoil<'_> {
             "clock" => Some((format!("clock brokers +{}s", self.random.random_range(50..150)), None)),
             "elect-preferred" => Some((format!("elect preferred {}", self.group.offsets), None)),
             "elect-unclean" => Some((format!("elect unclean {}", self.group.offsets), None)),
+            "fence" => Some((format!("fence {coordinator}"), None)),
+            "move" => {
+                let (offsets, holders) = (self.group.offsets.clone(), self.one_of(&["brokers", "b1"]));
+                both(format!("move {offsets} to {holders}"), &format!("reassign cancel {offsets}"))
+            }
             _ => None,
         }
     }

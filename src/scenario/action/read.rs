@@ -101,6 +101,21 @@ impl Action {
                 };
                 Ok(Self::Elect(kind, Term::read(words)?))
             }
+            "move" => {
+                let (at, (partition, replicas)) = (words.at(), read_move(words)?);
+                match replicas {
+                    Some(_) => Ok(Self::Reassign(vec![(partition, replicas)])),
+                    None => Err(Problem::at(at, "a move is cancelled by `reassign cancel orders-0`")),
+                }
+            }
+            "reassign" => {
+                let mut moves = vec![read_move(words)?];
+                while words.sign(",") {
+                    moves.push(read_move(words)?);
+                }
+                Ok(Self::Reassign(moves))
+            }
+            "fence" => read_nodes(words).map(Self::Fence),
             "delete" if words.keyword("topic") => read_topic(words).map(Self::DeleteTopic),
             "create" if words.keyword("topic") => read_topic(words).map(Self::CreateTopic),
             "create" => Err(words.expected("`topic` and its name, as `create topic orders`")),
@@ -128,6 +143,18 @@ fn read_nodes(words: &mut Words) -> Result<Term, Problem> {
         all.push(Term::read(words)?);
     }
     Ok(if all.len() == 1 { all.remove(0) } else { Term::List(all) })
+}
+
+/// `orders-0 to [b2, b3]`, or `cancel orders-0`.
+fn read_move(words: &mut Words) -> Result<(Term, Option<Term>), Problem> {
+    if words.keyword("cancel") {
+        return Ok((Term::read(words)?, None));
+    }
+    let partition = Term::read(words)?;
+    if !words.keyword("to") {
+        return Err(words.expected("`to` and the replicas, as `move orders-0 to [b2, b3]`"));
+    }
+    Ok((partition, Some(Term::read(words)?)))
 }
 
 fn read_topic(words: &mut Words) -> Result<String, Problem> {

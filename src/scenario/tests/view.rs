@@ -3,19 +3,23 @@
 use std::sync::Arc;
 
 use crate::{
-    base::{LeaderEpoch, Offset, TopicPartition},
-    scenario::{term::Cast, view::View},
+    base::{LeaderEpoch, NodeId, Offset, TopicPartition},
+    scenario::{condition::Condition, term::Cast, view::View},
     trace::{Event, EventId, journal::Entry},
 };
 
-/// The logs that an operator may take away after these events, with their hosts.
-fn damaged_by_disks(events: &[(&str, Event)]) -> Vec<(Arc<str>, TopicPartition)> {
+fn after(events: &[(&str, Event)]) -> View {
     let mut view = View::new(Cast::default());
     for (node, event) in events {
         let (id, time) = (EventId(1), crate::base::Time(0));
         view.take(&Entry { id, time, node: (*node).into(), cause: None, event: event.clone() });
     }
-    view.damaged_by_disks()
+    view
+}
+
+/// The logs that an operator may take away after these events, with their hosts.
+fn damaged_by_disks(events: &[(&str, Event)]) -> Vec<(Arc<str>, TopicPartition)> {
+    after(events).damaged_by_disks()
 }
 
 #[test]
@@ -52,4 +56,18 @@ fn what_has_rotted_is_mended_with_the_disk_and_what_stays_damaged_is_taken_away(
     assert_eq!(damaged_by_disks(&[leads.clone(), rots.clone(), mended, damaged.clone()]), taken);
     assert_eq!(damaged_by_disks(&[rots.clone(), damaged.clone()]), taken, "it does not open");
     assert!(damaged_by_disks(&[rots.clone(), damaged.clone(), replaced]).is_empty());
+}
+
+#[test]
+fn a_partition_moves_until_that_is_complete_or_cancelled() {
+    let partition: TopicPartition = "orders-0".parse().unwrap();
+    let (from, to) = (vec![NodeId(1)], vec![NodeId(2)]);
+    let began = Event::ReassignmentBegan { partition: partition.clone(), from: from.clone(), to: to.clone() };
+    let completed = Event::ReassignmentCompleted { partition: partition.clone(), replicas: to };
+    let cancelled = Event::ReassignmentCancelled { partition, replicas: from };
+    let reassigning = Condition::parse("reassigning(orders-0)", 0).unwrap();
+    assert!(after(&[("c1", began.clone())]).holds(&reassigning));
+    for end in [completed, cancelled] {
+        assert!(!after(&[("c1", began.clone()), ("c1", end)]).holds(&reassigning));
+    }
 }

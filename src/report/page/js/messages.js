@@ -87,6 +87,7 @@ function deedMark(kind, x, y, colour, data) {
     case 'appended': return svg.rect(x - 2.5, y - 7, 5, 14, colour, `stroke="var(--panel)" stroke-width=".8" ${data}`);
     case 'flushed': return svg.path(`M${x} ${y - 5}l5 5l-5 5l-5 -5z`, `fill="var(--ink)" ${data}`);
     case 'truncated': return svg.path(`M${x - 5} ${y - 7}h10l-5 9z`, `fill="var(--lost)" ${data}`);
+    case 'replica_left': return svg.path(`M${x - 4} ${y - 4}h8v8h-8z`, `fill="none" stroke="var(--lost)" ${data}`);
     case 'unsynced_lost': case 'batch_corrupted': case 'disk_replaced': return svg.cross(x, y, 6, `${data} stroke-dasharray="3 1.5"`);
     case 'log_loaded': return svg.circle(x, y, 3.6, 'var(--panel)', `stroke="var(--ink)" stroke-width="1.4" ${data}`);
     case 'became_leader': return svg.path(`M${x - 5} ${y - 2}l5 -7l5 7z`, `fill="${colour}" stroke="var(--ink)" stroke-width=".9" ${data}`);
@@ -107,7 +108,7 @@ function writeLegend() {
     [arrow('var(--ink)', 1, 'fill="none" stroke="var(--ink)"'), 'response'],
     [icon(24, svg.line(1, 9, 14, 9, 'var(--soft)') + svg.cross(17, 9, 4)), 'message lost, node stopped'],
     [icon(24, svg.circle(6, 9, 4.5, 'none', 'stroke="var(--lost)" stroke-width="1.5"') + svg.line(11, 9, 23, 9, 'var(--soft)', 'stroke-dasharray="4 3"')), 'held back'],
-    [mark('appended'), 'append'], [mark('flushed'), 'flush'], [mark('truncated'), 'truncation'], [mark('unsynced_lost'), 'lost with the power, corrupt or replaced on the disk'], [mark('log_loaded'), 'log opened'], [mark('became_leader'), 'starts leading'], [mark('high_watermark'), 'high watermark moves'],
+    [mark('appended'), 'append'], [mark('flushed'), 'flush'], [mark('truncated'), 'truncation'], [mark('replica_left'), 'log deleted, others hold the partition'], [mark('unsynced_lost'), 'lost with the power, corrupt or replaced on the disk'], [mark('log_loaded'), 'log opened'], [mark('became_leader'), 'starts leading'], [mark('high_watermark'), 'high watermark moves'],
     [icon(20, svg.rect(1, 3, 18, 12, 'url(#hatch)', 'stroke="var(--rule)"')), 'below min ISR, paused'],
     [icon(20, svg.rect(1, 3, 18, 12, 'var(--e1)') + svg.rect(1, 3, 18, 12, 'url(#unclean)')), 'unclean election'],
     [icon(14, svg.path('M7 4l5 5l-5 5l-5 -5z', 'fill="var(--panel)" stroke="var(--ink)"')), 'ISR proposed'],

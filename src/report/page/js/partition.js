@@ -17,6 +17,7 @@ function partitionHistory(name) {
       case 'isr_proposed': case 'isr_refused': proposals.push(event); break;
       case 'appended': case 'log_loaded': case 'became_follower': end(event.node, event.id, event.end_offset); break;
       case 'truncated': end(event.node, event.id, event.to); break;
+      case 'replica_left': end(event.node, event.id, 0); break;
       case 'became_leader': marks.push([event.id, event.high_watermark]); break;
       case 'high_watermark': if (event.role === 'leader') marks.push([event.id, event.high_watermark]); break;
     }
@@ -131,7 +132,7 @@ function drawOffsets(frame, top, name) {
   return { height: OFFSETS_HEIGHT, body: out.join(''), gutter, name: 'offsets', note: 'LEO; HW wide' };
 }
 
-const DECISION_KINDS = new Set(['broker_registered', 'broker_fenced', 'broker_unfenced', 'controlled_shutdown', 'topic_created', 'topic_deleted', 'config_changed', 'partition_changed']);
+const DECISION_KINDS = new Set(['broker_registered', 'broker_fenced', 'broker_unfenced', 'controlled_shutdown', 'topic_created', 'topic_deleted', 'config_changed', 'partition_changed', 'reassignment_began', 'reassignment_completed', 'reassignment_cancelled']);
 const decided = events.filter(event => event && DECISION_KINDS.has(event.kind));
 
 function drawController(frame, top) {
@@ -140,6 +141,7 @@ function drawController(frame, top) {
   const words = event => ({
     broker_registered: `register b${event.broker}`, broker_fenced: `fence b${event.broker}`, broker_unfenced: `unfence b${event.broker}`, controlled_shutdown: `b${event.broker} stops`,
     topic_created: `create ${event.topic}`, topic_deleted: `delete ${event.topic}`, config_changed: event.name,
+    reassignment_began: `move ${event.partition}`, reassignment_completed: `${event.partition} moved`, reassignment_cancelled: `${event.partition} stays`,
     partition_changed: event.election === 'none' ? `ISR of ${event.partition}` : event.leader < 0 ? `${event.partition} offline` : `${event.partition}: b${event.leader}`,
   })[event.kind];
   for (let index = lowerBound(decided, frame.from - 1, event => frame.axis.at[event.id]); index < decided.length; index++) {

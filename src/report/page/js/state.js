@@ -82,6 +82,10 @@ const apply = {
     const [log, cut] = cutLog(replica.log, event.to);
     return { log, end: event.to, flushed: Math.min(replica.flushed, event.to), ghosts: [...replica.ghosts, ...ghostsOf(cut, event, event.why)] };
   }),
+  replica_left: (state, event) => withReplica(state, event, replica => {
+    const [, cut] = cutLog(replica.log, 0);
+    return { ...emptyReplica, ghosts: [...replica.ghosts, ...ghostsOf(cut, event, 'others hold the partition')] };
+  }),
   flushed: (state, event) => withReplica(state, event, () => ({ flushed: event.end_offset })),
   became_leader: (state, event) => withReplica(state, event, () => ({ role: 'leader', epoch: event.leader_epoch, hw: event.high_watermark })),
   became_follower: (state, event) => withReplica(state, event, () => ({ role: 'follower', epoch: event.leader_epoch, hw: event.high_watermark })),
