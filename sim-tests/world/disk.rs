@@ -246,8 +246,12 @@ in_a_world! {
         world.break_disk("a", DiskFault::Eio);
         let broken = file.clone();
         assert!(a.run(async move { broken.write_at(0, &page(2)).await.is_err() }).await.unwrap());
-        assert_eq!(a.run(async { read(&Disk::at(""), "log").await }).await.unwrap(), Some(page(1)), "reading goes on");
+        let broken = file.clone();
+        let unreadable =
+            a.run(async move { broken.read_at(0, 1).await.is_err() && Disk::at("").list("").await.is_err() });
+        assert!(unreadable.await.unwrap());
         world.heal_disk("a");
+        assert_eq!(a.run(async { read(&Disk::at(""), "log").await }).await.unwrap(), Some(page(1)));
         world.break_disk("a", DiskFault::SyncEio);
         let pages: Vec<u8> = (0..40).flat_map(page).collect();
         let failed = a.run(async move {
@@ -259,6 +263,45 @@ in_a_world! {
         let found = a.run(async { read(&Disk::at(""), "log").await }).await.unwrap().unwrap();
         let whole: Vec<u8> = (0..40).flat_map(page).collect();
         assert_ne!(found, whole, "the power took a part of what no sync had made durable");
+    }
+
+    // "fsyncgate": what PostgreSQL found out in 2018.
+    fn what_a_failed_sync_was_for_is_brought_to_the_disk_by_no_later_sync_unless_it_is_written_again(world, seen) {
+        let a = Host::new(&world, "a");
+        let file = a.run(async {
+            let disk = Disk::at("");
+            let file = write(&disk, "log", &[page(1), page(1), page(1)].concat()).await;
+            file.sync().await.unwrap();
+            disk.sync_dir("").await.unwrap();
+            file
+        });
+        let file = file.await.unwrap();
+        world.break_disk("a", DiskFault::SyncEio);
+        let broken = file.clone();
+        let failed = a.run(async move {
+            broken.write_at(0, &[page(2), page(2)].concat()).await.unwrap();
+            broken.sync().await.is_err()
+        });
+        assert!(failed.await.unwrap());
+        world.heal_disk("a");
+        crash(&world, StopKind::Kill).await;
+        a.run(async {
+            let disk = Disk::at("");
+            assert_eq!(read(&disk, "log").await.unwrap()[..PAGE_BYTES], page(2), "the page cache has it");
+            let file = disk.open("log", Open::Write).await.unwrap();
+            let end = 2 * PAGE_BYTES as u64;
+            file.write_at(end - 1, &page(3)[..2]).await.unwrap();
+            file.sync().await.unwrap();
+        })
+        .await
+        .unwrap();
+        crash(&world, StopKind::Power).await;
+        let found = a.run(async { read(&Disk::at(""), "log").await }).await.unwrap().unwrap();
+        let mut rewritten = [page(1), page(2), page(1)].concat();
+        rewritten[2 * PAGE_BYTES - 1..=2 * PAGE_BYTES].copy_from_slice(&page(3)[..2]);
+        assert_eq!(found, rewritten, "the first page is as it was, the second as a whole as it was written again");
+        let lost = seen.all(|event| matches!(event, Event::UnsyncedLost { bytes, .. } if *bytes == PAGE_BYTES as u64));
+        assert_eq!(lost.len(), 1);
     }
 
     fn a_sync_that_is_lost_says_nothing_and_the_power_takes_what_it_was_for(world, seen) {

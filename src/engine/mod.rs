@@ -46,7 +46,7 @@ use crate::{
         task,
     },
     scenario::{resolve::Resolved, view::View},
-    storage::MetaProperties,
+    storage::{MetaProperties, StorageError},
     trace::{Event, StopKind},
 };
 
@@ -323,14 +323,9 @@ impl Stage {
 /// The process of a broker or a controller: formats its disk at its first start, then serves until it is stopped.
 async fn serve(name: String, config: NodeConfig, switches: Switches, recorder: Arc<Recorder>, told: Told) {
     let disk = Disk::at(&config.log_dir);
-    let formatted = MetaProperties::read(&disk).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-    if formatted.is_none() {
-        let NodeId(number) = config.node_id;
-        let mut id = [0; 16];
-        (id[14], id[15]) = (World::current().disks_before(&name) as u8, number as u8);
-        let meta =
-            MetaProperties { cluster_id: "simulated".to_owned(), node_id: config.node_id, directory_id: TopicId(id) };
-        meta.write(&disk).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    if let Err(error) = format(&name, config.node_id, &disk).await {
+        assert!(error.is_of_disk(), "{name}: {error}");
+        return World::current().crash(&name, StopKind::Kill);
     }
     let shutdown = Shutdown::default();
     let asked = shutdown.clone();
@@ -364,6 +359,16 @@ async fn serve(name: String, config: NodeConfig, switches: Switches, recorder: A
     }
 }
 
+async fn format(name: &str, node: NodeId, disk: &Disk) -> Result<(), StorageError> {
+    if MetaProperties::read(disk).await?.is_some() {
+        return Ok(());
+    }
+    let mut id = [0; 16];
+    (id[14], id[15]) = (World::current().disks_before(name) as u8, node.0 as u8);
+    let meta = MetaProperties { cluster_id: "simulated".to_owned(), node_id: node, directory_id: TopicId(id) };
+    meta.write(disk).await
+}
+
 /// The checkpoint that an operator removes, as the node that ended says: a disk that lied may have kept a part of it.
 /// One that is damaged without that is the node's own fault.
 fn checkpoint_to_remove(name: &str, ended: &Result<(), NodeError>, view: &View) -> Option<&'static str> {
@@ -377,7 +382,6 @@ mod tests {
     use crate::{
         base::Time,
         scenario::term::Cast,
-        storage::StorageError,
         trace::{EventId, journal::Entry},
     };
 

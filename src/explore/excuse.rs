@@ -6,7 +6,7 @@
 //! | loss by an unclean election, or of what a leader promised that does not know of one | unclean election is allowed or ordered |
 //! | loss with the disk of a broker | a broker is started again with an empty disk |
 //! | loss by a recovery that cut a log at a corrupt batch | a batch rots on a disk |
-//! | loss with the power of a broker | power is lost, and a topic does not flush every record before it is counted, or a disk loses syncs; or acks=1 |
+//! | loss with the power of a broker | power is lost, and a topic does not flush every record before it is counted, or a disk loses syncs or fails one; or acks=1 |
 //!
 //! acks=0 promises nothing, so nothing of it counts as lost.
 //!
@@ -117,7 +117,7 @@ fn causes(scenario: &Scenario) -> BTreeSet<Cause> {
     let flushes =
         scenario.topics.iter().all(|topic| topic.config.get(FLUSH).is_some_and(|messages| messages.value == "1"));
     let eased = actions().any(|action| matches!(action, Action::Set(_, name, value) if name == FLUSH && value != "1"));
-    let lies = actions().any(|action| matches!(action, Action::Disk(_, DiskFault::LostSync)));
+    let lies = actions().any(|action| matches!(action, Action::Disk(_, DiskFault::LostSync | DiskFault::SyncEio)));
     // With acks=1 a follower may lead that lost its copy before it had flushed it: nobody waited for that one.
     if power && (!flushes || eased || lies || is_acks_one) {
         causes.extend([Cause::PowerLossOfAllCopies, Cause::ElectedAfterPowerLoss]);

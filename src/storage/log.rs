@@ -298,6 +298,11 @@ impl Log {
         result
     }
 
+    /// Notes that the log could not be read: a log directory of which something cannot is out of use, as Kafka's is.
+    pub fn note_unreadable(&self, error: &StorageError) {
+        self.failures.note(error);
+    }
+
     fn report_appended(&self, role: Role, leader_epoch: LeaderEpoch, batches: impl FnOnce() -> Vec<BatchInfo>) {
         self.tracer.detail(|| Event::Appended {
             partition: self.partition.clone(),

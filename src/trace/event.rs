@@ -294,10 +294,11 @@ pub enum Event {
 }
 
 impl Event {
-    /// Hosts whose disks begin to lose what they say they have synced.
+    /// Hosts whose disks begin to lose what they say they have synced: at once, or in the syncs after one that failed.
     pub fn disks_that_lie(&self) -> impl Iterator<Item = &str> {
         let fault = if let Self::FaultBegan { fault } = self { fault.as_str() } else { "" };
-        let hosts = fault.strip_prefix("disk ").and_then(|rest| rest.strip_suffix(" lost-sync"));
+        let what = fault.strip_prefix("disk ");
+        let hosts = what.and_then(|what| what.strip_suffix(" lost-sync").or_else(|| what.strip_suffix(" sync-eio")));
         hosts.into_iter().flat_map(|hosts| hosts.split(','))
     }
 

@@ -150,6 +150,7 @@ impl Partition {
 
     /// The code to answer with where the log cannot be read. Each damage is told once.
     pub(super) fn unreadable(&self, state: &mut State, error: &StorageError) -> ErrorCode {
+        state.log.note_unreadable(error);
         let StorageError::Corrupt { .. } = error else { return ErrorCode::KafkaStorageError };
         if state.damage_told.insert(error.to_string()) {
             self.context.tell_damage(&self.id, error);
@@ -218,6 +219,7 @@ impl Partition {
             Ok(found) => Ok(found.filter(|found| found.offset < up_to)),
             Err(error) => {
                 tracing::error!(partition = %self.id, %error, "an offset could not be looked up");
+                state.log.note_unreadable(&error);
                 Err(ErrorCode::KafkaStorageError)
             }
         }

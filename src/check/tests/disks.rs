@@ -95,6 +95,9 @@ fn a_hole_is_excused_where_a_disk_lied_before_the_power_went_and_nowhere_else() 
         b3 hw t-0 follower e0 2";
     let (agree, kept) = (Claim::LogsAgreeBelowHw, Claim::CommittedPrefixKept);
     check(&[BEGIN, COMMIT_0, lie, returns], agree, Status::Held, "");
+    let failed = lie.replace("lost-sync", "sync-eio");
+    // Syncs after one that failed lie too.
+    check(&[BEGIN, COMMIT_0, &failed, returns], agree, Status::Held, "");
     violated(&[BEGIN, COMMIT_0, returns], agree, "at offset 0, b3 has nothing");
     let other = returns.replace("hw=2 1..2", "hw=2 0..1:x 1..2");
     violated(&[BEGIN, COMMIT_0, lie, &other], agree, "at offset 0, b3 has batch");

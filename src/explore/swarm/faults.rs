@@ -262,7 +262,10 @@ impl Plan<'_> {
             }
             "disk-stall" => "stall".to_owned(),
             "disk-full" => "full".to_owned(),
-            "disk-error" => self.one_of(&["eio", "sync-eio"]).to_owned(),
+            "disk-error" => match self.one_of(&["eio", "sync-eio"]) {
+                "sync-eio" if target == "controller" => "eio".to_owned(),
+                fault => fault.to_owned(),
+            },
             _ => "lost-sync".to_owned(),
         };
         let whose = if target.contains('(') { "brokers" } else { &target };

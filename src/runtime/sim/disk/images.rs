@@ -65,6 +65,8 @@ enum Change {
 pub struct Syncing {
     writes: u64,
     content: Vec<u8>,
+    /// Pages of it that it does not write.
+    forsaken: BTreeSet<usize>,
 }
 
 /// What a loss of power took.
@@ -177,11 +179,17 @@ impl Images {
         delays.sum()
     }
 
+    /// Whether something can be read.
+    fn reads(&self) -> io::Result<()> {
+        match self.faults.contains(&DiskFault::Eio) {
+            true => Err(io::Error::other("Input/output error")),
+            false => Ok(()),
+        }
+    }
+
     /// Whether something can be written; if it `grows`, also something new or longer.
     fn writes(&self, grows: bool) -> io::Result<()> {
-        if self.faults.contains(&DiskFault::Eio) {
-            return Err(io::Error::other("Input/output error"));
-        }
+        self.reads()?;
         match grows && self.faults.contains(&DiskFault::Full) {
             true => Err(io::Error::new(io::ErrorKind::StorageFull, "No space left on device")),
             false => Ok(()),
@@ -227,6 +235,7 @@ impl Images {
     }
 
     pub fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
+        self.reads()?;
         if !self.is_dir(path) {
             return Err(missing(path));
         }
@@ -352,10 +361,11 @@ impl Images {
         self.inodes[&inode].cached.len() as u64
     }
 
-    pub fn read_at(&self, inode: u64, position: u64, length: usize) -> Bytes {
+    pub fn read_at(&self, inode: u64, position: u64, length: usize) -> io::Result<Bytes> {
+        self.reads()?;
         let cached = &self.inodes[&inode].cached;
         let from = (position as usize).min(cached.len());
-        Bytes::copy_from_slice(&cached[from..(from + length).min(cached.len())])
+        Ok(Bytes::copy_from_slice(&cached[from..(from + length).min(cached.len())]))
     }
 
     pub fn write_at(&mut self, inode: u64, position: u64, data: &[u8]) -> io::Result<()> {
@@ -373,6 +383,7 @@ impl Images {
         if !data.is_empty() {
             (from / PAGE_BYTES..=(to - 1) / PAGE_BYTES).for_each(|page| {
                 file.dirty.insert(page, number);
+                file.forsaken.remove(&page);
             });
         }
         Ok(())
@@ -387,23 +398,30 @@ impl Images {
         file.lengths.push((file.writes, length as usize));
         let pages = file.cached.len().div_ceil(PAGE_BYTES);
         file.dirty.retain(|page, _| *page < pages);
+        file.forsaken.retain(|page| *page < pages);
         Ok(())
     }
 
     pub fn begin_sync(&mut self, inode: u64) -> Syncing {
         let file = self.inode(inode);
-        Syncing { writes: file.writes, content: file.cached.clone() }
+        Syncing { writes: file.writes, content: file.cached.clone(), forsaken: file.forsaken.clone() }
     }
 
-    pub fn finish_sync(&mut self, inode: u64, syncing: Syncing) -> io::Result<()> {
-        if !self.syncs()? {
-            return Ok(());
-        }
+    /// One that fails forsakes what it was for, as Linux does: see [`Inode::forsaken`].
+    pub fn finish_sync(&mut self, inode: u64, mut syncing: Syncing) -> io::Result<()> {
+        let syncs = self.syncs();
         let file = self.inode(inode);
-        file.durable = syncing.content;
-        file.dirty.retain(|_, number| *number > syncing.writes);
-        file.lengths.retain(|(number, _)| *number > syncing.writes);
-        Ok(())
+        match syncs {
+            Ok(true) => {
+                file.keep_forsaken(&syncing.forsaken, &mut syncing.content);
+                file.durable = syncing.content;
+                file.dirty.retain(|_, number| *number > syncing.writes);
+                file.lengths.retain(|(number, _)| *number > syncing.writes);
+            }
+            Ok(false) => {}
+            Err(_) => file.forsake(syncing.writes),
+        }
+        syncs.map(drop)
     }
 
     /// The platter becomes the truth, after a part of what was not synced has reached it.

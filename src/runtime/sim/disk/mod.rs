@@ -2,7 +2,8 @@
 //!
 //! A write lands in the page cache at once; `sync` takes a few milliseconds and makes durable what was written before
 //! it began; `sync_dir` does that for names. What a dead incarnation asks for never returns. A disk that is
-//! [broken](DiskFault) shows it to what writes and to what syncs; reading is served by the page cache.
+//! [broken](DiskFault) shows it to what writes and to what syncs; reading is served by the page cache, unless nothing
+//! of it can be read.
 
 mod images;
 mod power;
@@ -95,7 +96,7 @@ impl Disk {
     /// What is in the folder, by name.
     ///
     /// # Errors
-    /// It does not exist.
+    /// It does not exist, or the disk is broken.
     pub async fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
         let path = self.path(path);
         self.with(|images| images.list(&path)).await
@@ -193,9 +194,9 @@ impl File {
     /// Up to `length` bytes from `position`; fewer where the file ends.
     ///
     /// # Errors
-    /// None in simulation.
+    /// The disk is broken.
     pub async fn read_at(&self, position: u64, length: usize) -> io::Result<Bytes> {
-        Ok(self.with(|images| images.read_at(self.inode, position, length)).await)
+        self.with(|images| images.read_at(self.inode, position, length)).await
     }
 
     /// Writes all of `data` at `position`, to the page cache.
@@ -228,7 +229,7 @@ impl File {
     /// Makes content and length durable, as they are when the call begins.
     ///
     /// # Errors
-    /// The disk is broken; what was to be synced is as if no sync had been tried.
+    /// The disk is broken; what was to be synced is not, and no later sync makes it so.
     pub async fn sync(&self) -> io::Result<()> {
         device(&self.here).await;
         let (pages, took) = self.with(|images| (images.begin_sync(self.inode), images.sync_time())).await;

@@ -4,8 +4,11 @@
 //! |---|---|
 //! | `Power` | pages of 4 KiB, some of them up to a sector of 512 bytes |
 //! | `Torn` | sectors up to some point, then each by itself, and the length by itself: holes, and an end of zeros |
+//!
+//! What a sync that failed was for goes with the power in any case ("fsyncgate", 2018): Linux marks such pages clean,
+//! so the next sync has nothing to write of them and says that all is well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, seq::IndexedRandom};
 
@@ -23,6 +26,9 @@ pub struct Inode {
     pub durable: Vec<u8>,
     /// Pages written since they were synced, each with the number of the write.
     pub dirty: BTreeMap<usize, u64>,
+    /// Pages that a failed sync has left: the page cache shows them and takes them for synced. They are not on the
+    /// platter, and no later sync writes them; who writes there again makes them dirty.
+    pub forsaken: BTreeSet<usize>,
     /// Lengths that it has come to since they were synced, each with the number of the write.
     pub lengths: Vec<(u64, usize)>,
     /// Number of the newest write.
@@ -30,6 +36,30 @@ pub struct Inode {
 }
 
 impl Inode {
+    /// A sync of what was written up to this write has failed.
+    pub fn forsake(&mut self, writes: u64) {
+        let left = self.dirty.iter().filter(|(_, number)| **number <= writes);
+        self.forsaken.extend(left.map(|(page, _)| page));
+        self.dirty.retain(|_, number| *number > writes);
+    }
+
+    /// Leaves in `content`, which is to be written, these pages as the platter has them.
+    pub fn keep_forsaken(&self, pages: &BTreeSet<usize>, content: &mut [u8]) {
+        for page in pages {
+            let from = (page * PAGE_BYTES).min(content.len());
+            let to = (from + PAGE_BYTES).min(content.len());
+            let durable = self.durable.get(from..).unwrap_or_default();
+            let known = durable.len().min(to - from);
+            content[from..from + known].copy_from_slice(&durable[..known]);
+            content[from + known..to].fill(0);
+        }
+    }
+
+    fn bytes_forsaken(&self) -> u64 {
+        let bytes = |page: &usize| self.cached.len().saturating_sub(page * PAGE_BYTES).min(PAGE_BYTES) as u64;
+        self.forsaken.iter().map(bytes).sum()
+    }
+
     /// Changes bytes where they stand, as nobody who writes does.
     pub fn swap(&mut self, at: usize, from: &[u8], to: &[u8]) {
         for image in [&mut self.cached, &mut self.durable] {
@@ -42,7 +72,8 @@ impl Inode {
 
 /// Lets a part of the dirty pages reach the platter; returns how many bytes did not.
 pub fn lose_pages(file: &mut Inode, random: &mut Random) -> u64 {
-    let mut lost = 0;
+    let mut lost = file.bytes_forsaken();
+    file.forsaken.clear();
     if !file.lengths.is_empty() && file.cached.len() < file.durable.len() && random.random() {
         file.durable.truncate(file.cached.len());
     }
@@ -71,9 +102,10 @@ pub fn lose_pages(file: &mut Inode, random: &mut Random) -> u64 {
 
 /// Lets sectors of the dirty pages reach the platter, and one of the lengths; returns how many bytes did not.
 pub fn tear(file: &mut Inode, random: &mut Random) -> u64 {
-    if file.dirty.is_empty() && file.lengths.is_empty() {
+    if file.dirty.is_empty() && file.lengths.is_empty() && file.forsaken.is_empty() {
         return 0;
     }
+    file.forsaken.clear();
     let mut lengths = vec![file.durable.len()];
     lengths.extend(std::mem::take(&mut file.lengths).into_iter().map(|(_, length)| length));
     let sectors = std::mem::take(&mut file.dirty).into_keys().flat_map(|page| {
