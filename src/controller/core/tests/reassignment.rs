@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::protocol::messages::{
-    AlterPartitionReassignmentsRequest, ListPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsRequest, IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest,
     alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
     create_topics_request::CreatableReplicaAssignment,
+    incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
 };
 
 impl Harness {
@@ -159,4 +160,26 @@ fn before_3_8_those_who_were_added_were_enough() {
         harness.leader_wants(&[1, 4]);
         assert_eq!(harness.partition(0).replicas, replicas, "needs all: {needs_all}");
     }
+}
+
+#[test]
+fn throttles_of_replication_are_taken_and_given_up_as_the_tools_do_that_move_partitions() {
+    let harness = Harness::four_brokers_and_a_partition(&[1, 2]);
+    let (set, delete) = (0, 1);
+    let code = |operation: i8, value: Option<&'static str>| {
+        let config = AlterableConfig::default()
+            .with_name(StrBytes::from_static_str("leader.replication.throttled.rate"))
+            .with_config_operation(operation)
+            .with_value(value.map(StrBytes::from_static_str));
+        let broker = AlterConfigsResource::default()
+            .with_resource_type(4)
+            .with_resource_name(StrBytes::from_static_str("1"))
+            .with_configs(vec![config]);
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![broker]);
+        let response = harness.controller.incremental_alter_configs(&request).response;
+        ErrorCode::from_i16(response.responses[0].error_code)
+    };
+    assert_eq!(code(set, Some("1000000")), ErrorCode::None);
+    assert_eq!(code(delete, None), ErrorCode::None);
+    assert_eq!(code(set, Some("fast")), ErrorCode::InvalidRequest);
 }
