@@ -26,6 +26,7 @@ use crate::{
     runtime::{clock, sim::World},
     scenario::{
         file::{Reading, Sending, Topic},
+        outbox::Outbox,
         resolve::node_id,
     },
     trace::Event,
@@ -38,8 +39,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// Time between two attempts of the audit.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Sends what the scenario says, without waiting for answers, and stays alive.
-pub async fn produce(name: String, bootstrap: Vec<String>, config: ProducerConfig, sending: Sending) {
+/// Sends what is left of what the scenario says, without waiting for answers, and stays alive.
+pub async fn produce(name: String, bootstrap: Vec<String>, config: ProducerConfig, sending: Sending, outbox: Outbox) {
     let cluster = Cluster::new(config.cluster.clone(), bootstrap);
     let producer = Producer::new(config, cluster, World::current().tracer(&name));
     let padding = match sending.padding_bytes {
@@ -49,10 +50,11 @@ pub async fn produce(name: String, bootstrap: Vec<String>, config: ProducerConfi
     let topic: Arc<str> = sending.topic.value.as_str().into();
     let parts = |template: &str| template.split("{n}").map(str::to_owned).collect::<Vec<_>>();
     let (keys, values) = (sending.key.as_deref().map(parts), parts(&sending.value));
-    for n in 0..sending.count {
-        let mut number = itoa::Buffer::new();
-        let number = number.format(n);
-        let text = |parts: &Vec<String>| Bytes::from(parts.join(number));
+    for (n, number) in outbox.left() {
+        producer.count_from(number);
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(n);
+        let text = |parts: &Vec<String>| Bytes::from(parts.join(digits));
         let record = ProducerRecord {
             topic: topic.clone(),
             partition: sending.partition.and_then(|partition| i32::try_from(partition).ok()),

@@ -296,8 +296,11 @@ impl Stage {
     fn start_clients(&self) {
         for (name, config, sending) in &self.resolved.producers {
             let (host, config, sending, bootstrap) = (name.clone(), config.clone(), sending.clone(), self.bootstrap());
-            self.world
-                .add_host(name, move || produce(host.clone(), bootstrap.clone(), config.clone(), sending.clone()));
+            let recorder = self.recorder.clone();
+            self.world.add_host(name, move || {
+                let outbox = recorder.look(|view| view.outbox(&host));
+                produce(host.clone(), bootstrap.clone(), config.clone(), sending.clone(), outbox)
+            });
         }
         for (name, config, reading) in &self.resolved.consumers {
             let (host, config, reading, bootstrap) = (name.clone(), config.clone(), reading.clone(), self.bootstrap());

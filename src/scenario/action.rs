@@ -279,17 +279,17 @@ impl Action {
         };
         match self {
             Self::Crash(target, _)
-            | Self::Stop(target)
             | Self::Restart(target)
             | Self::Pause(target)
             | Self::Resume(target)
             | Self::Clock(target, _)
-            | Self::Drift(target, _) => {
+            | Self::Drift(target, _) => target.expect_target(cast),
+            Self::Stop(target) => {
                 target.expect_target(cast)?;
                 match target {
                     Term::Name(at, name) if cast.is_lone_client(name) => {
-                        let expected = "expected a broker, a controller or a member of a group";
-                        Err(Problem::at(*at, format!("`{name}` is a client in no group; {expected}")))
+                        let expected = "has nothing to finish in an orderly way; it can crash: `crash";
+                        Err(Problem::at(*at, format!("`{name}` is a client in no group, and {expected} {name} kill`")))
                     }
                     _ => Ok(()),
                 }

@@ -19,6 +19,7 @@ mod disk_view;
 pub mod file;
 mod group_view;
 pub mod groups;
+pub mod outbox;
 mod parse;
 pub mod predict;
 pub mod resolve;

@@ -68,6 +68,7 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("blank", "brokers that die, and come back with an empty disk"),
     ("move", "partitions that get other replicas, and moves that are cancelled"),
     ("fence", "brokers that the controller counts out although they run"),
+    ("client", "clients in no group that crash, and go on with what is left"),
 ];
 
 /// Values to choose from, by setting.

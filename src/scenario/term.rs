@@ -376,7 +376,7 @@ impl Cast {
         self.clients.iter().any(|(client, _)| client == name)
     }
 
-    /// Whether this is a client that nothing can be done to: it holds what the checkers judge by.
+    /// Whether this is a client that is no member of a group.
     pub fn is_lone_client(&self, name: &str) -> bool {
         !self.members.iter().any(|member| member == name) && self.is_client(name)
     }

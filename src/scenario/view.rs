@@ -12,6 +12,7 @@ use super::{
     condition::{Comparison, Condition, EventTrigger},
     disk_view::DiskView,
     group_view::GroupView,
+    outbox::Outbox,
     term::{Cast, Term},
 };
 use crate::{
@@ -88,6 +89,7 @@ pub struct View {
     moving: BTreeSet<TopicPartition>,
     replicas: BTreeMap<(TopicPartition, Arc<str>), Replica>,
     clients: BTreeMap<Arc<str>, Counts>,
+    outboxes: BTreeMap<Arc<str>, Outbox>,
     positions: BTreeMap<(Arc<str>, TopicPartition), Offset>,
     /// Whose position a new leader's log did not reach: what stands there later is not what was read.
     overtaken: BTreeSet<(Arc<str>, TopicPartition)>,
@@ -111,7 +113,9 @@ fn broker(id: NodeId) -> String {
 impl View {
     /// Nothing happened yet.
     pub fn new(cast: Cast) -> Self {
-        Self { cast, ..Self::default() }
+        let of = |(name, count): &(String, Option<u64>)| Some((name.as_str().into(), Outbox::new((*count)?)));
+        let outboxes = cast.clients.iter().filter_map(of).collect();
+        Self { cast, outboxes, ..Self::default() }
     }
 
     /// Takes an event.
@@ -126,8 +130,11 @@ impl View {
             replica.is_some_and(|replica| replica.leader.as_deref() == Some(&**node))
         });
         match &entry.event {
-            Event::NodeStarted { .. } => {
+            Event::NodeStarted { incarnation } => {
                 self.running.insert(node.clone());
+                if let Some(outbox) = self.outboxes.get_mut(node) {
+                    outbox.begin(u64::from(*incarnation).saturating_sub(1));
+                }
             }
             Event::NodeStopped { .. } => {
                 self.running.remove(node);
@@ -172,8 +179,14 @@ impl View {
                 self.fenced.remove(&broker(*id));
             }
             Event::RecordSent { .. } => self.counts(node).sent += 1,
-            Event::RecordAcked { .. } => self.counts(node).acked += 1,
-            Event::RecordFailed { .. } => self.counts(node).failed += 1,
+            Event::RecordAcked { record, .. } => {
+                self.counts(node).acked += 1;
+                self.settle(node, *record);
+            }
+            Event::RecordFailed { record, .. } => {
+                self.counts(node).failed += 1;
+                self.settle(node, *record);
+            }
             Event::RecordRead { partition, offset, .. } => {
                 self.counts(node).read += 1;
                 self.stand(node, partition, offset.next());
@@ -191,6 +204,18 @@ impl View {
             }
             other => self.take_log(node, other),
         }
+    }
+
+    /// The application of a producer was told what became of a record.
+    fn settle(&mut self, client: &Arc<str>, record: u64) {
+        if let Some(outbox) = self.outboxes.get_mut(client) {
+            outbox.take_settled(record);
+        }
+    }
+
+    /// What the application of a producer has left to send.
+    pub fn outbox(&self, client: &str) -> Outbox {
+        self.outboxes[client].clone()
     }
 
     fn counts(&mut self, client: &Arc<str>) -> &mut Counts {
@@ -403,10 +428,12 @@ impl View {
         self.running.contains(name)
     }
 
-    /// Hosts whose process does not run, brokers and controllers only.
+    /// Hosts whose process does not run, but for members of groups.
     pub fn stopped(&self) -> Vec<String> {
         let nodes = self.cast.brokers.iter().map(|(name, _)| name).chain(&self.cast.controllers);
-        nodes.filter(|name| !self.running.contains(name.as_str())).cloned().collect()
+        let clients = self.cast.clients.iter().map(|(name, _)| name);
+        let alone = clients.filter(|name| !self.cast.members.contains(name));
+        nodes.chain(alone).filter(|name| !self.running.contains(name.as_str())).cloned().collect()
     }
 
     /// The logs that a disk which lied, or on which a record has rotted, has damaged, as far as it is known, each with

@@ -63,6 +63,8 @@ pub struct History {
     audits: BTreeMap<TopicPartition, Audit>,
     /// Where retention or a request moved the begin of a log to, and when.
     deletions: BTreeMap<TopicPartition, Vec<Place>>,
+    /// When processes were started again.
+    restarts: BTreeMap<Arc<str>, Vec<EventId>>,
     /// When topics were deleted last.
     topics_deleted: BTreeMap<Arc<str>, EventId>,
     /// The audit's first event: the ends of the logs, up to which it reads, were asked for after it.
@@ -170,6 +172,9 @@ impl History {
                 if matches!(&**why, "delete-records" | "retention.ms" | "retention.bytes") =>
             {
                 self.deletions.entry(partition.clone()).or_default().push((*to, entry.id));
+            }
+            Event::NodeStarted { incarnation: 2.. } => {
+                self.restarts.entry(entry.node.clone()).or_default().push(entry.id);
             }
             Event::TopicDeleted { topic, .. } => drop(self.topics_deleted.insert(topic.clone(), entry.id)),
             Event::SettleBegan => self.settle_began = Some(entry.id),

@@ -1,5 +1,6 @@
-//! What a retry does to a producer without idempotence: a record that is in the log twice, and records that overtook
-//! each other. Found in what clients were told, as the checkers of `no-duplicates` and `order-kept` do.
+//! What a retry does to a producer without idempotence, or one that is started again: a record that is in the log twice,
+//! and records that overtook each other. Found in what clients were told, as the checkers of `no-duplicates` and
+//! `order-kept` do.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -78,28 +79,34 @@ fn appended<'a>(
     })
 }
 
-/// A record that is in the log more often than it was sent: each lot of neighbours with the same two leaders once.
+/// A record that is in the log more often than it was sent, or that another process of its producer has sent again: each
+/// lot of neighbours with the same two leaders once.
 pub(super) fn duplicates(entries: &[Entry], plan: &Plan) -> Vec<Story> {
     let places = places(entries);
     if places.values().all(|places| places.len() < 2) {
         return Vec::new();
     }
-    let mut times: BTreeMap<Content<'_>, usize> = BTreeMap::new();
-    sends(entries).for_each(|sent| *times.entry((sent.topic, sent.key, sent.value)).or_default() += 1);
+    let mut times: BTreeMap<Content<'_>, Vec<Sent<'_>>> = BTreeMap::new();
+    sends(entries).for_each(|sent| times.entry((sent.topic, sent.key, sent.value)).or_default().push(sent));
     let mut stories: Vec<((EventId, EventId), Story)> = Vec::new();
     for sent in sends(entries) {
         let content = (sent.topic, sent.key, sent.value);
         let Some([(partition, first), .., (_, last)]) = places.get(&content).map(Vec::as_slice) else { continue };
-        if places[&content].len() <= times[&content] {
+        let resent = by_another_process(entries, &times[&content]);
+        if places[&content].len() <= times[&content].len() && resent.is_none() {
             continue;
         }
         let (Some(one), Some(two)) = (appended(entries, partition, *first), appended(entries, partition, *last)) else {
             continue;
         };
+        if resent.is_some_and(|resent| resent.event == sent.event) {
+            continue;
+        }
         match stories.iter_mut().find(|(batches, _)| *batches == (one.0, two.0)) {
             Some((_, story)) => story.records.push(sent.record),
             None => {
-                stories.push(((one.0, two.0), duplicate(entries, plan, &sent, partition, (*first, one), (*last, two))))
+                let places = [(*first, one), (*last, two)];
+                stories.push(((one.0, two.0), duplicate(entries, plan, (&sent, resent), partition, places)));
             }
         }
     }
@@ -108,24 +115,35 @@ pub(super) fn duplicates(entries: &[Entry], plan: &Plan) -> Vec<Story> {
 
 type Place<'a> = (Offset, (EventId, NodeId, &'a BatchInfo));
 
+/// The send of a record by a process of its producer that began after it had been sent before.
+fn by_another_process<'s, 'a>(entries: &[Entry], sends: &'s [Sent<'a>]) -> Option<&'s Sent<'a>> {
+    let first = sends.first()?;
+    let producer = &first.record.producer;
+    let starts = |entry: &&Entry| entry.node == *producer && matches!(entry.event, Event::NodeStarted { .. });
+    let started = entries.iter().filter(|entry| entry.id > first.event).find(starts)?;
+    sends.iter().find(|sent| sent.record.producer == *producer && sent.event > started.id)
+}
+
 fn duplicate(
     entries: &[Entry],
     plan: &Plan,
-    sent: &Sent<'_>,
+    (sent, resent): (&Sent<'_>, Option<&Sent<'_>>),
     partition: &TopicPartition,
-    (first, (one, first_leader, batch)): Place<'_>,
-    (last, (two, second_leader, _)): Place<'_>,
+    [(first, (one, first_leader, batch)), (last, (two, second_leader, _))]: [Place<'_>; 2],
 ) -> Story {
     let producer = &sent.record.producer;
+    let is_it = |number: u64| number == sent.record.number || resent.is_some_and(|sent| number == sent.record.number);
     let mut scene = Scene::new(partition);
     let (mut isr_before, mut told, mut end, mut copies) = (Vec::new(), false, two, vec![first_leader]);
     for entry in entries {
         scene.observe(entry);
         let node = broker_id(&entry.node);
         match &entry.event {
-            Event::RecordSent { record, .. } if entry.node == *producer && *record == sent.record.number => {
+            Event::RecordSent { record, .. } if entry.node == *producer && is_it(*record) => {
                 scene.say(entry, format!("sent it with {}", words::acks(sent.acks)));
             }
+            Event::NodeStopped { how } if entry.node == *producer => scene.say(entry, words::stopped(*how)),
+            Event::NodeStarted { .. } if entry.node == *producer => scene.say(entry, "started again"),
             Event::Appended { .. } if entry.id == one => {
                 isr_before = scene.isr.clone();
                 scene.say(entry, format!("appended it at offset {first} as leader of epoch {}", scene.leader_epoch));
@@ -156,9 +174,7 @@ fn duplicate(
                 let text = format!("appended it again at offset {last} as leader of epoch {}", scene.leader_epoch);
                 scene.say_moment(entry, text, Moment::StoredAgain);
             }
-            Event::RecordAcked { record, partition: p, offset }
-                if entry.node == *producer && *record == sent.record.number =>
-            {
+            Event::RecordAcked { record, partition: p, offset } if entry.node == *producer && is_it(*record) => {
                 scene.say(entry, format!("was told that it stands at {p}@{offset}"));
                 end = end.max(entry.id);
             }
@@ -174,6 +190,25 @@ fn duplicate(
     } else {
         format!("b{second_leader} got it from the log later")
     };
+    let value = sent.value;
+    let story = |therefore: Vec<Sentence>, scene: &mut Scene<'_>| Story {
+        kind: Kind::Duplicate,
+        partition: partition.clone(),
+        subject: format!("{partition}@{first} and @{last}  value={value}  {}", words::acks(sent.acks)),
+        records: vec![sent.record.clone()],
+        lines: scene.between(sent.event, end),
+        therefore,
+        untold: 0,
+    };
+    if resent.is_some() {
+        let text = format!(
+            "{producer} was started again, and its application sent again what it had been told nothing of. The first copy \
+             stood on {}; {who}. A producer id and its sequence numbers end with their process: to the leader it is \
+             another record, whatever the settings of the producer are.",
+            Brokers(&copies)
+        );
+        return story(vec![Sentence::plain(text)], &mut scene);
+    }
     let mut therefore = vec![Sentence::plain(format!(
         "{producer} sent it again, for {answer}. The first copy stood on {}; {who}. A batch without a producer id and a \
          sequence number looks new to whoever has it.",
@@ -199,16 +234,7 @@ fn duplicate(
             "With retries=0 it would not be sent again, and the application would not know whether it is stored.",
         ));
     }
-    let value = sent.value;
-    Story {
-        kind: Kind::Duplicate,
-        partition: partition.clone(),
-        subject: format!("{partition}@{first} and @{last}  value={value}  {}", words::acks(sent.acks)),
-        records: vec![sent.record.clone()],
-        lines: scene.between(sent.event, end),
-        therefore,
-        untold: 0,
-    }
+    story(therefore, &mut scene)
 }
 
 /// Records of one producer of which the one sent later stands first. Each run of neighbours that one record overtook is

@@ -131,6 +131,11 @@ impl Producer {
         Self { shared }
     }
 
+    /// The next record goes by this number in the history; without it they are counted from 0.
+    pub fn count_from(&self, number: u64) {
+        self.shared.lock().next_record = number;
+    }
+
     /// Gives a record to the producer. Waits, at most `max.block.ms`, for metadata of the topic and for room; the
     /// receipt tells later what became of the record.
     ///

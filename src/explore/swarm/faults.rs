@@ -155,6 +155,11 @@ impl Plan<'_> {
                 self.stopped(&victim);
                 format!("stop {victim}")
             }
+            "client" => {
+                let victim = self.lone_client();
+                self.open(format!("restart {victim}"), "restart stopped");
+                format!("crash {victim} kill")
+            }
             "pause" => {
                 let target = self.broker();
                 self.cures.push(format!("resume {target}"));
@@ -390,6 +395,13 @@ impl Plan<'_> {
             return "clients".to_owned();
         }
         self.scenario.clients.choose(&mut self.random).expect("there is a client").name.value.clone()
+    }
+
+    /// One client that is in no group.
+    fn lone_client(&mut self) -> String {
+        let clients = self.scenario.clients.iter().filter(|client| !matches!(client.work, Work::Consume(_)));
+        let alone: Vec<&str> = clients.map(|client| client.name.value.as_str()).collect();
+        self.one_of(&alone).to_owned()
     }
 
     fn producer(&mut self) -> (String, u64) {

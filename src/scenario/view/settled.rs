@@ -59,6 +59,7 @@ impl View {
         mut producers: impl Iterator<Item = (&'a str, u64, &'a str)>,
     ) -> Option<String> {
         producers.find_map(|(name, count, topic)| {
+            self.running.get(name)?;
             self.standing().find(|partition| *partition.topic == *topic)?;
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             let counts = self.clients.get(name).copied().unwrap_or_default();
