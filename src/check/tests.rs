@@ -5,6 +5,7 @@ mod disks;
 mod groups;
 mod late_news;
 mod moves;
+mod restarts;
 mod retries;
 mod topics;
 

@@ -69,9 +69,9 @@ pub(super) fn coverage(case: &Case<'_>) -> Finding {
             replaced.insert((&read.consumer, &read.partition, read.offset));
         }
     }
-    let alone = consumers(case).map(|((consumer, partition), (position, event))| {
-        let begin = case.history.begins[&(consumer.clone(), partition.clone())];
-        (consumer, partition, begin..(*position).max(begin), *event)
+    let alone = consumers(case).filter_map(|((consumer, partition), (position, event))| {
+        let begin = *case.history.begins.get(&(consumer.clone(), partition.clone()))?;
+        Some((consumer, partition, begin..(*position).max(begin), *event))
     });
     for (consumer, partition, passed, event) in alone.chain(case.history.tenures.all()) {
         let Some(audit) = case.history.audits.get(partition).filter(|audit| audit.end.is_some()) else { continue };

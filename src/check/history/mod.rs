@@ -174,6 +174,8 @@ impl History {
                 self.deletions.entry(partition.clone()).or_default().push((*to, entry.id));
             }
             Event::NodeStarted { incarnation: 2.. } => {
+                // A reader that is started again begins again, maybe at the end of today.
+                self.begins.retain(|(consumer, _), _| *consumer != entry.node);
                 self.restarts.entry(entry.node.clone()).or_default().push(entry.id);
             }
             Event::TopicDeleted { topic, .. } => drop(self.topics_deleted.insert(topic.clone(), entry.id)),

@@ -110,6 +110,10 @@ impl Controller {
                         records.extend(decided);
                         answer.with_error_message(None)
                     }
+                    // Kafka's says no more than the code to this one.
+                    Err((code @ ErrorCode::NoReassignmentInProgress, _)) => {
+                        answer.with_error_code(code.code()).with_error_message(None)
+                    }
                     Err((code, message)) => {
                         answer.with_error_code(code.code()).with_error_message(Some(message.into()))
                     }

@@ -182,7 +182,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("crash b1 kill", "crash b1", "35:19: expected `kill` (the page cache stays), `power` (what was synced stays) or `torn` (that, and shreds of the rest), found `;`"),
     ("crash b1 kill", "crash b1 hard", "35:20: expected `kill` (the page cache stays), `power` (what was synced stays) or `torn` (that, and shreds of the rest), found `hard`"),
     ("crash b1 kill", "crash b9 kill", "35:17: `b9` is not a node; did you mean `b1`?"),
-    ("crash b1 kill", "stop p1", "35:17: `p1` is a client in no group, and has nothing to finish in an orderly way; it can crash: `crash p1 kill`"),
+    ("crash b1 kill", "stop p1", "35:16: `p1` is a client in no group, and has nothing to finish in an orderly way; it can crash: `crash p1 kill`"),
     ("crash b1 kill", "crash isr(orders-9) kill", "35:21: `orders-9` is not a partition; did you mean `orders-0`?"),
     ("crash b1 kill", "stop hw(orders-0)", "35:16: expected nodes; `hw(orders-0)` is a number"),
     ("crash b1 kill", "restart b1 empty", "35:22: expected `;` or the end, found `empty`"),
