@@ -141,7 +141,11 @@ impl Recorder {
 
     /// An order was carried out, or could not be.
     pub fn order_ended(&self, order: &Order) {
-        self.topic_orders.fetch_sub(order.is_about_a_topic().into(), Ordering::Relaxed);
+        if order.is_about_a_topic() {
+            self.topic_orders.fetch_sub(1, Ordering::Relaxed);
+            // Nothing else may happen any more that would make anybody look.
+            self.happened.notify_waiters();
+        }
     }
 
     /// An order that decides which topics there are or who holds them, and is not carried out yet.
