@@ -21,12 +21,12 @@ function faultsHere(view) {
   if (isBroker(name)) {
     const others = (partition?.replicas ?? []).map(number => `b${number}`).filter(other => other !== name);
     const cut = others.length ? [`cut ${name} | ${others.length === 1 ? others[0] : `[${others.join(', ')}]`}`] : [];
-    return { what: name, faults: [`crash ${name} kill`, `crash ${name} power`, `pause ${name}`, `stop ${name}`, ...cut, `cut ${name} | controller`, `slow ${name} | all 50ms`] };
+    return { what: name, faults: [`crash ${name} kill`, `crash ${name} power`, `pause ${name}`, `stop ${name}`, `fence ${name}`, ...cut, `cut ${name} | controller`, `slow ${name} | all 50ms`, `disk ${name} stall`, `disk ${name} full`] };
   }
   if (isController(name)) return { what: 'the controller', faults: ['crash controller kill', 'pause controller', 'cut controller | brokers'] };
   if (!inStory(name)) return null;
   const leader = partition?.leader >= 0 ? `b${partition.leader}` : 'brokers';
-  return { what: name, faults: [`cut ${name} | ${leader}`, `cut ${leader} > ${name}`, `slow ${name} | ${leader} 300ms`] };
+  return { what: name, faults: [`crash ${name} kill`, `pause ${name}`, `cut ${name} | ${leader}`, `cut ${leader} > ${name}`, `slow ${name} | ${leader} 300ms`] };
 }
 
 // What can be said of a state and is not true at the begin, as [words, whether a state has it].
