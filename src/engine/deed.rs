@@ -78,6 +78,7 @@ pub(super) enum Deed {
     Bandwidth(Links, BytesPerSecond),
     Heal(Links),
     HealAll,
+    Settle,
     Disk(Vec<String>, DiskFault),
     Corrupt(Vec<String>, TopicPartition, Offset),
     HealDisk(Vec<String>),
@@ -139,6 +140,7 @@ impl Deed {
             Action::Bandwidth(link, rate) => Self::Bandwidth(links(link)?, *rate),
             Action::Heal(link) => Self::Heal(links(link)?),
             Action::HealAll => Self::HealAll,
+            Action::Settle => Self::Settle,
             Action::Disk(target, fault) => Self::Disk(nodes(target)?, *fault),
             Action::Corrupt(target, partition, offset) => {
                 let (nodes, partition) = (nodes(target)?, partition.partition());
@@ -191,6 +193,7 @@ impl std::fmt::Display for Deed {
             Self::Bandwidth(links, rate) => write!(f, "bandwidth {links} {rate}"),
             Self::Heal(links) => write!(f, "heal {links}"),
             Self::HealAll => f.write_str("heal all"),
+            Self::Settle => f.write_str("settle"),
             Self::Disk(nodes, fault) => write!(f, "disk {} {fault}", list(nodes)),
             Self::Corrupt(nodes, partition, offset) => write!(f, "disk {} corrupt {partition}@{offset}", list(nodes)),
             Self::HealDisk(nodes) => write!(f, "disk {} heal", list(nodes)),

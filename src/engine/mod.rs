@@ -177,8 +177,7 @@ impl Stage {
     async fn heal(&self) -> Missing {
         self.recorder.report(Event::SettleBegan);
         self.recorder.heal_all();
-        let members = self.resolved.members.iter().map(|(name, ..)| name);
-        self.resolved.nodes.keys().chain(members).for_each(|name| self.world.resume(name));
+        self.recorder.hosts().iter().for_each(|name| self.world.resume(name));
         self.restart_stopped();
         // A clean stop takes its time: who is leaving still has to leave before it can be started again.
         let members = self.resolved.members.iter().map(|(name, ..)| name);

@@ -283,6 +283,13 @@ impl Recorder {
                 self.end_faults(links, |_| true);
             }
             Deed::HealAll => self.heal_all(),
+            Deed::Settle => {
+                self.heal_all();
+                for host in self.hosts() {
+                    world.resume(&host);
+                    world.restart(&host);
+                }
+            }
             Deed::Disk(nodes, fault) => {
                 self.begin_disk_fault(&deed, nodes);
                 nodes.iter().for_each(|node| world.break_disk(node, *fault));
@@ -368,6 +375,11 @@ impl Recorder {
         self.end_faults(&links, |_| true);
         let broken: BTreeSet<String> = self.lock().open_disk_faults.values().flatten().cloned().collect();
         self.heal_disks(&broken.into_iter().collect::<Vec<_>>());
+    }
+
+    /// Every host of the scenario.
+    pub fn hosts(&self) -> Vec<String> {
+        self.look(|view| view.cast().nodes().map(str::to_owned).collect())
     }
 
     /// Ends the recording and judges the run.

@@ -68,6 +68,8 @@ pub enum Action {
     Heal(Link),
     /// `heal all`
     HealAll,
+    /// `settle`
+    Settle,
     /// `disk X stall`, `disk X slow 50ms`
     Disk(Term, DiskFault),
     /// `disk X corrupt orders-0@10`
@@ -179,6 +181,7 @@ pub const VERBS: &[(&str, &str, &str)] = &[
     ("lose", "packets are lost: what was in them arrives a retransmission later", "lose b1 | b2 5%"),
     ("bandwidth", "no more than so many bytes a second go over each link", "bandwidth b1 > b2 100kB/s"),
     ("heal", "ends what was done to links, or with `all` to the whole network and to every disk", "heal all"),
+    ("settle", "everything is healed, resumed and started again, as at the end of every story", "settle"),
     (
         "disk",
         "a disk breaks: `stall`, `slow` and a time, `full`, `eio`, `sync-eio`, `lost-sync`, `corrupt` and a record; `heal` ends that",
@@ -229,6 +232,7 @@ impl fmt::Display for Action {
             Self::Bandwidth(link, rate) => write!(f, "bandwidth {link} {rate}"),
             Self::Heal(link) => write!(f, "heal {link}"),
             Self::HealAll => f.write_str("heal all"),
+            Self::Settle => f.write_str("settle"),
             Self::Disk(target, fault) => write!(f, "disk {target} {fault}"),
             Self::Corrupt(target, partition, offset) => write!(f, "disk {target} corrupt {partition}@{offset}"),
             Self::HealDisk(target) => write!(f, "disk {target} heal"),
@@ -347,7 +351,7 @@ impl Action {
                 check_topic_setting(name, value).map_err(|message| Problem::at(at, message))
             }
             Self::DeleteTopic(topic) | Self::CreateTopic(topic) => check_topic(topic, cast, at),
-            Self::HealAll | Self::Nothing => Ok(()),
+            Self::HealAll | Self::Settle | Self::Nothing => Ok(()),
         }
     }
 }

@@ -177,6 +177,7 @@ pub const NAMES: &[(&str, Kind, &str, &str)] = &[
     ("clients", Kind::Nodes, "every client's host", "slow clients > b1 300ms"),
     ("all", Kind::Nodes, "every node", "slow all | all 50ms"),
     ("stopped", Kind::Nodes, "the nodes whose process does not run", "restart stopped"),
+    ("settled", Kind::Truth, "every partition is led, all its replicas are in sync and have the same", "settled"),
 ];
 
 /// A value, written.

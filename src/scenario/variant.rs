@@ -33,6 +33,7 @@ pub fn without_steps(scenario: &Scenario) -> Vec<Variant> {
                 | Action::Release(..)
                 | Action::Heal(_)
                 | Action::HealAll
+                | Action::Settle
                 | Action::HealDisk(_)
                 | Action::Nothing
         )

@@ -291,6 +291,7 @@ impl View {
             "clients" => owned(self.cast.clients.iter().map(|(name, _)| name.as_str()).collect()),
             "all" => owned(self.cast.nodes().collect()),
             "stopped" => owned(self.cast.nodes().filter(stopped).collect()),
+            "settled" => Value::Truth(self.unsettled().is_none()),
             node => Value::Node(Some(node.to_owned())),
         }
     }

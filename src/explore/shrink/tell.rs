@@ -123,6 +123,7 @@ fn note(action: &Action) -> Option<String> {
         Action::Lose(..) => "From here on packets are lost and have to be sent again.",
         Action::Bandwidth(..) => "From here on little goes over this link.",
         Action::Heal(_) | Action::HealAll => "The network is whole again.",
+        Action::Settle => "Everything is whole again, and runs.",
         Action::Disk(_, DiskFault::Stall) => "From here on nothing that it writes is done.",
         Action::Disk(_, DiskFault::Slow(_)) => "From here on everything that it writes takes long.",
         Action::Disk(_, DiskFault::Full) => "Its disk has no space left.",

@@ -59,6 +59,7 @@ impl Action {
             "bandwidth" => Ok(Self::Bandwidth(read_link(words)?, read_rate(words)?)),
             "heal" if words.keyword("all") => Ok(Self::HealAll),
             "heal" => read_link(words).map(Self::Heal),
+            "settle" => Ok(Self::Settle),
             "disk" => {
                 let target = read_nodes(words)?;
                 match () {

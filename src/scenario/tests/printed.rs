@@ -118,6 +118,7 @@ fn one_action() -> impl Strategy<Value = Action> {
         (link(), 1..u64::MAX).prop_map(|(link, rate)| Action::Bandwidth(link, BytesPerSecond(rate))),
         link().prop_map(Action::Heal),
         Just(Action::HealAll),
+        Just(Action::Settle),
         (term(), disk_fault()).prop_map(|(on, fault)| Action::Disk(on, fault)),
         (term(), 0..i64::MAX)
             .prop_map(|(on, offset)| { Action::Corrupt(on, Term::Name(0, "orders-0".to_owned()), offset) }),
