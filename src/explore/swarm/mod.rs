@@ -200,8 +200,10 @@ mod tests {
         let steps: Vec<Step> = (1..=300).flat_map(|seed| draw(&rough, seed).steps).collect();
         let actions = steps.iter().flat_map(|step| &step.actions.value).map(ToString::to_string);
         let verbs: BTreeSet<String> = actions.filter_map(|text| Some(text.split(' ').next()?.to_owned())).collect();
-        // What is deleted on request has no part in what may be lost, nor has a topic that is made again.
-        for (verb, ..) in VERBS.iter().filter(|(verb, ..)| !matches!(*verb, "nothing" | "delete" | "create")) {
+        // What is deleted on request has no part in what may be lost, nor has a topic that is made again. `settle` does
+        // what others do one by one.
+        let is_drawn = |verb: &str| !matches!(verb, "nothing" | "delete" | "create" | "settle");
+        for (verb, ..) in VERBS.iter().filter(|(verb, ..)| is_drawn(verb)) {
             assert!(verbs.contains(*verb), "{verb} is not among {verbs:?}");
         }
     }
