@@ -286,36 +286,35 @@ impl Segment {
         let wanted = max_bytes.max(HEADER_BYTES).min(available);
         let mut bytes = self.file.read_at(position, wanted).await.map_err(StorageError::io(&self.path))?;
         let (mut length, mut next) = (0, Offset::ZERO);
-        'batches: while length < bytes.len() {
-            let problem = 'damaged: {
-                let header = match BatchHeader::parse(&bytes[length..]) {
-                    Ok(header) => header,
-                    Err(error) => break 'damaged error,
-                };
-                if header.base_offset < next || header.end_offset() <= from {
-                    break 'damaged out_of_order(&header, next.max(from));
-                }
-                let end = length + header.size_bytes();
-                if header.end_offset() > up_to || end > max_bytes && !(length == 0 && at_least_one) {
-                    break 'batches;
-                }
-                if end > available {
-                    break 'damaged BatchError::Incomplete { needed: end, available };
-                }
-                if end > bytes.len() {
-                    bytes = self.file.read_at(position, end).await.map_err(StorageError::io(&self.path))?;
-                }
-                if let Err(error) = check_crc(&header, &bytes[length..end.min(bytes.len())]) {
-                    break 'damaged error;
-                }
-                (length, next) = (end, header.end_offset());
-                continue 'batches;
-            };
-            // What is sound before it is read; the damage shows to whoever begins there.
-            match length {
-                0 => return Err(self.corrupt(position, &problem)),
-                _ => break,
+        let problem = loop {
+            if length >= bytes.len() {
+                break None;
             }
+            let header = match BatchHeader::parse(&bytes[length..]) {
+                Ok(header) => header,
+                Err(error) => break Some(error),
+            };
+            if header.base_offset < next || header.end_offset() <= from {
+                break Some(out_of_order(&header, next.max(from)));
+            }
+            let end = length + header.size_bytes();
+            if header.end_offset() > up_to || end > max_bytes && !(length == 0 && at_least_one) {
+                break None;
+            }
+            if end > available {
+                break Some(BatchError::Incomplete { needed: end, available });
+            }
+            if end > bytes.len() {
+                bytes = self.file.read_at(position, end).await.map_err(StorageError::io(&self.path))?;
+            }
+            if let Err(error) = check_crc(&header, &bytes[length..end.min(bytes.len())]) {
+                break Some(error);
+            }
+            (length, next) = (end, header.end_offset());
+        };
+        // What is sound before the damage is read; that shows to whoever begins there.
+        if let Some(problem) = problem.filter(|_| length == 0) {
+            return Err(self.corrupt(position, &problem));
         }
         bytes.truncate(length);
         Ok(Some(bytes))

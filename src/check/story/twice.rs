@@ -88,11 +88,13 @@ pub(super) fn duplicates(entries: &[Entry], plan: &Plan) -> Vec<Story> {
     }
     let mut times: BTreeMap<Content<'_>, Vec<Sent<'_>>> = BTreeMap::new();
     sends(entries).for_each(|sent| times.entry((sent.topic, sent.key, sent.value)).or_default().push(sent));
+    let again = |entry: &&Entry| matches!(entry.event, Event::NodeStarted { incarnation: 2.. });
+    let restarts: Vec<&Entry> = entries.iter().filter(again).collect();
     let mut stories: Vec<((EventId, EventId), Story)> = Vec::new();
     for sent in sends(entries) {
         let content = (sent.topic, sent.key, sent.value);
         let Some([(partition, first), .., (_, last)]) = places.get(&content).map(Vec::as_slice) else { continue };
-        let resent = by_another_process(entries, &times[&content]);
+        let resent = by_another_process(&restarts, &times[&content]);
         if places[&content].len() <= times[&content].len() && resent.is_none() {
             continue;
         }
@@ -116,11 +118,10 @@ pub(super) fn duplicates(entries: &[Entry], plan: &Plan) -> Vec<Story> {
 type Place<'a> = (Offset, (EventId, NodeId, &'a BatchInfo));
 
 /// The send of a record by a process of its producer that began after it had been sent before.
-fn by_another_process<'s, 'a>(entries: &[Entry], sends: &'s [Sent<'a>]) -> Option<&'s Sent<'a>> {
+fn by_another_process<'s, 'a>(restarts: &[&Entry], sends: &'s [Sent<'a>]) -> Option<&'s Sent<'a>> {
     let first = sends.first()?;
     let producer = &first.record.producer;
-    let starts = |entry: &&Entry| entry.node == *producer && matches!(entry.event, Event::NodeStarted { .. });
-    let started = entries.iter().filter(|entry| entry.id > first.event).find(starts)?;
+    let started = restarts.iter().find(|entry| entry.id > first.event && entry.node == *producer)?;
     sends.iter().find(|sent| sent.record.producer == *producer && sent.event > started.id)
 }
 

@@ -20,7 +20,7 @@ use crate::{
     base::{NodeId, TopicId, mark},
     controller::image::{PartitionRegistration, TopicImage, without},
     protocol::{
-        ErrorCode,
+        ErrorCode, StrBytes,
         messages::{
             AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, BrokerId,
             ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
@@ -110,12 +110,9 @@ impl Controller {
                         records.extend(decided);
                         answer.with_error_message(None)
                     }
-                    // Kafka's says no more than the code to this one.
-                    Err((code @ ErrorCode::NoReassignmentInProgress, _)) => {
-                        answer.with_error_code(code.code()).with_error_message(None)
-                    }
                     Err((code, message)) => {
-                        answer.with_error_code(code.code()).with_error_message(Some(message.into()))
+                        let message = Some(message.into()).filter(|message: &StrBytes| !message.is_empty());
+                        answer.with_error_code(code.code()).with_error_message(message)
                     }
                 });
             }
@@ -144,8 +141,8 @@ impl Controller {
         let (target, rules, reason) = match &asked.replicas {
             None => {
                 if !registration.is_reassigning() {
-                    let message = "No partition reassignment is in progress.";
-                    return refuse(ErrorCode::NoReassignmentInProgress, message);
+                    // Kafka says no more than the code to that.
+                    return refuse(ErrorCode::NoReassignmentInProgress, "");
                 }
                 let (target, unclean) = Target::cancelled(registration);
                 if unclean && !rules.unclean {
