@@ -1,6 +1,7 @@
-//! What a consumer says in its metadata of the classic protocol, as far as the broker reads it.
+//! What a consumer says in its metadata of the classic protocol, and what it is given, as far as the broker reads it.
 //!
-//! Version 0 is a prefix of every later version, so that nothing else needs to be known.
+//! Version 0 is a prefix of every later version, so that a broker knows what a group subscribes to, whatever its members
+//! speak. Who is in a group of the consumer protocol is read as a whole.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,6 +13,26 @@ use crate::base::TopicPartition;
 /// The protocol type of consumers; connectors and others have their own.
 pub(super) const CONSUMER: &str = "consumer";
 
+/// All that a consumer says.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Said {
+    /// The topics that it subscribes to.
+    pub topics: BTreeSet<Arc<str>>,
+    /// The partitions that it has, from version 1 on.
+    pub owned: Vec<TopicPartition>,
+    /// `client.rack`, from version 3 on.
+    pub rack: Option<Arc<str>>,
+}
+
+/// What a consumer is given.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Given {
+    /// Its partitions.
+    pub partitions: Vec<TopicPartition>,
+    /// Whether an assignor of the application's own left something for itself beside them.
+    pub has_user_data: bool,
+}
+
 /// The topics that a consumer subscribes to.
 ///
 /// # Errors
@@ -19,26 +40,40 @@ pub(super) const CONSUMER: &str = "consumer";
 pub(super) fn topics(metadata: &[u8]) -> Result<BTreeSet<Arc<str>>, String> {
     let mut from = Reader(metadata);
     from.i16()?;
-    let count = from.i32()?;
-    (0..count).map(|_| from.string()).collect()
+    read_topics(&mut from)
 }
 
-/// The partitions that a consumer says it has, from version 1 on; none where the bytes tell none.
-pub(super) fn owned(metadata: &[u8]) -> Vec<TopicPartition> {
-    read_owned(metadata).unwrap_or_default()
-}
-
-fn read_owned(metadata: &[u8]) -> Result<Vec<TopicPartition>, String> {
+/// All that a consumer says; what a version beyond ours has is left out.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub(super) fn said(metadata: &[u8]) -> Result<Said, String> {
     let mut from = Reader(metadata);
-    if from.i16()? < 1 {
-        return Ok(Vec::new());
+    let version = from.version("a subscription", i16::MAX)?;
+    let mut said = Said { topics: read_topics(&mut from)?, ..Said::default() };
+    if version >= 1 {
+        said.owned = read_topic_partitions(&mut from)?;
     }
-    for _ in 0..from.i32()? {
-        from.string()?;
+    if version >= 2 {
+        // The generation in which it had them.
+        from.i32()?;
     }
-    let user_data = from.i32()?;
-    from.take(usize::try_from(user_data).unwrap_or(0))?;
-    read_topic_partitions(&mut from)
+    if version >= 3 {
+        said.rack = from.nullable_string()?;
+    }
+    Ok(said)
+}
+
+fn read_topics(from: &mut Reader<'_>) -> Result<BTreeSet<Arc<str>>, String> {
+    let count = from.i32()?;
+    let topics = (0..count).map(|_| from.string()).collect::<Result<_, _>>()?;
+    read_user_data(from)?;
+    Ok(topics)
+}
+
+fn read_user_data<'a>(from: &mut Reader<'a>) -> Result<&'a [u8], String> {
+    let length = from.i32()?;
+    from.take(usize::try_from(length).unwrap_or(0))
 }
 
 /// An assignment for a consumer whose metadata is this.
@@ -60,20 +95,21 @@ pub(super) fn assignment<'a>(metadata: &[u8], partitions: impl Iterator<Item = (
 
 /// The partitions that a consumer was given; none where the bytes are not a consumer's.
 pub(super) fn partitions(assignment: &[u8]) -> Vec<TopicPartition> {
-    read_partitions(assignment).unwrap_or_default()
+    given(assignment).unwrap_or_default().partitions
 }
 
-fn read_partitions(assignment: &[u8]) -> Result<Vec<TopicPartition>, String> {
+/// What a consumer was given; no bytes are nothing, of a member that has never asked.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub(super) fn given(assignment: &[u8]) -> Result<Given, String> {
+    if assignment.is_empty() {
+        return Ok(Given::default());
+    }
     let mut from = Reader(assignment);
-    from.i16()?;
-    read_topic_partitions(&mut from)
-}
-
-/// What an assignor of the application's own left for itself beside the partitions.
-pub(super) fn has_user_data(assignment: &[u8]) -> bool {
-    let mut from = Reader(assignment);
-    let length = from.i16().and_then(|_| read_topic_partitions(&mut from)).and_then(|_| from.i32());
-    length.is_ok_and(|length| length > 0)
+    from.version("an assignment", i16::MAX)?;
+    let partitions = read_topic_partitions(&mut from)?;
+    Ok(Given { partitions, has_user_data: !read_user_data(&mut from)?.is_empty() })
 }
 
 fn read_topic_partitions(from: &mut Reader<'_>) -> Result<Vec<TopicPartition>, String> {
@@ -99,8 +135,27 @@ mod tests {
         assert!(topics(&metadata[..9]).unwrap_err().contains("bytes expected"));
         assert!(topics(&[0, 0, 0x7f, 0xff, 0xff, 0xff]).is_err());
         assert!(topics(&[]).is_err());
-        let assignment = [0, 0, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 3];
+        assert!(topics(&metadata[..14]).is_err(), "the user data is missing");
+        let assignment = [0, 0, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 3, 0, 0, 0, 0];
         assert_eq!(partitions(&assignment), [TopicPartition::new("t", 3), TopicPartition::new("t", 5)]);
         assert_eq!(partitions(&assignment[..12]), []);
+        assert_eq!((given(&[]), given(&assignment[..12]).is_err()), (Ok(Given::default()), true));
+    }
+
+    #[test]
+    fn a_version_says_more_than_the_one_before() {
+        // The topic a; no user data; b-7 is its own; in generation 3; in the rack r; and something of a later version.
+        let metadata = [0, 9, 0, 0, 0, 1, 0, 1, b'a', 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, b'b', 0, 0, 0, 1, 0, 0, 0, 7];
+        let metadata = [&metadata[..], &[0, 0, 0, 3, 0, 1, b'r', 1, 2]].concat();
+        let all = Said {
+            topics: BTreeSet::from(["a".into()]),
+            owned: vec![TopicPartition::new("b", 7)],
+            rack: Some("r".into()),
+        };
+        assert_eq!(said(&metadata).unwrap(), all);
+        let version = |version: u8| said(&[&[0, version], &metadata[2..]].concat()).unwrap();
+        assert_eq!(version(2), Said { rack: None, ..all });
+        assert_eq!(version(0), Said { topics: BTreeSet::from(["a".into()]), ..Said::default() });
+        assert!(said(&metadata[..30]).is_err() && said(&[&[0xff, 0xff], &metadata[2..]].concat()).is_err());
     }
 }

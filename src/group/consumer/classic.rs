@@ -70,8 +70,8 @@ impl Shard {
             return Ok(());
         }
         let (before, replaced) = group.find_classic(instance, &member_id, is_unknown)?;
-        let topics = subscription::topics(&first.metadata).map_err(|_| ErrorCode::UnknownServerError)?;
-        let owned: BTreeSet<(TopicId, i32)> = self.with_ids(subscription::owned(&first.metadata)).collect();
+        let said = subscription::said(&first.metadata).map_err(|_| ErrorCode::UnknownServerError)?;
+        let owned: BTreeSet<(TopicId, i32)> = self.with_ids(said.owned).collect();
         let mut beat = Beat {
             group,
             member: before.clone(),
@@ -83,8 +83,9 @@ impl Shard {
         beat.replace(&replaced);
         let mut next = (*beat.before.subscription).clone();
         next.instance = instance.map(Arc::from).or(next.instance);
+        next.rack = said.rack.or(next.rack);
         next.rebalance_timeout_ms = request.rebalance_timeout_ms;
-        (next.topics, next.regex) = (topics, Some("".into()));
+        (next.topics, next.regex) = (said.topics, Some("".into()));
         (next.client_id, next.client_host) = (context.client_id.into(), context.client_host.into());
         let copy = |protocol: &crate::protocol::messages::join_group_request::JoinGroupRequestProtocol| {
             (Arc::from(protocol.name.as_str()), bytes::Bytes::copy_from_slice(&protocol.metadata))

@@ -54,22 +54,22 @@ impl Shard {
         let epoch = classic.generation();
         let (mut subscriptions, mut targets, mut currents) = (Vec::new(), Vec::new(), Vec::new());
         for member in classic.members.values() {
-            if subscription::has_user_data(&member.assignment) {
+            let malformed = "the embedded consumer protocol is malformed";
+            let Ok(given) = subscription::given(&member.assignment) else { return refuse(malformed) };
+            if given.has_user_data {
                 return refuse("an unsupported custom assignor is in use");
             }
             let metadata = match classic.protocol() {
                 Some(protocol) => member.metadata(Some(protocol)),
                 None => member.protocols.first().map(|(_, metadata)| metadata.clone()).unwrap_or_default(),
             };
-            let Ok(topics) = subscription::topics(&metadata) else {
-                return refuse("the embedded consumer protocol is malformed");
-            };
+            let Ok(said) = subscription::said(&metadata) else { return refuse(malformed) };
             let subscription = Subscription {
                 instance: member.instance.clone(),
-                rack: None,
+                rack: said.rack,
                 client_id: member.client_id.clone(),
                 client_host: member.client_host.clone(),
-                topics,
+                topics: said.topics,
                 regex: Some("".into()),
                 rebalance_timeout_ms: member.rebalance_timeout_ms,
                 assignor: None,
@@ -79,7 +79,7 @@ impl Shard {
                 }),
             };
             let mut assigned = Epochs::new();
-            for (topic, partition) in self.with_ids(subscription::partitions(&member.assignment)) {
+            for (topic, partition) in self.with_ids(given.partitions) {
                 assigned.entry(topic).or_default().insert(partition, epoch);
             }
             let target = assigned.iter().map(|(topic, of)| (*topic, of.keys().copied().collect())).collect();

@@ -222,6 +222,67 @@ fn an_upgrade_that_cannot_be_written_leaves_the_group_as_it_was() {
     assert_eq!(desk.state(), "Empty", "they had their time to join");
 }
 
+/// JoinGroup of a member in the rack r: a consumer's metadata in version 3, which has no partitions.
+fn join_in_rack(member: &str) -> JoinGroupRequest {
+    let mut metadata = subscription(&["t"]).to_vec();
+    metadata[1] = 3;
+    metadata.extend([0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 1, b'r']);
+    let protocol = JoinGroupRequestProtocol::default().with_name(string("range")).with_metadata(metadata.into());
+    join(member, None, &[]).with_protocols(vec![protocol])
+}
+
+#[test]
+fn the_rack_of_a_member_of_the_classic_protocol_is_known() {
+    let rack_of = |desk: &mut Desk, id: &str| match desk.ask(1, GroupRequest::DescribeConsumers(vec![group()])) {
+        Ok(ResponseKind::ConsumerGroupDescribe(response)) => {
+            let mut members = response.groups[0].members.iter();
+            members.find(|member| *member.member_id == *id).unwrap().rack_id.clone().map(|rack| rack.to_string())
+        }
+        other => panic!("no description was answered: {other:?}"),
+    };
+    let mut joins = desk(&[("t", 2)]);
+    joins.check_beats(&[("m", 0, subscribes(&["t"]), Ok((2, "t:0.1")))]);
+    let id = joins.member_id();
+    let waiter = joins.begin("c", 5, GroupRequest::Join(join_in_rack(&id)));
+    joins.joined(waiter);
+    assert_eq!((rack_of(&mut joins, &id), rack_of(&mut joins, "m")), (Some("r".to_owned()), None));
+
+    let mut goes_on = desk(&[("t", 2)]);
+    let id = goes_on.member_id();
+    let waiter = goes_on.begin("c", 5, GroupRequest::Join(join_in_rack(&id)));
+    goes_on.sleep(6);
+    let generation = goes_on.joined(waiter).generation_id;
+    let waiter = goes_on.sync(&id, generation, &[(&id, &given(2))]);
+    assert_eq!(goes_on.synced(waiter), Ok(given(2)));
+    goes_on.check_beats(&[("n", 0, subscribes(&["t"]), Ok((generation + 1, "")))]);
+    assert_eq!((rack_of(&mut goes_on, &id), rack_of(&mut goes_on, "n")), (Some("r".to_owned()), None));
+}
+
+#[test]
+fn a_group_whose_bytes_are_no_consumers_stays_a_classic_one() {
+    // Whoever read them as nothing would give away what the members have.
+    let mut assigned = desk(&[("t", 1)]);
+    let (ids, generation) = assigned.stable_group(1);
+    assigned.check_beats(&[("m", 0, subscribes(&["t"]), Err(ErrorCode::GroupIdNotFound))]);
+    assert_eq!((assigned.state().as_str(), assigned.heartbeat(&ids[0], generation)), ("Stable", ErrorCode::None));
+
+    let malformed = |metadata: &'static [u8]| {
+        let protocol = JoinGroupRequestProtocol::default().with_name(string("range")).with_metadata(metadata.into());
+        GroupRequest::Join(join("", None, &[]).with_protocols(vec![protocol]))
+    };
+    // The partitions that version 1 has are missing.
+    let no_partitions = &[0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut subscribed = desk(&[("t", 1)]);
+    let waiter = subscribed.begin("c", 3, malformed(no_partitions));
+    subscribed.sleep(3);
+    assert_eq!(subscribed.joined(waiter).error_code, 0, "it is the leader's matter");
+    subscribed.check_beats(&[("m", 0, subscribes(&["t"]), Err(ErrorCode::GroupIdNotFound))]);
+    let mut consumer = desk(&[("t", 1)]);
+    consumer.check_beats(&[("m", 0, subscribes(&["t"]), Ok((2, "t:0")))]);
+    let waiter = consumer.begin("c", 3, malformed(no_partitions));
+    assert_eq!(consumer.answer(waiter), Err(ErrorCode::UnknownServerError));
+}
+
 #[test]
 fn a_member_of_the_classic_protocol_joins_a_group_of_the_consumer_protocol() {
     let mut desk = desk(&[("t", 2)]);
