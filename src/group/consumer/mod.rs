@@ -19,6 +19,7 @@
 //! | [`target`] | epochs and target assignments |
 //! | [`membership`] | who leaves and why: sessions, revocations that take too long |
 //! | [`regex`] | regular expressions |
+//! | [`re2`] | what of them is written otherwise here |
 //! | [`classic`] | members of the classic protocol in such a group |
 //! | [`migration`] | from a classic group, and to one |
 //! | [`offsets`] | who may commit and fetch offsets |
@@ -30,6 +31,7 @@ mod heartbeat;
 mod membership;
 mod migration;
 mod offsets;
+mod re2;
 mod reconcile;
 pub mod records;
 mod regex;

@@ -10,6 +10,7 @@ use regex::{Regex, RegexBuilder};
 use super::{
     Decided, Member, Refusal,
     heartbeat::Beat,
+    re2,
     records::{Change, GroupEpoch, Resolved},
 };
 use crate::{
@@ -118,50 +119,12 @@ impl Shard {
 }
 
 /// The expression, which has to match a whole name.
-fn compile(text: &str) -> Result<Regex, String> {
-    if stacks_repetitions(text) {
-        return Err("invalid nested repetition operator".to_owned());
-    }
+pub(super) fn compile(text: &str) -> Result<Regex, String> {
+    let text = re2::translated(text)?;
     // Parsed by itself first: `a)|(b` is no expression, in parentheses or not.
     let build = |text: &str| RegexBuilder::new(text).size_limit(COMPILED_BYTES_MAX).build();
-    let parsed = build(text).and_then(|_| build(&format!("^(?:{text})$")));
+    let parsed = build(&text).and_then(|_| build(&format!("^(?:{text})$")));
     parsed.map_err(|problem| problem.to_string().lines().last().unwrap_or_default().to_owned())
-}
-
-/// Whether a repetition is repeated, as in `a**`: no expression for RE2.
-fn stacks_repetitions(text: &str) -> bool {
-    let (mut chars, mut in_class, mut after_repetition) = (text.chars().peekable(), false, false);
-    while let Some(char) = chars.next() {
-        let repeats = match char {
-            '\\' => {
-                chars.next();
-                false
-            }
-            '[' => {
-                in_class = true;
-                false
-            }
-            ']' => {
-                in_class = false;
-                false
-            }
-            '*' | '+' | '?' => !in_class,
-            '{' if !in_class => chars.by_ref().any(|char| char == '}'),
-            _ => false,
-        };
-        if repeats && after_repetition {
-            return true;
-        }
-        // The question mark that makes it lazy is part of it; that of `(?` begins flags.
-        if repeats {
-            chars.next_if_eq(&'?');
-        }
-        if char == '(' {
-            chars.next_if_eq(&'?');
-        }
-        after_repetition = repeats;
-    }
-    false
 }
 
 #[cfg(test)]
