@@ -49,7 +49,9 @@ impl Shard {
 
     pub(super) fn list_groups(&self, request: &ListGroupsRequest) -> ListGroupsResponse {
         let wanted = |names: &[StrBytes]| names.iter().map(|name| name.to_lowercase()).collect::<BTreeSet<String>>();
-        let (states, types) = (wanted(&request.states_filter), wanted(&request.types_filter));
+        let types = wanted(&request.types_filter);
+        let states: BTreeSet<String> =
+            wanted(&request.states_filter).iter().map(|state| state.trim().to_owned()).collect();
         let groups = self.groups.values().filter(|group| {
             (states.is_empty() || states.contains(&group.state().to_string().to_lowercase()))
                 && (types.is_empty() || types.contains(CLASSIC))

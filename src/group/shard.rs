@@ -162,6 +162,11 @@ impl Shard {
         self.groups.contains_key(group) || self.consumers.contains_key(group)
     }
 
+    /// Whether there is such a group, of the consumer protocol.
+    pub fn is_of_consumer_protocol(&self, group: &str) -> bool {
+        self.consumers.contains_key(group)
+    }
+
     /// The committed offsets.
     pub fn offsets(&self) -> &Offsets {
         &self.offsets
@@ -389,7 +394,9 @@ impl Shard {
                     None => group.recorded = true,
                     Some(code) => {
                         group.give_up(&mut turn, code);
-                        if !group.recorded && self.offsets.of(&id).is_none() {
+                        let holds_offsets = group.recorded || self.offsets.of(&id).is_some();
+                        // An empty group of the other protocol that had made way is there again.
+                        if !holds_offsets || self.consumers.contains_key(&id) {
                             self.groups.remove(&id);
                         }
                     }

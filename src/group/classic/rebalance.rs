@@ -370,9 +370,13 @@ impl ClassicGroup {
 
     pub(super) fn remove_told(&mut self, turn: &mut Turn<'_, '_>, id: &str, why: &str) {
         let Some(member) = self.remove(id) else { return };
-        // A new member may still wait: told so, it joins again if it is alive.
+        // It may still wait: told so, it joins again if it is alive.
+        let code = ErrorCode::UnknownMemberId;
         if let Some(waiter) = member.joining {
-            turn.out.answer(waiter, refuse_join(ErrorCode::UnknownMemberId, StrBytes::default()).into());
+            turn.out.answer(waiter, refuse_join(code, StrBytes::default()).into());
+        }
+        if let Some(waiter) = member.syncing {
+            turn.out.answer(waiter, SyncGroupResponse::default().with_error_code(code.code()).into());
         }
         turn.out.events.push(Event::MemberLeft { group: self.id.clone(), member: member.id, why: why.into() });
     }

@@ -62,7 +62,7 @@ impl Shard {
             .with_group_state(StrBytes::from_string(group.state().to_string()))
             .with_group_epoch(group.epoch())
             .with_assignment_epoch(group.assignment_epoch())
-            .with_assignor_name(StrBytes::from_string(self.preferred_assignor(&members).to_string()))
+            .with_assignor_name(StrBytes::from_string(self.preferred_assignor(&members, None).to_string()))
             .with_members(members.iter().map(member).collect())
     }
 

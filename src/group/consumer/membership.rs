@@ -168,7 +168,10 @@ impl Shard {
         let (member, why) = match &key.kind {
             TimerKind::Session(id) => (group.member(id), "its session is over"),
             TimerKind::Revocation(id) => {
-                let slow = |member: &Member| member.current.state == MemberState::UnrevokedPartitions;
+                // A static one that is away has its session to come back.
+                let slow = |member: &Member| {
+                    member.current.state == MemberState::UnrevokedPartitions && member.current.epoch != AWAY
+                };
                 (group.member(id).filter(slow), "did not give up partitions in time")
             }
             TimerKind::Rejoin(id) => (group.member(id), "did not join again in time"),

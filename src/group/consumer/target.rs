@@ -67,22 +67,25 @@ impl Shard {
         let formed = Event::GenerationFormed {
             group: group.id.clone(),
             generation: epoch,
-            protocol: self.preferred_assignor(members).to_string().into(),
+            protocol: self.preferred_assignor(members, None).to_string().into(),
             leader: "".into(),
             members: members.iter().map(|member| member.id.clone()).collect(),
         };
         [began, formed]
     }
 
-    /// The assignor that most members prefer.
-    pub(super) fn preferred_assignor(&self, members: &[Member]) -> Assignor {
+    /// The assignor that most members prefer. Of equals the one that the member prefers for which it is computed, where
+    /// nobody else does: it was the last to come into Kafka's hash table of votes, at the head of its bucket. Else the first
+    /// in the order of that table.
+    pub(super) fn preferred_assignor(&self, members: &[Member], computed_for: Option<&Member>) -> Assignor {
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         for name in members.iter().filter_map(|member| member.subscription.assignor.as_deref()) {
             *votes.entry(name).or_default() += 1;
         }
-        // Of equals the last in the order of Java's hash table.
-        let in_order = in_order_of_strings(votes.keys());
-        let preferred = in_order.into_iter().max_by_key(|name| votes[**name]);
+        let own = computed_for.and_then(|member| member.subscription.assignor.as_deref());
+        let alone = own.filter(|name| votes.get(name) == Some(&1));
+        let in_order: Vec<&str> = alone.into_iter().chain(in_order_of_strings(votes.keys().copied())).collect();
+        let preferred = in_order.into_iter().rev().max_by_key(|name| votes[name]);
         let default = self.settings.consumer.assignors.first().copied().unwrap_or(Assignor::Uniform);
         preferred.and_then(|name| name.parse().ok()).unwrap_or(default)
     }
@@ -117,7 +120,7 @@ impl Shard {
             let subscriber = Subscriber { instance, topics, assigned: (*before).clone() };
             spec.members.insert(member.id.clone(), subscriber);
         }
-        let assignment = self.preferred_assignor(&members).assign(&spec);
+        let assignment = self.preferred_assignor(&members, Some(&beat.member)).assign(&spec);
         for (id, target) in &assignment {
             if group.targets.get(id).is_none_or(|before| **before != *target) {
                 beat.records.push(group.record(Change::Target(id.clone(), Some(Arc::new(target.clone())))));

@@ -153,6 +153,19 @@ fn the_last_member_leaves_an_empty_group_that_keeps_its_generation() {
 }
 
 #[test]
+fn who_leaves_while_it_waits_for_its_assignment_is_told_so() {
+    let mut desk = Desk::new();
+    let (first, second) = (desk.member_id(), desk.member_id());
+    let waiters = [desk.join(&first, None, &["t"]), desk.join(&second, None, &["t"])];
+    desk.sleep(6);
+    waiters.into_iter().for_each(|waiter| assert_eq!(desk.joined(waiter).generation_id, 1));
+    let waiting = desk.sync(&second, 1, &[]);
+    assert_eq!(desk.leave(&second), ErrorCode::None);
+    assert_eq!(desk.synced(waiting), Err(ErrorCode::UnknownMemberId));
+    assert_eq!(desk.heartbeat(&first, 1), ErrorCode::RebalanceInProgress);
+}
+
+#[test]
 fn a_full_group_takes_nobody() {
     let mut desk = Desk::new();
     desk.stable_group(3);

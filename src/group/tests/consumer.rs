@@ -216,6 +216,23 @@ fn a_second_assignment_waits_for_the_interval() {
 }
 
 #[test]
+fn where_as_many_prefer_each_assignor_the_last_to_come_decides() {
+    for (first, second, told) in [("uniform", "range", "t:0.1 u:0.1"), ("range", "uniform", "t:0.1.2")] {
+        let mut desk = desk(&[("t", 3), ("u", 3)]);
+        let prefers = |assignor| Says { assignor: Some(assignor), ..subscribes(&["t", "u"]) };
+        desk.check_beats(&[("m", 0, prefers(first), Ok((2, "t:0.1.2 u:0.1.2")))]);
+        desk.sleep(1);
+        desk.check_beats(&[("n", 0, prefers(second), Ok((3, ""))), ("m", 2, SAME, Ok((2, told)))]);
+        match desk.ask(1, GroupRequest::DescribeConsumers(vec![group()])) {
+            Ok(ResponseKind::ConsumerGroupDescribe(response)) => {
+                assert_eq!(&*response.groups[0].assignor_name, "uniform", "whoever asks for it is no member");
+            }
+            other => panic!("no description was answered: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn epochs_fence_who_has_lost_touch() {
     let mut desk = pair();
     desk.check_beats(&[
@@ -299,6 +316,22 @@ fn a_static_member_keeps_its_place_while_it_is_away() {
     ]);
     desk.sleep(46);
     assert_eq!(desk.consumer_state(), "Empty", "it stayed away for too long");
+}
+
+#[test]
+fn a_static_member_that_goes_before_it_has_given_up_its_partitions_has_its_session_to_come_back() {
+    let mut desk = desk(&[("t", 2)]);
+    let of_i = |says| Says { instance: Some("i"), ..says };
+    desk.check_beats(&[("m", 0, of_i(subscribes(&["t"])), Ok((2, "t:0.1")))]);
+    desk.sleep(1);
+    desk.check_beats(&[
+        ("n", 0, subscribes(&["t"]), Ok((3, ""))),
+        ("m", 2, of_i(SAME), Ok((2, "t:0"))),
+        ("m", -2, of_i(SAME), Ok((-2, "-"))),
+    ]);
+    // Longer than it would have had to give them up.
+    desk.sleep(30);
+    desk.check_beats(&[("n", 3, SAME, Ok((3, "t:1"))), ("o", 0, of_i(subscribes(&["t"])), Ok((3, "t:0")))]);
 }
 
 #[test]
@@ -414,6 +447,19 @@ fn an_empty_group_of_one_protocol_makes_way_for_the_other() {
     assert_eq!(desk.machine.shard().groups().count(), 0);
     let next = Desk::after(&desk.log, desk.now, Switches::NEWEST);
     assert_eq!((next.consumer_state(), next.machine.shard().groups().count()), ("Stable".to_owned(), 0));
+}
+
+#[test]
+fn an_empty_group_whose_place_another_could_not_take_is_the_one_it_was() {
+    let mut desk = desk(&[("t", 1)]);
+    desk.check_beats(&[("m", 0, subscribes(&["t"]), Ok((2, "t:0")))]);
+    assert_eq!(desk.commit_in_epoch("m", 2, 0), ErrorCode::None);
+    desk.check_beats(&[("m", -1, SAME, Ok((-1, "-")))]);
+    desk.append_fails = Some(ErrorCode::NotEnoughReplicas);
+    desk.member_id();
+    desk.append_fails = None;
+    assert_eq!((desk.consumer_state(), desk.machine.shard().groups().count()), ("Empty".to_owned(), 0));
+    assert_eq!(desk.fetch("t"), 7);
 }
 
 #[test]

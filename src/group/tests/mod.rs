@@ -1,5 +1,6 @@
 //! Groups by hand: a desk that a test asks, with a log and a clock that the test moves.
 
+mod admin;
 mod classic;
 mod consumer;
 mod failover;
