@@ -9,6 +9,7 @@ use super::{
     GroupSettings,
     classic::{Assignments, Rejoin},
     consumer::{Decided, topics::Topics},
+    offsets::DeletedTopics,
     records::Record,
     request::GroupRequest,
     shard::Shard,
@@ -182,8 +183,8 @@ impl Machine {
         self.step(|coordinator, out| coordinator.state_mut().fire(context, out))
     }
 
-    /// Topics were deleted: their offsets go.
-    pub fn forget_topics(&mut self, deleted: &dyn Fn(&str) -> bool) -> Answers {
+    /// Topics were deleted, with these ids: their offsets go.
+    pub fn forget_topics(&mut self, deleted: &DeletedTopics) -> Answers {
         self.step(|coordinator, out| coordinator.state().forget_topics(deleted, out))
     }
 

@@ -27,6 +27,8 @@ use crate::{
     trace::Event,
 };
 
+/// Topics that were deleted: their names, and under each the ids of those that were called so.
+pub type DeletedTopics = BTreeMap<Arc<str>, Vec<TopicId>>;
 /// The offsets of one group.
 pub type GroupOffsets = BTreeMap<TopicPartition, OffsetAndMetadata>;
 
@@ -101,7 +103,7 @@ impl Shard {
             group.extend_session(member, &mut self.timers, context.now);
         }
         let expire_ms =
-            (request.retention_time_ms >= 0).then(|| context.wall_ms.saturating_add(request.retention_time_ms));
+            (request.retention_time_ms != -1).then(|| context.wall_ms.saturating_add(request.retention_time_ms));
         let (mut topics, mut records) = (Vec::new(), Vec::new());
         for topic in &request.topics {
             let mut partitions = Vec::new();
@@ -194,9 +196,10 @@ impl Shard {
         match &asked.topics {
             Some(wanted) => {
                 for topic in wanted {
+                    let id = TopicId(*topic.topic_id.as_bytes());
                     let partitions = topic.partition_indexes.iter().map(|index| {
                         let partition = TopicPartition::new(topic.name.as_str(), *index);
-                        fetched(*index, find(&partition))
+                        fetched(*index, find(&partition).filter(|value| value.is_of(id)))
                     });
                     let answer = OffsetFetchResponseTopics::default()
                         .with_name(topic.name.clone())
@@ -279,11 +282,14 @@ impl Shard {
         partitions.map(tombstone).collect()
     }
 
-    /// Tombstones for the offsets of topics that were deleted.
-    pub(super) fn forget_topics(&self, deleted: &dyn Fn(&str) -> bool, out: &mut Outcome) {
+    /// Tombstones for the offsets of topics that were deleted; of one that was made anew since they stay.
+    pub(super) fn forget_topics(&self, deleted: &DeletedTopics, out: &mut Outcome) {
+        let is_deleted = |(partition, value): &(&TopicPartition, &OffsetAndMetadata)| {
+            deleted.get(&partition.topic).is_some_and(|ids| ids.iter().any(|id| value.is_of(*id)))
+        };
         let mut records = Vec::new();
         for (group, offsets) in &self.offsets.0 {
-            for partition in offsets.keys().filter(|partition| deleted(&partition.topic)) {
+            for (partition, _) in offsets.iter().filter(is_deleted) {
                 records.push(Record::Offset { group: group.clone(), partition: partition.clone(), value: None });
             }
         }

@@ -62,6 +62,14 @@ pub struct OffsetAndMetadata {
     pub topic_id: TopicId,
 }
 
+impl OffsetAndMetadata {
+    /// Whether it was committed for this topic and not for another that had the same name before, as far as both ids are
+    /// known.
+    pub(super) fn is_of(&self, topic: TopicId) -> bool {
+        self.topic_id == topic || [self.topic_id, topic].contains(&TopicId::ZERO)
+    }
+}
+
 /// A classic group as it was when its members last were in agreement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupMetadata {

@@ -209,3 +209,47 @@ fn what_makes_no_sense_to_a_group_gets_kafkas_codes_and_other_groups_go_on() {
         assert_eq!(code(RequestKind::ConsumerGroupHeartbeat(heartbeat("fine", "o.*")), 1).await, ErrorCode::None);
     });
 }
+
+#[test]
+fn a_record_that_is_too_large_takes_no_others_along() {
+    block_on_threads(async {
+        // What comes within half a second is appended together.
+        let one = [("offsets.topic.num.partitions", "1"), ("offsets.topic.replication.factor", "1")];
+        let one = [&one[..], &[("group.coordinator.append.linger.ms", "500")]].concat();
+        let cluster = Cluster::with_orders(1, &one).await;
+        until("a commit", async || cluster.commit("sound", 7).await == Some(ErrorCode::None)).await;
+        let (_, address) = cluster.coordinator("sound").await.expect("somebody coordinates");
+        let names = (0..20_000).map(|index| TopicName(text(&format!("{index:0>100}")))).collect();
+        let request = heartbeat("large", "").with_subscribed_topic_names(Some(names));
+        let large = cluster.ask(&address, RequestKind::ConsumerGroupHeartbeat(request), 1);
+        let (large, committed) = tokio::join!(large, cluster.commit("sound", 8));
+        let Some(ResponseKind::ConsumerGroupHeartbeat(answer)) = large else { panic!("{large:?} is no answer") };
+        assert_eq!(ErrorCode::from_i16(answer.error_code), ErrorCode::UnknownServerError);
+        assert_eq!(committed, Some(ErrorCode::None));
+    });
+}
+
+#[test]
+fn a_classic_member_of_a_group_of_the_newer_protocol_does_not_wait_for_a_coordinator_that_cannot_commit() {
+    block_on_threads(async {
+        // Nobody notices that a follower is gone.
+        let slow = [("broker.session.timeout.ms", "60000"), ("replica.lag.time.max.ms", "60000")];
+        let offsets_topic = [("offsets.topic.num.partitions", "1"), ("offsets.topic.replication.factor", "2")];
+        let properties = [&slow[..], &offsets_topic, &[("offsets.commit.timeout.ms", "500")]].concat();
+        let mut cluster = Cluster::with_orders(2, &properties).await;
+        until("a commit", async || cluster.commit("sound", 7).await == Some(ErrorCode::None)).await;
+        let (coordinator, address) = cluster.coordinator("mixed").await.expect("somebody coordinates");
+        let request = RequestKind::ConsumerGroupHeartbeat(heartbeat("mixed", "o.*"));
+        let Some(ResponseKind::ConsumerGroupHeartbeat(answer)) = cluster.ask(&address, request, 1).await else {
+            panic!("a heartbeat is answered")
+        };
+        assert_eq!(answer.error_code, 0);
+        cluster.node(3 - coordinator).kill();
+        // No topics, no user data.
+        let request = RequestKind::JoinGroup(join("mixed", &[0; 10]));
+        let Some(ResponseKind::JoinGroup(answer)) = cluster.ask(&address, request, 3).await else {
+            panic!("a join is answered")
+        };
+        assert_eq!(ErrorCode::from_i16(answer.error_code), ErrorCode::CoordinatorNotAvailable);
+    });
+}

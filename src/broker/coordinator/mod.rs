@@ -12,7 +12,7 @@ mod shard;
 mod topics;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -25,11 +25,14 @@ use super::{config::GroupConfig, replicas::Replicas};
 use crate::{
     base::{LeaderEpoch, NodeId, OFFSETS_TOPIC, Offset, Switches, TopicPartition},
     controller::image::{MetadataDelta, MetadataImage},
-    group::{GroupRequest, consumer::topics::Topics},
+    group::{GroupRequest, consumer::topics::Topics, offsets::DeletedTopics},
     protocol::{ErrorCode, messages::ResponseKind},
     runtime::{clock, task},
     trace::{self, EventId, Tracer},
 };
+
+/// From so many bytes on a request is large.
+const MUCH_BYTES: usize = 64 << 10;
 
 /// Who asks, and in which version.
 #[derive(Clone, Debug)]
@@ -46,17 +49,26 @@ pub struct Client {
 enum Order {
     /// A client's request.
     Request(Asked),
-    /// Topics of these names were deleted.
-    ForgetTopics(Arc<BTreeSet<Arc<str>>>),
+    /// These topics were deleted.
+    ForgetTopics(Arc<DeletedTopics>),
     /// The topics are these now.
     SetTopics(Arc<Topics>),
 }
 
 impl Order {
-    /// Whether it is a leader that brings the assignments of its group.
-    fn is_of_a_leader(&self) -> bool {
+    /// Whether what it writes may be too large to be appended: that of a leader that brings the assignments of its group,
+    /// and of a member that has much to say of itself.
+    fn may_be_too_large(&self) -> bool {
         let Self::Request(asked) = self else { return false };
-        matches!(&*asked.request, GroupRequest::Sync(request) if !request.assignments.is_empty())
+        let said: usize = match &*asked.request {
+            GroupRequest::Sync(request) => return !request.assignments.is_empty(),
+            GroupRequest::Join(request) => request.protocols.iter().map(|protocol| protocol.metadata.len()).sum(),
+            GroupRequest::ConsumerHeartbeat(request) => {
+                request.subscribed_topic_names.iter().flatten().map(|name| name.len()).sum()
+            }
+            _ => 0,
+        };
+        said >= MUCH_BYTES
     }
 }
 
@@ -107,9 +119,13 @@ impl GroupCoordinators {
     /// Takes what the controller committed up to `end`, after the partitions have their roles.
     pub fn apply(&self, image: &MetadataImage, delta: &MetadataDelta, end: Offset) {
         let topics = self.update_topics(image, delta, end);
-        let deleted: BTreeSet<Arc<str>> =
-            delta.deleted.iter().flat_map(|(_, partitions)| partitions).map(|id| id.topic.clone()).collect();
-        if deleted.contains(OFFSETS_TOPIC) {
+        let mut deleted = DeletedTopics::new();
+        for (id, partitions) in &delta.deleted {
+            if let Some(partition) = partitions.first() {
+                deleted.entry(partition.topic.clone()).or_default().push(*id);
+            }
+        }
+        if deleted.contains_key(OFFSETS_TOPIC) {
             self.lock().clear();
         } else if !deleted.is_empty() {
             let deleted = Arc::new(deleted);

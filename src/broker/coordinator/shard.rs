@@ -1,7 +1,7 @@
 //! One coordinator at work: takes orders, appends what was decided, answers what is committed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -20,6 +20,7 @@ use crate::{
         Answers, Context, GroupRequest, Machine, Waiter, consumer::topics::Topics, machine::Answer, records::Record,
     },
     protocol::{
+        ErrorCode,
         messages::ResponseKind,
         records::{BatchBuilder, Codec, estimated_size_bytes},
     },
@@ -56,6 +57,8 @@ struct Working<'a> {
     random: Random,
     next_waiter: u64,
     waiting: BTreeMap<Waiter, (Arc<GroupRequest>, oneshot::Sender<ResponseKind>)>,
+    /// Until when who waits for a commit alone, where others of its kind wait for members; in order.
+    limits: VecDeque<(Time, Waiter)>,
     /// When the first of the records gathered was decided.
     gathering_since: Option<Time>,
     gathered_orders: usize,
@@ -129,6 +132,7 @@ impl Shard {
             random: random::stream(&name),
             next_waiter: 0,
             waiting: BTreeMap::new(),
+            limits: VecDeque::new(),
             gathering_since: None,
             gathered_orders: 0,
             is_due: false,
@@ -147,6 +151,7 @@ impl Working<'_> {
         self.shard.loaded.store(true, Ordering::SeqCst);
         let mut held: Option<Order> = None;
         loop {
+            self.refuse_late();
             let mut next = match held.take() {
                 Some(order) => Some(order),
                 None => {
@@ -163,8 +168,8 @@ impl Working<'_> {
                 }
             };
             while let Some(order) = next.take() {
-                // A group's own record may be too large, and must not take others' along.
-                let goes_alone = order.is_of_a_leader();
+                // A record that is too large must not take others' along.
+                let goes_alone = order.may_be_too_large();
                 if goes_alone && self.machine.has_records() {
                     held = Some(order);
                     self.is_due = true;
@@ -197,6 +202,7 @@ impl Working<'_> {
 
     fn due(&self) -> Time {
         let due = self.machine.next_due();
+        let due = self.limits.front().map_or(due, |(limit, _)| due.min(*limit));
         match (self.gathering_since, self.shard.config.append_linger) {
             (Some(since), Some(linger)) => due.min(since + linger),
             (Some(since), None) => since,
@@ -221,7 +227,7 @@ impl Working<'_> {
     fn take(&mut self, order: Order) {
         let answers = match order {
             Order::SetTopics(topics) => return self.machine.set_topics(topics),
-            Order::ForgetTopics(topics) => self.machine.forget_topics(&|topic| topics.contains(topic)),
+            Order::ForgetTopics(deleted) => self.machine.forget_topics(&deleted),
             Order::Request(Asked { request, client, answer, cause }) => {
                 let waiter = Waiter(self.next_waiter);
                 self.next_waiter += 1;
@@ -229,10 +235,36 @@ impl Working<'_> {
                 let answers = self.with_context(&client.id, &client.host, client.version, |machine, context| {
                     machine.handle(&request, waiter, context)
                 });
+                if self.waits_for_a_commit(&request) {
+                    self.limits.push_back((clock::now() + self.shard.config.settings.commit_timeout, waiter));
+                }
                 return trace::caused_by_sync(cause, || self.deliver(answers));
             }
         };
         self.deliver(answers);
+    }
+
+    /// Whether it is of a member of the classic protocol in a group of the consumer protocol, where nobody waits for others.
+    fn waits_for_a_commit(&self, request: &GroupRequest) -> bool {
+        let group = match request {
+            GroupRequest::Join(request) => &request.group_id,
+            GroupRequest::Sync(request) => &request.group_id,
+            _ => return false,
+        };
+        self.machine.shard().is_of_consumer_protocol(group)
+    }
+
+    /// Refuses who has waited for a commit for too long: this may be a leader that others have replaced already.
+    fn refuse_late(&mut self) {
+        while let Some((limit, waiter)) = self.limits.front().copied() {
+            if self.waiting.contains_key(&waiter) && limit > clock::now() {
+                return;
+            }
+            self.limits.pop_front();
+            if let Some((request, sender)) = self.waiting.remove(&waiter) {
+                let _ = sender.send(request.refuse(request.code_of_failed_write(ErrorCode::RequestTimedOut)));
+            }
+        }
     }
 
     fn with_context(
@@ -255,7 +287,8 @@ impl Working<'_> {
             }
         }
         for (waiter, answer) in answers.answers {
-            let (request, sender) = self.waiting.remove(&waiter).expect("a request is answered once");
+            // Whoever is not there any more has been refused already.
+            let Some((request, sender)) = self.waiting.remove(&waiter) else { continue };
             let response = match answer {
                 Answer::Response(response) => *response,
                 Answer::Refused(code) => request.refuse(code),

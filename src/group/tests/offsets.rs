@@ -3,9 +3,13 @@
 use rand::Rng;
 
 use super::*;
-use crate::protocol::messages::{
-    OffsetDeleteRequest,
-    offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
+use crate::{
+    base::TopicId,
+    group::offsets::DeletedTopics,
+    protocol::messages::{
+        OffsetDeleteRequest,
+        offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
+    },
 };
 
 #[test]
@@ -59,6 +63,36 @@ fn commits_are_refused_by_the_rules() {
         .with_topics(vec![topic]);
     let waiter = desk.begin("c", 8, GroupRequest::OffsetCommit(request));
     assert_eq!(desk.committed(waiter), ErrorCode::OffsetMetadataTooLarge);
+}
+
+#[test]
+fn an_offset_is_of_the_topic_for_which_it_was_committed() {
+    let mut desk = Desk::new();
+    let (now, before, unknown) = (uuid::Uuid::from_u128(2), uuid::Uuid::from_u128(1), uuid::Uuid::nil());
+    for (topic, committed_for) in [("known", now), ("unknown", unknown)] {
+        let partition = OffsetCommitRequestPartition::default().with_committed_offset(5);
+        let topic = OffsetCommitRequestTopic::default().with_name(name(topic)).with_topic_id(committed_for);
+        let request = OffsetCommitRequest::default()
+            .with_group_id(group())
+            .with_generation_id_or_member_epoch(-1)
+            .with_topics(vec![topic.with_partitions(vec![partition])]);
+        let waiter = desk.begin("c", 10, GroupRequest::OffsetCommit(request));
+        assert_eq!(desk.committed(waiter), ErrorCode::None);
+    }
+    let mut fetch = |topic: &str, id: uuid::Uuid| {
+        let topic = OffsetFetchRequestTopics::default().with_name(name(topic)).with_topic_id(id);
+        let topics = Some(vec![topic.with_partition_indexes(vec![0])]);
+        let group = OffsetFetchRequestGroup::default().with_group_id(group()).with_topics(topics);
+        let waiter = desk.begin("c", 10, GroupRequest::OffsetFetch { group, require_stable: false });
+        desk.fetched(waiter)
+    };
+    assert_eq!([now, before, unknown].map(|id| fetch("known", id)), [5, -1, 5]);
+    assert_eq!([now, unknown].map(|id| fetch("unknown", id)), [5, 5]);
+    let ids = vec![TopicId(*before.as_bytes())];
+    let deleted = DeletedTopics::from([("known".into(), ids.clone()), ("unknown".into(), ids)]);
+    let answers = desk.machine.forget_topics(&deleted);
+    desk.settle(answers);
+    assert_eq!(desk.offsets(), BTreeMap::from([("g known-0".to_owned(), 5)]), "of the one that there is now");
 }
 
 #[test]
@@ -118,7 +152,7 @@ fn deleted_topics_take_their_offsets_along() {
     for topic in ["t", "u"] {
         assert_eq!(desk.commit_offset("", -1, topic, 1), ErrorCode::None);
     }
-    let answers = desk.machine.forget_topics(&|topic| topic == "t");
+    let answers = desk.machine.forget_topics(&DeletedTopics::from([("t".into(), vec![TopicId([1; 16])])]));
     desk.settle(answers);
     assert_eq!(desk.offsets(), BTreeMap::from([("g u-0".to_owned(), 1)]));
 }
@@ -176,7 +210,7 @@ fn the_state_is_what_the_log_replays_to() {
             match chance.random_range(0..10) {
                 0..6 => drop(desk.begin_commit("", -1, topic, chance.random_range(0..100))),
                 6 => drop(desk.begin("c", 0, GroupRequest::DeleteGroups(vec![group()]))),
-                7 => drop(desk.machine.forget_topics(&|deleted| deleted == topic)),
+                7 => drop(desk.machine.forget_topics(&DeletedTopics::from([(topic.into(), vec![TopicId::ZERO])]))),
                 8 => desk.sleep(chance.random_range(0..400)),
                 _ => desk.commit_all(),
             }
