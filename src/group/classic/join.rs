@@ -65,7 +65,10 @@ impl Shard {
         let id: Arc<str> = request.group_id.as_str().into();
         if let Some(group) = self.consumers.get(&id) {
             if group.state() != consumer::State::Empty {
-                return self.join_consumer_group(request, waiter, context, out);
+                if let Err(code) = self.join_consumer_group(request, waiter, context, out) {
+                    out.answer(waiter, refuse_join(code, StrBytes::default()).into());
+                }
+                return Ok(());
             }
             if !is_unknown {
                 return Err(ErrorCode::UnknownMemberId);

@@ -280,7 +280,7 @@ fn a_group_whose_bytes_are_no_consumers_stays_a_classic_one() {
     let mut consumer = desk(&[("t", 1)]);
     consumer.check_beats(&[("m", 0, subscribes(&["t"]), Ok((2, "t:0")))]);
     let waiter = consumer.begin("c", 3, malformed(no_partitions));
-    assert_eq!(consumer.answer(waiter), Err(ErrorCode::UnknownServerError));
+    assert_eq!(consumer.joined(waiter).error_code, ErrorCode::UnknownServerError.code());
 }
 
 #[test]
@@ -297,6 +297,8 @@ fn a_member_of_the_classic_protocol_joins_a_group_of_the_consumer_protocol() {
     desk.sleep(9);
     assert_eq!((desk.heartbeat(&id, 3), desk.leave(&id)), (ErrorCode::None, ErrorCode::None));
     desk.check_beats(&[("m", 3, SAME, Ok((4, "t:0.1")))]);
-    let other = desk.begin("c", 5, GroupRequest::Join(join("", None, &["t"]).with_protocol_type(string("connect"))));
-    assert_eq!(desk.answer(other), Err(ErrorCode::InconsistentGroupProtocol));
+    let other = GroupRequest::Join(join("given", None, &["t"]).with_protocol_type(string("connect")));
+    let waiter = desk.begin("c", 5, other);
+    let refused = desk.joined(waiter);
+    assert_eq!((refused.error_code, &*refused.member_id), (ErrorCode::InconsistentGroupProtocol.code(), ""));
 }
