@@ -12,10 +12,16 @@ use crate::serve::Serving;
 
 /// What a command left: exit code, standard output, standard error.
 #[derive(Debug, PartialEq, Eq)]
-struct Left(i32, String, String);
+pub struct Left(i32, String, String);
+
+impl Left {
+    pub fn stdout(&self) -> &str {
+        &self.1
+    }
+}
 
 /// Runs a command against the broker at `address`, with `input` as standard input.
-fn run(address: &str, args: &[&str], input: &str) -> Left {
+pub fn run(address: &str, args: &[&str], input: &str) -> Left {
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
     command.args(args).args(["--bootstrap-server", address]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -30,12 +36,12 @@ fn run(address: &str, args: &[&str], input: &str) -> Left {
 }
 
 /// Fails unless the command ends well, having printed `stdout` and said `stderr`.
-fn check(address: &str, args: &[&str], input: &str, stdout: &str, stderr: &str) {
+pub fn check(address: &str, args: &[&str], input: &str, stdout: &str, stderr: &str) {
     assert_eq!(run(address, args, input), Left(0, stdout.to_owned(), stderr.to_owned()), "{args:?}");
 }
 
 /// Fails unless the command ends with `exit`, prints nothing, and says all of `words`.
-fn check_refused(address: &str, args: &[&str], input: &str, exit: i32, words: &[&str]) {
+pub fn check_refused(address: &str, args: &[&str], input: &str, exit: i32, words: &[&str]) {
     let Left(found, stdout, stderr) = run(address, args, input);
     assert_eq!((found, stdout.as_str()), (exit, ""), "{args:?} said {stderr}");
     for word in words {

@@ -4,6 +4,7 @@
 mod client_commands;
 mod cluster;
 mod command_line;
+mod group_commands;
 mod honest;
 mod serve;
 mod storage;

@@ -504,12 +504,12 @@ pub struct GroupsOptions {
 pub enum GroupsCommand {
     /// The groups of the cluster
     List {
-        /// Their states too
-        #[arg(long)]
-        state: bool,
-        /// Their types too: classic or consumer
-        #[arg(long = "type")]
-        kind: bool,
+        /// Their states too; with some, those groups only that are in one of them
+        #[arg(long, value_name = "STATE,STATE", num_args = 0..=1, value_delimiter = ',')]
+        state: Option<Vec<String>>,
+        /// Their types too; with one, classic or consumer, those groups only that are of it
+        #[arg(long = "type", value_name = "TYPE,TYPE", num_args = 0..=1, value_delimiter = ',')]
+        kind: Option<Vec<String>>,
     },
     /// How far a group is in each partition, or who is in it
     Describe {

@@ -28,6 +28,10 @@ use crate::{
 
 /// What stands where there is nothing to say.
 const NONE: &str = "-";
+/// What a group of consumers may be in, of either protocol.
+const STATES: [&str; 7] =
+    ["Stable", "Empty", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling", "Dead"];
+const KINDS: [&str; 2] = ["classic", "consumer"];
 
 /// Runs one of the commands.
 pub fn groups(options: &GroupsOptions) -> Outcome {
@@ -41,7 +45,7 @@ pub fn groups(options: &GroupsOptions) -> Outcome {
             bootstrap: &options.cluster,
         };
         match &options.command {
-            GroupsCommand::List { state, kind } => shown.list(*state, *kind).await,
+            GroupsCommand::List { state, kind } => shown.list(state.as_deref(), kind.as_deref()).await,
             GroupsCommand::Describe { group, members, state, verbose } => {
                 let all = match group {
                     Some(group) => vec![group.clone()],
@@ -164,8 +168,13 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    async fn list(&self, state: bool, kind: bool) -> Outcome {
-        let all = self.groups.list().await.map_err(failed)?;
+    /// All groups, or those that are asked for; with their states and types where these are spoken of.
+    async fn list(&self, states: Option<&[String]>, kinds: Option<&[String]>) -> Outcome {
+        check_names("--state", states, &STATES)?;
+        check_names("--type", kinds, &KINDS)?;
+        let (state, kind) = (states.is_some(), kinds.is_some());
+        let mut all = self.groups.list().await.map_err(failed)?;
+        all.retain(|one| is_wanted(states, &one.state) && is_wanted(kinds, &one.kind));
         if !state && !kind {
             all.iter().try_for_each(|one| print_line(&one.group))?;
             return Ok(exit::OK);
@@ -365,6 +374,20 @@ impl Shown<'_> {
             )),
             error => failed(error),
         }
+    }
+}
+
+/// Whether it is asked for; without names all are.
+fn is_wanted(names: Option<&[String]>, name: &str) -> bool {
+    let names = names.unwrap_or_default();
+    names.is_empty() || names.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(name))
+}
+
+fn check_names(option: &str, names: Option<&[String]>, known: &[&str]) -> Result<(), Failure> {
+    let is_known = |name: &str| known.iter().any(|known| known.eq_ignore_ascii_case(name.trim()));
+    match names.unwrap_or_default().iter().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) => Err(Failure::usage(format!("{option} takes {}, not `{name}`", known.join(", ")))),
     }
 }
 
