@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use super::{ConfigError, Reading};
-use crate::group::{GroupSettings, assignor::Assignor, consumer::ConsumerSettings};
+use crate::{
+    controller::configs::group,
+    group::{GroupSettings, assignor::Assignor, consumer::ConsumerSettings},
+};
 
 /// What a broker's group coordinators act on. The fields are named after their properties.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupConfig {
     /// What bounds the groups.
     pub settings: GroupSettings,
+    /// The bounds of what groups set for themselves.
+    pub bounds: group::Defaults,
     /// `group.coordinator.append.linger.ms`; `None`: as long as there are requests that can go into the same batch.
     pub append_linger: Option<Duration>,
     /// `offsets.load.buffer.size`, in bytes.
@@ -40,6 +45,7 @@ impl GroupConfig {
                 ),
                 consumer: read_consumer(read)?,
             },
+            bounds: group::defaults(|name| read.text(name)),
             append_linger: u64::try_from(linger).ok().map(Duration::from_millis),
             load_buffer_bytes: read.number("offsets.load.buffer.size", 1)?,
             topic_partitions: read.number("offsets.topic.num.partitions", 1)?,

@@ -152,7 +152,7 @@ impl GroupCoordinators {
     fn update_topics(&self, image: &MetadataImage, delta: &MetadataDelta, end: Offset) -> Option<Arc<Topics>> {
         let mut known = self.topics.lock().expect("no panic while the topics are held");
         let mut next = (**known).clone();
-        topics::update(&mut next, image, delta, end).then(|| {
+        topics::update(&mut next, image, delta, end, &self.config.bounds).then(|| {
             *known = Arc::new(next);
             known.clone()
         })

@@ -74,6 +74,12 @@ impl GroupConfig {
         }
         Ok(())
     }
+
+    /// A value as a broker takes it whose bounds are these: it may have been set under others.
+    pub fn within(&self, value: i32, defaults: &Defaults) -> i32 {
+        let bound = |name: &str, or: i32| defaults.get(name).copied().unwrap_or(or);
+        value.max(bound(self.min, i32::MIN)).min(bound(self.max, i32::MAX))
+    }
 }
 
 /// Checks the settings of a group together.
