@@ -165,6 +165,11 @@ impl Machine {
                     }
                     Ok(())
                 }
+                GroupRequest::DescribeConsumers(groups) => {
+                    let answer = coordinator.state().describe_consumers(groups, coordinator.uncommitted());
+                    out.answer(waiter, answer.into());
+                    Ok(())
+                }
                 request => coordinator.state_mut().handle(request, waiter, context, out),
             };
             if let Err(code) = begun {

@@ -284,17 +284,13 @@ impl Shard {
                 self.consumer_heartbeat(request, waiter, context, out);
                 Ok(())
             }
-            GroupRequest::DescribeConsumers(groups) => {
-                // Of what is committed.
-                let response = Box::new(self.describe_consumers(groups).into());
-                out.write(Vec::new(), Then::Answer(waiter, response, None));
-                Ok(())
-            }
             GroupRequest::ListGroups(request) => {
                 out.answer(waiter, self.list_groups(request).into());
                 Ok(())
             }
-            GroupRequest::OffsetFetch { .. } => unreachable!("a fetch reads what is committed, not the shard alone"),
+            GroupRequest::OffsetFetch { .. } | GroupRequest::DescribeConsumers(_) => {
+                unreachable!("these read what is committed, not the shard alone")
+            }
         }
     }
 

@@ -5,10 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{ConsumerGroup, Member};
+use super::{ConsumerGroup, Member, records::Change};
 use crate::{
     base::TopicId,
-    group::{assignor::Partitions, shard::Shard},
+    group::{
+        assignor::Partitions,
+        shard::{Shard, Undo},
+    },
     protocol::{
         ErrorCode, StrBytes,
         messages::{
@@ -22,12 +25,27 @@ use crate::{
 };
 
 impl Shard {
-    /// ConsumerGroupDescribe.
-    pub(in crate::group) fn describe_consumers(&self, asked: &[GroupId]) -> ConsumerGroupDescribeResponse {
+    /// ConsumerGroupDescribe; `uncommitted` takes back what is not to be seen, the newest first.
+    pub(in crate::group) fn describe_consumers<'u>(
+        &self,
+        asked: &[GroupId],
+        uncommitted: impl Iterator<Item = &'u Undo>,
+    ) -> ConsumerGroupDescribeResponse {
+        let mut before: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
+        for undo in uncommitted {
+            if let Undo::Consumer { group, before: change, .. } = undo {
+                before.entry(group).or_default().push(change);
+            }
+        }
         let groups = asked.iter().map(|id| {
             let answer = DescribedGroup::default().with_group_id(id.clone());
-            if let Some(group) = self.consumers.get(id.as_str()) {
-                return self.described(group, answer);
+            let mut group = self.consumers.get(id.as_str()).cloned();
+            if let Some(changes) = before.get(id.as_str()) {
+                let group = group.get_or_insert_with(|| ConsumerGroup::new(id.as_str().into()));
+                changes.iter().for_each(|change| drop(group.apply(change)));
+            }
+            if let Some(group) = group.filter(|group| !group.is_gone()) {
+                return self.described(&group, answer);
             }
             let is = if self.groups.contains_key(id.as_str()) { "is not a consumer group" } else { "not found" };
             let message = StrBytes::from_string(format!("Group {} {is}.", id.as_str()));

@@ -155,7 +155,7 @@ impl fmt::Display for State {
 pub(super) type Refusal = (ErrorCode, String);
 
 /// A group: a value for each of its records, and what follows from them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ConsumerGroup {
     pub(super) id: Arc<str>,
     epoch: Option<GroupEpoch>,

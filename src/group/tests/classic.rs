@@ -166,6 +166,40 @@ fn who_leaves_while_it_waits_for_its_assignment_is_told_so() {
 }
 
 #[test]
+fn the_protocol_that_most_members_prefer_is_chosen_among_those_that_all_have() {
+    let offering = |member: &str, names: &[&str]| {
+        let protocol = |name: &&str| JoinGroupRequestProtocol::default().with_name(string(name));
+        GroupRequest::Join(join(member, None, &[]).with_protocols(names.iter().map(protocol).collect()))
+    };
+    let mut desk = Desk::new();
+    let ids: Vec<String> = (0..3).map(|_| desk.member_id()).collect();
+    let offers = [&["lone", "range", "sticky"][..], &["sticky", "range"], &["sticky", "other", "range"]];
+    let waiters: Vec<Waiter> =
+        ids.iter().zip(offers).map(|(id, names)| desk.begin("c", 5, offering(id, names))).collect();
+    desk.sleep(9);
+    for waiter in waiters {
+        assert_eq!(desk.joined(waiter).protocol_name.as_deref(), Some("sticky"));
+    }
+    let none_in_common = desk.begin("c", 5, offering(&ids[0], &["lone"]));
+    assert_eq!(desk.answer(none_in_common).unwrap_err(), ErrorCode::InconsistentGroupProtocol);
+}
+
+#[test]
+fn a_group_that_is_too_large_for_the_next_coordinator_shrinks() {
+    let mut desk = Desk::new();
+    let (ids, generation) = desk.stable_group(3);
+    let mut next = Desk::limited(&desk, 2);
+    assert_eq!(next.heartbeat(&ids[0], generation), ErrorCode::RebalanceInProgress);
+    let waiters: Vec<Waiter> = ids.iter().map(|id| next.join(id, None, &["t"])).collect();
+    let last = next.joined(waiters[2]);
+    assert_eq!(last.error_code, ErrorCode::GroupMaxSizeReached.code(), "the last to come has no place");
+    next.sleep(60);
+    for waiter in &waiters[..2] {
+        assert_eq!(next.joined(*waiter).generation_id, generation + 1);
+    }
+}
+
+#[test]
 fn a_full_group_takes_nobody() {
     let mut desk = Desk::new();
     desk.stable_group(3);

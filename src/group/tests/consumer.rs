@@ -1,5 +1,6 @@
 //! Groups of the consumer protocol: heartbeats by hand, and what they are answered.
 
+mod members;
 mod migration;
 
 use std::sync::Arc;
@@ -196,6 +197,16 @@ fn a_groups_own_settings_go_before_the_brokers() {
     topics.set_overrides("g", own);
     desk.machine.set_topics(Arc::new(topics));
     assert_eq!(desk.beat_response("m", 3, &SAME).unwrap().heartbeat_interval_ms, 7000);
+    // Another group is assigned again without waiting.
+    let mut hasty = self::desk(&[("t", 2)]);
+    let mut topics = (**hasty.machine.shard().topics()).clone();
+    topics.set_overrides("g", Overrides { assignment_interval_ms: Some(0), ..Overrides::default() });
+    hasty.machine.set_topics(Arc::new(topics));
+    hasty.check_beats(&[
+        ("m", 0, subscribes(&["t"]), Ok((2, "t:0.1"))),
+        ("n", 0, subscribes(&["t"]), Ok((3, ""))),
+        ("m", 2, SAME, Ok((2, "t:0"))),
+    ]);
     // n has spoken last when the session was the broker's.
     desk.sleep(46);
     desk.check_beats(&[("n", 3, SAME, Err(ErrorCode::UnknownMemberId)), ("m", 3, SAME, Ok((4, "t:0.1.2.3")))]);
@@ -299,42 +310,6 @@ fn who_leaves_or_is_too_slow_gives_its_partitions_to_the_others() {
 }
 
 #[test]
-fn a_static_member_keeps_its_place_while_it_is_away() {
-    let mut desk = desk(&[("t", 2)]);
-    let first = || Says { instance: Some("i"), ..subscribes(&["t"]) };
-    let again = Says { instance: Some("i"), ..SAME };
-    desk.check_beats(&[
-        ("m", 0, first(), Ok((2, "t:0.1"))),
-        ("n", 0, first(), Err(ErrorCode::UnreleasedInstanceId)),
-        ("m", -2, Says { instance: Some("i"), ..SAME }, Ok((-2, "-"))),
-        ("n", 0, first(), Ok((2, "t:0.1"))),
-        ("m", 2, Says { instance: Some("i"), ..SAME }, Err(ErrorCode::FencedInstanceId)),
-        ("m", -1, Says { instance: Some("i"), ..SAME }, Err(ErrorCode::FencedInstanceId)),
-        ("n", 2, Says { instance: Some("j"), ..SAME }, Err(ErrorCode::UnknownMemberId)),
-        ("n", 2, again, Ok((2, "-"))),
-        ("n", -2, Says { instance: Some("i"), ..SAME }, Ok((-2, "-"))),
-    ]);
-    desk.sleep(46);
-    assert_eq!(desk.consumer_state(), "Empty", "it stayed away for too long");
-}
-
-#[test]
-fn a_static_member_that_goes_before_it_has_given_up_its_partitions_has_its_session_to_come_back() {
-    let mut desk = desk(&[("t", 2)]);
-    let of_i = |says| Says { instance: Some("i"), ..says };
-    desk.check_beats(&[("m", 0, of_i(subscribes(&["t"])), Ok((2, "t:0.1")))]);
-    desk.sleep(1);
-    desk.check_beats(&[
-        ("n", 0, subscribes(&["t"]), Ok((3, ""))),
-        ("m", 2, of_i(SAME), Ok((2, "t:0"))),
-        ("m", -2, of_i(SAME), Ok((-2, "-"))),
-    ]);
-    // Longer than it would have had to give them up.
-    desk.sleep(30);
-    desk.check_beats(&[("n", 3, SAME, Ok((3, "t:1"))), ("o", 0, of_i(subscribes(&["t"])), Ok((3, "t:0")))]);
-}
-
-#[test]
 fn topics_that_change_move_the_group_on() {
     let mut desk = desk(&[("t", 1), ("u", 1)]);
     desk.check_beats(&[("m", 0, subscribes(&["t", "u", "v"]), Ok((2, "t:0 u:0")))]);
@@ -413,6 +388,25 @@ fn offsets_are_fenced_by_the_epoch_of_the_member() {
 }
 
 #[test]
+fn a_group_is_described_at_once_as_far_as_it_is_committed() {
+    let members = |desk: &mut Desk| match desk.ask(1, GroupRequest::DescribeConsumers(vec![group()])) {
+        Ok(ResponseKind::ConsumerGroupDescribe(response)) => {
+            let members = response.groups[0].members.iter();
+            members.map(|member| format!("{} {}", member.member_id, member.member_epoch)).collect::<Vec<String>>()
+        }
+        other => panic!("no description was answered: {other:?}"),
+    };
+    let mut desk = pair();
+    desk.uncommitted = true;
+    let leave = ConsumerGroupHeartbeatRequest::default().with_group_id(group()).with_member_id(string("n"));
+    let waiter = desk.begin("c", 1, GroupRequest::ConsumerHeartbeat(leave.with_member_epoch(-1)));
+    assert!(!desk.is_answered(waiter));
+    assert_eq!(members(&mut desk), ["m 3", "n 3"]);
+    desk.commit_all();
+    assert_eq!(members(&mut desk), ["m 3"]);
+}
+
+#[test]
 fn an_append_that_fails_leaves_no_trace() {
     let mut desk = pair();
     desk.append_fails = Some(ErrorCode::NotEnoughReplicas);
@@ -477,32 +471,4 @@ fn a_group_that_stays_empty_is_gone_with_its_offsets() {
     assert_eq!((desk.consumer_state(), desk.fetch("t")), ("Dead".to_owned(), -1));
     let next = Desk::after(&desk.log, desk.now, Switches::NEWEST);
     assert_eq!(next.consumer_state(), "Dead");
-}
-
-#[test]
-fn who_cannot_be_thrown_out_since_nothing_can_be_written_is_thrown_out_later() {
-    let mut desk = desk(&[("t", 1)]);
-    let joins = [("a", 0, Says { instance: Some("i"), ..subscribes(&["t"]) }, Ok((2, "t:0")))];
-    desk.check_beats(&joins);
-    desk.append_fails = Some(ErrorCode::NotEnoughReplicas);
-    desk.sleep(50);
-    assert_eq!(desk.consumer_state(), "Stable", "its session is over, and nobody knows");
-    desk.append_fails = None;
-    desk.sleep(1);
-    assert_eq!(desk.consumer_state(), "Empty");
-
-    // Nor is one that leaves, or whose place another takes, forgotten.
-    for (member, epoch, says) in [("a", -1, SAME), ("b", 0, subscribes(&["t"]))] {
-        let of_i = |says| Says { instance: Some("i"), ..says };
-        let epoch_now = desk.beat("a", 0, &of_i(subscribes(&["t"]))).expect("it joins").0;
-        if epoch == 0 {
-            desk.beat("a", -2, &of_i(SAME)).expect("it goes for a while");
-        }
-        desk.append_fails = Some(ErrorCode::NotEnoughReplicas);
-        assert!(desk.beat(member, epoch, &of_i(says)).is_err(), "{member} in epoch {epoch_now}");
-        desk.append_fails = None;
-        assert_ne!(desk.consumer_state(), "Empty");
-        desk.sleep(45);
-        assert_eq!(desk.consumer_state(), "Empty", "{member}");
-    }
 }

@@ -79,8 +79,17 @@ impl Desk {
 
     /// A coordinator that loads what another has written.
     fn after(log: &[Record], now: Time, switches: Switches) -> Self {
+        Self::with_settings(settings(), log, now, switches)
+    }
+
+    /// The same, whose groups may have so many members.
+    fn limited(before: &Self, max_size: usize) -> Self {
+        Self::with_settings(GroupSettings { max_size, ..settings() }, &before.log, before.now, Switches::NEWEST)
+    }
+
+    fn with_settings(settings: GroupSettings, log: &[Record], now: Time, switches: Switches) -> Self {
         let mut desk = Self {
-            machine: Machine::new(settings(), switches),
+            machine: Machine::new(settings, switches),
             now,
             random: Random::seed_from_u64(7),
             next_waiter: 0,

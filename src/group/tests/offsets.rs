@@ -182,6 +182,32 @@ fn offsets_expire_once_nobody_needs_them() {
     assert!(desk.events.iter().any(|event| matches!(event, Event::OffsetsExpired { .. })));
 }
 
+/// Until version 4 a client says how long an offset is kept.
+#[test]
+fn an_offset_with_a_time_of_its_own_expires_then() {
+    let mut desk = Desk::new();
+    for (topic, retention_ms) in [("short", 100_000), ("long", 900_000), ("usual", -1)] {
+        let partition = OffsetCommitRequestPartition::default().with_committed_offset(1);
+        let topic = OffsetCommitRequestTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
+        let request = OffsetCommitRequest::default()
+            .with_group_id(group())
+            .with_generation_id_or_member_epoch(-1)
+            .with_retention_time_ms(retention_ms)
+            .with_topics(vec![topic]);
+        let waiter = desk.begin("c", 4, GroupRequest::OffsetCommit(request));
+        assert_eq!(desk.committed(waiter), ErrorCode::None);
+    }
+    let mut desk = Desk::after(&desk.log, desk.now, Switches::NEWEST);
+    let kept = |desk: &mut Desk, seconds: u64| {
+        desk.sleep(seconds);
+        ["short", "long", "usual"].map(|topic| desk.fetch(topic))
+    };
+    assert_eq!(kept(&mut desk, 90), [1, 1, 1]);
+    assert_eq!(kept(&mut desk, 90), [-1, 1, 1]);
+    assert_eq!(kept(&mut desk, 480), [-1, 1, -1]);
+    assert_eq!(kept(&mut desk, 300), [-1, -1, -1]);
+}
+
 /// The planted bug is seen: a group that lives loses an offset that it needs.
 #[test]
 fn offsets_of_a_live_group_expire_with_the_planted_bug() {
