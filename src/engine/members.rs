@@ -116,9 +116,10 @@ async fn be_a_member(
             (Application::CommitNowAndThen, _) => {
                 worker.work(&records).await;
                 uncommitted += records.len();
-                if uncommitted >= COMMIT_AFTER || (records.is_empty() && uncommitted > 0) {
+                let is_due = uncommitted >= COMMIT_AFTER || (records.is_empty() && uncommitted > 0);
+                // What was refused in a rebalance is tried again after it.
+                if is_due && consumer.commit_sync(None).await.is_ok() {
                     uncommitted = 0;
-                    let _ = consumer.commit_sync(None).await;
                 }
             }
             (Application::AtLeastOnce | Application::Assign, _) => {

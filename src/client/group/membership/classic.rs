@@ -432,7 +432,7 @@ impl ClassicMember {
         match code {
             ErrorCode::UnknownMemberId => self.forget(true),
             ErrorCode::IllegalGeneration => self.forget(false),
-            ErrorCode::RebalanceInProgress => self.request_rejoin(),
+            // REBALANCE_IN_PROGRESS says that this generation waits for its assignment: its member has joined already.
             ErrorCode::FencedInstanceId => self.fail(ClientError::Kafka { code, message: None }),
             _ => {}
         }

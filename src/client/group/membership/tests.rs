@@ -326,7 +326,7 @@ fn a_commit_that_is_refused_tells_that_membership_is_lost() {
     for (code, lost) in [
         (ErrorCode::UnknownMemberId, Some(true)),
         (ErrorCode::IllegalGeneration, Some(true)),
-        (ErrorCode::RebalanceInProgress, Some(false)),
+        (ErrorCode::RebalanceInProgress, None),
         (ErrorCode::OffsetMetadataTooLarge, None),
     ] {
         let mut play = Play::classic(&[]);
@@ -337,6 +337,29 @@ fn a_commit_that_is_refused_tells_that_membership_is_lost() {
         let demand = lost.map(|lost| Demand::GiveUp { partitions: partitions(&[0, 1]), lost });
         assert_eq!(play.demand(), demand, "{code}");
     }
+}
+
+#[test]
+fn a_commit_that_comes_into_a_rebalance_asks_for_no_further_one() {
+    let mut play = Play::classic(&[("partition.assignment.strategy", "cooperative-sticky")]);
+    let before = play.membership.identity();
+    play.heartbeat_is_answered(ErrorCode::RebalanceInProgress);
+    assert_eq!(play.demand(), Some(Demand::GiveUp { partitions: vec![], lost: false }));
+    play.membership.given_up(play.now, partitions(&[0, 1]));
+    play.membership.commit_refused(ErrorCode::RebalanceInProgress, &before);
+    play.joins();
+    let response = joined(8).with_protocol_name(Some(text("cooperative-sticky"))).with_leader(text("other"));
+    play.answer(ResponseKind::JoinGroup(response));
+    let synced = play.membership.identity();
+    play.membership.commit_refused(ErrorCode::RebalanceInProgress, &synced);
+    assert!(matches!(play.call(), RequestKind::SyncGroup(_)));
+    let given = encode_assignment(&partitions(&[0, 1]));
+    play.answer(ResponseKind::SyncGroup(SyncGroupResponse::default().with_assignment(given)));
+    // Its answer may come when the assignment is there.
+    play.membership.commit_refused(ErrorCode::RebalanceInProgress, &synced);
+    assert_eq!(play.take(), partitions(&[0, 1]));
+    play.membership.commit_refused(ErrorCode::RebalanceInProgress, &synced);
+    assert_eq!(play.demand(), None, "the generation that it has come to is the one that it was to join");
 }
 
 #[test]
