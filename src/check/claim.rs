@@ -50,6 +50,9 @@ claims! {
     /// S37 `ConsumeCoverage`, Jepsen `poll-skip`.
     ConsumersMissNothing = "consumers-miss-nothing",
         "a consumer has read every record between where it began and where it stands";
+    /// Jepsen `nonmonotonic-poll`.
+    PollsGoForward = "polls-go-forward",
+        "a consumer that was not told to go back is handed no record from before where it stands";
     /// S37 `ConsumeCoverage` of a whole group.
     ProcessedAtLeastOnce = "processed-at-least-once",
         "every record from where a group began to the end was processed by one of its members";

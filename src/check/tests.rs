@@ -89,7 +89,8 @@ fn a_good_run_holds_every_claim_that_it_exercises() {
     assert_eq!(verdict.exit, 0, "{:?}", verdict.complaints);
     assert_eq!(verdict.findings.len(), Claim::ALL.len());
     for finding in &verdict.findings {
-        let idle = matches!(finding.claim, Claim::OrderKept | Claim::ConsumersMissNothing | Claim::EpochsNeverFall);
+        let of_readers = matches!(finding.claim, Claim::ConsumersMissNothing | Claim::PollsGoForward);
+        let idle = of_readers || matches!(finding.claim, Claim::OrderKept | Claim::EpochsNeverFall);
         let idle = idle || super::groups::CLAIMS.contains(&finding.claim);
         let expected = if idle { Status::NotExercised } else { Status::Held };
         assert_eq!(finding.status, expected, "{finding:?}");
@@ -336,11 +337,18 @@ fn history_checkers_fail_on_what_they_forbid() {
             "c has passed t-0@0 without reading v-0",
         ),
         (
+            format!("\nc position t-0 0 start\nc read t-0 0 v-0\nc read t-0 0 v-0{}", ends(both, 2)),
+            Claim::PollsGoForward,
+            "c stood at t-0@1 and was handed v-0 at 0",
+        ),
+        (
             format!("\np1 send 2 t v-2 acks=-1\np1 refused 2 X{}", ends(&format!("{both}\naudit read t-0 2 v-2"), 3)),
             Claim::NoPhantomReads,
             "refused with X",
         ),
     ];
+    let sent_back = "\nc position t-0 1 start\nc read t-0 1 v-1\nc position t-0 0 truncation\nc read t-0 0 v-0";
+    check(&[&sent, sent_back, &ends(both, 2)], Claim::PollsGoForward, Status::Held, "");
     check(&[&sent, &ends(both, 2)], Claim::OrderKept, Status::Held, "");
     let swapped = sent.replace("acked 1 t-0 1", "acked 1 t-0 2") + "\np1 send 2 t v-2 acks=-1\np1 acked 2 t-0 1";
     let log = ends("audit read t-0 0 v-0\naudit read t-0 1 v-2\naudit read t-0 2 v-1", 3);

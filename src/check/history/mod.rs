@@ -13,6 +13,7 @@ mod contents;
 mod duplicates;
 mod lost;
 mod order;
+mod polls;
 mod reads;
 mod tenures;
 
@@ -21,7 +22,7 @@ use std::{
     sync::Arc,
 };
 
-use self::{ascending::Ascending, contents::ByContent, tenures::Tenures};
+use self::{ascending::Ascending, contents::ByContent, polls::Polls, tenures::Tenures};
 use super::{
     AUDIT_NODE, Claim, Ending, Expectation, Expected, Finding, Lost, Plan, Status, invariants::Ledger, judge::Fate,
     score::Score,
@@ -40,6 +41,7 @@ pub const CLAIMS: &[Claim] = &[
     Claim::OffsetsAgree,
     Claim::ConsumersReachTheEnd,
     Claim::ConsumersMissNothing,
+    Claim::PollsGoForward,
     Claim::ClusterRecovers,
 ];
 
@@ -57,6 +59,8 @@ pub struct History {
     begins: BTreeMap<(Arc<str>, TopicPartition), Offset>,
     /// Where each consumer stands: the offset after the last it read.
     positions: BTreeMap<(Arc<str>, TopicPartition), (Offset, EventId)>,
+    /// Whether polls went forward from there.
+    polls: Polls,
     /// Where each consumer went on after a truncation, as a leader had told it.
     truncations: BTreeMap<(Arc<str>, TopicPartition), Vec<Place>>,
     /// The log as the audit read it.
@@ -252,7 +256,8 @@ impl History {
             audit.records.insert(offset.0, (content.clone(), entry.id));
         } else {
             self.begins.entry((entry.node.clone(), partition.clone())).or_insert(offset);
-            self.positions.insert((entry.node.clone(), partition.clone()), (offset.next(), entry.id));
+            let stood = self.positions.insert((entry.node.clone(), partition.clone()), (offset.next(), entry.id));
+            self.polls.handed_out(stood, offset, entry.id);
         }
         let (consumer, partition) = (entry.node.clone(), partition.clone());
         self.reads.push(Read { consumer, partition, offset, content, event: entry.id });
@@ -352,6 +357,7 @@ pub(super) fn findings(history: &History, plan: &Plan, ending: &Ending, ledger: 
         reads::disagreements(&case),
         consumers::check(&case),
         consumers::coverage(&case),
+        polls::check(&case),
         consumers::recovery(&case),
     ];
     Report { findings, fate }

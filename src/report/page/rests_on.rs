@@ -44,6 +44,7 @@ pub(super) fn settings(run: &Recorded, finding: &Finding) -> Vec<String> {
         Claim::OffsetsAgree
         | Claim::ConsumersReachTheEnd
         | Claim::ConsumersMissNothing
+        | Claim::PollsGoForward
         | Claim::LogsAgreeBelowHw
         | Claim::HwWithinIsr
         | Claim::HwMonotonic
