@@ -23,6 +23,7 @@
 //! g1 gets g m1 gen=1 orders-0                    g1 gives g m1 orders-0; g1 loses g m1 orders-0; g1 did g orders-0 5 v-5
 //! g1 commits g m1 gen=1 orders-0 5               g1 told g sent=12 NONE (or an error, `open`: nobody knows)
 //! b1 refuses g m1 gen=1 in=2 ILLEGAL_GENERATION  b1 rebalances g gen=1
+//! b1 committed g m1 gen=1 orders-0 5             (the coordinator has written it)
 //! g1 wonders g orders-0 b2                       g1 finds g orders-0 5 asked=14
 //! b1 tells p1                                    the answer to a Produce leaves
 //! p1 acked 0 orders-0 0 cause=7                  a line, any, that happened because of the seventh
@@ -174,7 +175,7 @@ fn event(verb: &str, rest: &[&str]) -> Event {
         },
         "send" | "acked" | "refused" | "timeout" | "position" | "read" | "end" => client_event(verb, &words),
         "joins" | "replaces" | "out" | "forms" | "assigns" | "advances" | "expiring" | "expires" | "loaded"
-        | "refuses" | "rebalances" => coordinator_event(verb, &words),
+        | "refuses" | "rebalances" | "committed" => coordinator_event(verb, &words),
         "gets" | "gives" | "loses" | "commits" | "told" | "wonders" | "finds" | "did" => member_event(verb, &words),
         "fails" => Event::ClientError { error: words.plain[0].into() },
         "tells" => Event::MessageSent {
@@ -263,6 +264,12 @@ fn coordinator_event(verb: &str, words: &Words<'_>) -> Event {
             generation,
             group_generation: words.number("in") as i32,
             error: words.plain[2].into(),
+        },
+        "committed" => Event::OffsetsCommitted {
+            group: group(),
+            member: member(),
+            generation,
+            offsets: vec![(words.plain[2].parse().expect("topic-number"), words.offset(3))],
         },
         "out" => Event::MemberLeft { group: group(), member: member(), why: "".into() },
         "forms" => Event::GenerationFormed {

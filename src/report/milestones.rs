@@ -1,6 +1,6 @@
 //! The run in its rare events: steps, faults, processes, elections, ISR changes, truncations, client errors.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     base::{NodeId, TopicPartition},
@@ -11,15 +11,40 @@ use crate::{
 /// Most lines shown; the rest is counted.
 const LINES_MAX: usize = 200;
 
+/// What earlier events have told that a milestone does not say itself.
+#[derive(Default)]
+struct Known<'a> {
+    /// Why a leader asked for another ISR: the controller only knows that it did.
+    wanted: BTreeMap<&'a TopicPartition, &'a str>,
+    /// What the epochs of each group are called: nobody leads those of the consumer protocol.
+    epochs: BTreeMap<&'a Arc<str>, &'static str>,
+}
+
+impl<'a> Known<'a> {
+    fn take(&mut self, event: &'a Event) {
+        match event {
+            Event::IsrProposed { partition, reason, .. } => drop(self.wanted.insert(partition, reason)),
+            Event::GenerationFormed { group, leader, .. } => {
+                self.epochs.insert(group, if leader.is_empty() { "epoch" } else { "generation" });
+            }
+            _ => {}
+        }
+    }
+
+    fn epoch(&self, group: &Arc<str>) -> &'static str {
+        self.epochs.get(group).copied().unwrap_or("generation")
+    }
+}
+
 /// The milestones with what each says, in order.
 pub(super) fn told(entries: &[Entry]) -> Vec<(&Entry, String)> {
-    // Why a leader asked for another ISR: the controller only knows that it did.
-    let mut wanted: BTreeMap<&TopicPartition, &str> = BTreeMap::new();
+    let mut known = Known::default();
+    // What a group is before its first epoch it becomes with that.
+    entries.iter().rev().for_each(|entry| known.take(&entry.event));
+    known.wanted.clear();
     let milestones = entries.iter().filter_map(|entry| {
-        if let Event::IsrProposed { partition, reason, .. } = &entry.event {
-            wanted.insert(partition, reason);
-        }
-        Some((entry, words(&entry.event, &wanted)?))
+        known.take(&entry.event);
+        Some((entry, words(&entry.event, &known)?))
     });
     milestones.collect()
 }
@@ -35,6 +60,12 @@ pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
     lines
 }
 
+/// `1 member`, `3 members`.
+fn several(number: impl fmt::Display, what: &str) -> String {
+    let number = number.to_string();
+    if number == "1" { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// Partitions, one after the other.
 struct Partitions<'a>(&'a [TopicPartition]);
 
@@ -47,7 +78,7 @@ impl fmt::Display for Partitions<'_> {
 }
 
 /// What a milestone says; `None` for everything frequent.
-fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<String> {
+fn words(event: &Event, known: &Known<'_>) -> Option<String> {
     Some(match event {
         Event::StepFired { step, action, note: Some(note) } if action == "nothing" => format!("step {step}: {note}"),
         Event::StepFired { step, action, note: Some(note) } => format!("step {step}: {action} - {note}"),
@@ -97,8 +128,8 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
         }
         Event::PartitionChanged { partition, leader, leader_epoch, isr, election, reason, .. } => {
             let isr = Brokers(isr);
-            let known = wanted.get(partition).filter(|_| reason.ends_with("asked for it"));
-            let reason = known.copied().unwrap_or(reason);
+            let wanted = known.wanted.get(partition).filter(|_| reason.ends_with("asked for it"));
+            let reason = wanted.copied().unwrap_or(reason);
             match election {
                 Election::None => format!("{partition}: ISR {isr} ({reason})"),
                 Election::Offline => format!("{partition}: nobody leads, ISR {isr} ({reason})"),
@@ -127,7 +158,7 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
             format!("{partition}: position set to {offset}, {why}")
         }
         Event::PartitionsAssigned { group, generation, partitions, .. } => {
-            format!("group {group}: gets {} in generation {generation}", Partitions(partitions))
+            format!("group {group}: gets {} in {} {generation}", Partitions(partitions), known.epoch(group))
         }
         Event::PartitionsRevoked { group, partitions, .. } => {
             format!("group {group}: gives up {}", Partitions(partitions))
@@ -138,7 +169,8 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
         }
         Event::AuditReachedEnd { partition, end_offset } => format!("{partition}: read to the end, {end_offset}"),
         Event::CoordinatorLoaded { partition, leader_epoch, groups, offsets, .. } => {
-            format!("{partition}: coordinates in epoch {leader_epoch}, {groups} groups, {offsets} offsets")
+            let (groups, offsets) = (several(*groups, "group"), several(*offsets, "offset"));
+            format!("{partition}: coordinates in epoch {leader_epoch}, {groups}, {offsets}")
         }
         Event::CoordinatorUnloaded { partition, leader_epoch } => {
             format!("{partition}: no longer coordinates in epoch {leader_epoch}")
@@ -146,31 +178,71 @@ fn words(event: &Event, wanted: &BTreeMap<&TopicPartition, &str>) -> Option<Stri
         Event::MemberJoined { group, member, .. } => format!("group {group}: {member} joins"),
         Event::MemberReplaced { group, instance, new, .. } => format!("group {group}: {instance} is back as {new}"),
         Event::MemberLeft { group, member, why } => format!("group {group}: {member} is out, {why}"),
+        Event::RebalanceBegan { group, generation: 0, why } => format!("group {group}: begins, {why}"),
         Event::RebalanceBegan { group, generation, why } => {
-            format!("group {group}: generation {generation} ends, {why}")
+            format!("group {group}: {} {generation} ends, {why}", known.epoch(group))
         }
         Event::GenerationFormed { group, generation, members, leader, .. } => {
             let leader = if leader.is_empty() { "the coordinator" } else { leader };
-            format!("group {group}: generation {generation} of {} members, {leader} assigns", members.len())
+            let (word, members) = (known.epoch(group), several(members.len(), "member"));
+            format!("group {group}: {word} {generation} of {members}, {leader} assigns")
         }
         Event::MemberAdvanced { group, member, epoch: AWAY, partitions } => {
-            format!("group {group}: {member} is away for a while, {} partitions are kept for it", partitions.len())
+            let kept = several(partitions.len(), "partition");
+            format!("group {group}: {member} is away for a while, {kept} kept for it")
         }
         Event::MemberAdvanced { group, member, epoch, partitions } => {
-            format!("group {group}: {member} comes to epoch {epoch} with {} partitions", partitions.len())
+            let partitions = several(partitions.len(), "partition");
+            format!("group {group}: {member} comes to epoch {epoch} with {partitions}")
         }
         Event::GroupAssigned { group, generation, owners } => {
             let partitions: usize = owners.iter().map(|(_, owned)| owned.len()).sum();
-            format!("group {group}: generation {generation} is assigned, {partitions} partitions")
+            let (word, partitions) = (known.epoch(group), several(partitions, "partition"));
+            format!("group {group}: {word} {generation} is assigned, {partitions}")
         }
-        Event::GroupEmptied { group, generation } => format!("group {group}: nobody is left, generation {generation}"),
+        Event::GroupEmptied { group, generation } => {
+            format!("group {group}: nobody is left, {} {generation}", known.epoch(group))
+        }
+        Event::CommitRefused { group, generation: ..0, error, .. } => {
+            format!("group {group}: a commit from outside is refused with {error}")
+        }
         Event::CommitRefused { group, member, generation, error, .. } => {
-            format!("group {group}: a commit of {member} in generation {generation} is refused with {error}")
+            let word = known.epoch(group);
+            format!("group {group}: a commit of {member} in {word} {generation} is refused with {error}")
         }
         Event::OffsetsExpired { group, partitions } => {
-            format!("group {group}: the offsets of {} partitions expire", partitions.len())
+            format!("group {group}: the offsets of {} expire", several(partitions.len(), "partition"))
         }
         Event::ClientError { error } => format!("got an error: {error}"),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::fixture::journal;
+
+    #[test]
+    fn a_group_is_told_in_the_words_of_its_protocol_and_things_are_counted() {
+        let text = "
+            b1 rebalances g gen=0
+            b1 forms g - m1 gen=1
+            b1 rebalances g gen=1
+            b1 rebalances h gen=1
+            b1 forms h m1 m2 gen=2
+            b1 refuses h - gen=-1 in=2 UNKNOWN_MEMBER_ID
+        ";
+        let entries = journal(text);
+        let told: Vec<String> = told(&entries).into_iter().map(|(_, words)| words).collect();
+        let expected = [
+            "group g: begins, a member joins",
+            "group g: epoch 1 of 2 members, the coordinator assigns",
+            "group g: epoch 1 ends, a member joins",
+            "group h: generation 1 ends, a member joins",
+            "group h: generation 2 of 2 members, m1 assigns",
+            "group h: a commit from outside is refused with UNKNOWN_MEMBER_ID",
+        ];
+        assert_eq!(told, expected);
+    }
 }

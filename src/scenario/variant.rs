@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     action::Action,
-    file::{Given, Scenario, Settings, StepChange, Variant, Work},
+    file::{Given, Scenario, Settings, Step, StepChange, Variant, Work},
     parse::{self, check_count},
-    source::{Problem, Spot, duration, unknown},
+    source::{Problem, Spot, duration, show_duration, unknown},
 };
 use crate::check::{Claim, Expectation, Expected};
 
@@ -66,8 +66,13 @@ pub fn overlay(scenario: &Scenario, variant: &Variant) -> Result<(Scenario, Vec<
         let Some(step) = changed.steps.get_mut(number - 1) else {
             return Err(Problem::at(change.at, format!("there is no step {number}; the scenario has {count}")));
         };
-        let from = format!("{}: {}", step.trigger(), super::action::show(&step.actions.value));
         let change = &change.value;
+        let is_rebound = change.within.is_some_and(|within| within != step.within);
+        let told = |step: &Step| {
+            let within = is_rebound.then(|| format!(" within {}", show_duration(step.within))).unwrap_or_default();
+            format!("{}{within}: {}", step.trigger(), super::action::show(&step.actions.value))
+        };
+        let from = told(step);
         if change.off {
             off.push(number - 1);
         }
@@ -80,9 +85,12 @@ pub fn overlay(scenario: &Scenario, variant: &Variant) -> Result<(Scenario, Vec<
         step.note = change.note.clone().or_else(|| step.note.take());
         let to = match change.off {
             true => "left out".to_owned(),
-            false => format!("{}: {}", step.trigger(), super::action::show(&step.actions.value)),
+            false => told(step),
         };
-        changes.push(Change { key: format!("step {number}"), from: Some(from), to });
+        // Another note alone changes nothing.
+        if from != to {
+            changes.push(Change { key: format!("step {number}"), from: Some(from), to });
+        }
     }
     for index in off.into_iter().rev() {
         changed.steps.remove(index);
@@ -206,7 +214,7 @@ fn set(scenario: &mut Scenario, key: &str, given: &Spot<Given>) -> Result<Option
             (Some("every"), Work::Send(sending)) => {
                 let parsed = duration(&text(given)?.value).map_err(|message| Problem::at(at, message))?;
                 let old = std::mem::replace(&mut sending.every, parsed);
-                Ok(Some(super::source::show_duration(old)))
+                Ok(Some(show_duration(old)))
             }
             (Some(field), Work::Send(_)) => {
                 Err(Problem::at(at, unknown("a key of `send` that a variant may set", field, ["count", "every"])))
@@ -234,5 +242,34 @@ fn texts(given: &Spot<Given>) -> Result<Vec<Spot<String>>, Problem> {
     match &given.value {
         Given::List(list) => list.iter().map(text).collect(),
         Given::Text(text) => Err(Problem::at(given.at, format!("expected a list, found `{text}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_a_step_says_what_became_different_and_no_more() {
+        let story = "
+            kafka = \"4.1\"
+            cluster.brokers = 1
+            [[topic]]
+            name = \"t\"
+            [[step]]
+            when = \"hw(t-0) >= 1\"
+            do = \"nothing\"
+        ";
+        let told = |change: &str| {
+            let text = format!("{story}\n[[variant]]\nname = \"v\"\n[variant.steps.1]\n{change}\n");
+            let scenario = parse::parse(&text).unwrap_or_else(|problem| panic!("{change}: {problem:?}"));
+            let (_, changes) = overlay(&scenario, &scenario.variants[0]).expect("the step is there");
+            changes.into_iter().map(|change| (change.from.expect("it was something"), change.to)).collect::<Vec<_>>()
+        };
+        let was = |from: &str, to: &str| vec![(from.to_owned(), to.to_owned())];
+        let bound = was("when hw(t-0) >= 1 within 30s: nothing", "when hw(t-0) >= 1 within 60s: nothing");
+        assert_eq!(told("within = \"60s\""), bound);
+        assert_eq!(told("do = \"stop b1\""), was("when hw(t-0) >= 1: nothing", "when hw(t-0) >= 1: stop b1"));
+        assert_eq!(told("note = \"Look.\""), []);
     }
 }

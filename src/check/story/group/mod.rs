@@ -16,19 +16,19 @@ mod unprocessed;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Line, Moment, Record, Story, scene::client_set};
+use super::{Effect, Line, Moment, Record, Sentence, Story, scene::client_set};
 use crate::{
-    base::{Offset, TopicPartition},
+    base::{OFFSETS_TOPIC, Offset, TopicPartition},
     check::{AUDIT_NODE, GroupPlan, Plan},
     trace::{Event, EventId, StopKind, journal::Entry},
 };
 
 /// Every story of a group.
 pub(super) fn stories(entries: &[Entry], plan: &Plan) -> Vec<Story> {
-    let of_group = |(group, plan): (&Arc<str>, &GroupPlan)| {
-        let mut stories = unprocessed::stories(entries, group, plan);
-        stories.extend(repeated::stories(entries, group, plan));
-        stories.extend(rebalance::stories(entries, group, plan));
+    let of_group = |(group, of_group): (&Arc<str>, &GroupPlan)| {
+        let mut stories = unprocessed::stories(entries, plan, group, of_group);
+        stories.extend(repeated::stories(entries, group, of_group));
+        stories.extend(rebalance::stories(entries, group, of_group));
         stories
     };
     let mut all: Vec<Story> = plan.groups.iter().flat_map(of_group).collect();
@@ -58,6 +58,9 @@ impl<'a> Scene<'a> {
             Event::StepFired { action, .. } if action == "nothing" => return,
             Event::StepFired { step, action, .. } => format!("step {step}: {action}"),
             Event::SettleBegan => "everything is healed and restarted".into(),
+            Event::TopicDeleted { topic, .. } if *topic == self.partition.topic => {
+                format!("{topic} is deleted, and all its records with it")
+            }
             Event::NodeStopped { how } if is_member => match how {
                 StopKind::Clean => "ended in peace",
                 StopKind::Kill | StopKind::Power | StopKind::Torn => "died, and with it all that it had in its hands",
@@ -88,7 +91,7 @@ impl<'a> Scene<'a> {
             Event::PartitionsAssigned { group, member, generation, partitions } if group == self.group => {
                 self.names.insert(member, &entry.node);
                 let (partition, has) = (self.partition, partitions.contains(self.partition));
-                has.then(|| format!("gets {partition} in generation {generation}"))?
+                has.then(|| format!("gets {partition} in {} {generation}", epoch_word(self.plan)))?
             }
             Event::PartitionsRevoked { group, partitions, .. } if group == self.group => {
                 partitions.contains(self.partition).then(|| format!("gives {} up", self.partition))?
@@ -103,11 +106,12 @@ impl<'a> Scene<'a> {
             Event::MemberReplaced { group, instance, .. } if group == self.group => {
                 format!("{instance} is back under another member id; whoever has the old one is fenced")
             }
-            Event::RebalanceBegan { group, generation, why } if group == self.group => {
-                format!("all members of generation {generation} have to join again: {why}")
-            }
+            Event::RebalanceBegan { group, generation, why } if group == self.group => match speaks_modern(self.plan) {
+                true => format!("the group goes on from epoch {generation}: {why}"),
+                false => format!("all members of generation {generation} have to join again: {why}"),
+            },
             Event::GenerationFormed { group, generation, members, .. } if group == self.group => {
-                format!("generation {generation} has {} members", members.len())
+                format!("{} {generation} has {}", epoch_word(self.plan), count(members.len(), "member"))
             }
             Event::OffsetsExpired { group, partitions } if group == self.group => {
                 let gone = "deleted the committed offset: nobody had committed for offsets.retention.minutes";
@@ -135,9 +139,17 @@ impl<'a> Scene<'a> {
         self.lines.last_mut().expect("a line was just added").moment = Some(moment);
     }
 
-    /// The lines from `begin` to `end`.
+    /// The lines from `begin` to `end`; what is told again and again is told once, and how often.
     fn between(self, begin: EventId, end: EventId) -> Vec<Line> {
-        self.lines.into_iter().filter(|line| (begin..=end).contains(&line.event)).collect()
+        let lines: Vec<Line> = self.lines.into_iter().filter(|line| (begin..=end).contains(&line.event)).collect();
+        let same = |one: &Line, next: &Line| {
+            one.node == next.node && one.text == next.text && one.moment.is_none() && next.moment.is_none()
+        };
+        let told = lines.chunk_by(same).map(|lot| match lot {
+            [line] => line.clone(),
+            _ => Line { text: format!("{}, {} times", lot[0].text, lot.len()), ..lot[0].clone() },
+        });
+        told.collect()
     }
 }
 
@@ -179,8 +191,18 @@ fn stretch(partition: &TopicPartition, first: Offset, last: Offset) -> String {
 }
 
 /// `1 record`, `3 records`.
-fn count(records: usize) -> String {
-    if records == 1 { "1 record".into() } else { format!("{records} records") }
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// Whether the group is of the consumer protocol (KIP-848): it is as soon as one of its members speaks that.
+fn speaks_modern(plan: &GroupPlan) -> bool {
+    plan.workers.values().any(|worker| worker.modern)
+}
+
+/// What the epochs of the group's protocol are called.
+fn epoch_word(plan: &GroupPlan) -> &'static str {
+    if speaks_modern(plan) { "epoch" } else { "generation" }
 }
 
 /// The same setting of several members with a value, as `run --set` takes it.
@@ -188,7 +210,52 @@ fn all_set<'a>(members: impl IntoIterator<Item = &'a Arc<str>>, name: &str, valu
     members.into_iter().map(|member| client_set(member, name, value)).collect()
 }
 
-/// The application of all members.
-fn application(plan: &GroupPlan, value: &str) -> Vec<String> {
-    all_set(&plan.members, "consume.application", value)
+/// A sentence about another application of all members; none where they work like that.
+fn with_application(plan: &GroupPlan, value: &str, effect: Effect, text: &str) -> Option<Sentence> {
+    let is_other = plan.workers.values().any(|worker| *worker.application != *value);
+    is_other.then(|| Sentence::about(&all_set(&plan.members, "consume.application", value), effect, text))
+}
+
+/// Old behaviours by which a group loses a member that lives: the switch, and what it is since when.
+const BEHAVIOURS: &[(&str, &str)] = &[
+    (
+        "static_member_persisted",
+        "Since Kafka 2.6.1 the new id of a static member is a record before the member is told, and the next coordinator \
+         knows it.",
+    ),
+    (
+        "instance_ids_left_out",
+        "Since Kafka 3.3.2 an answer to an old client leaves out what its version cannot carry, and the rebalance ends.",
+    ),
+];
+
+/// A sentence about each of the old behaviours that the run has.
+fn with_newer_behaviour(plan: &Plan) -> Vec<Sentence> {
+    let known = BEHAVIOURS.iter().filter(|(name, _)| plan.switches.contains_key(*name));
+    known.map(|(name, text)| Sentence::about(&[format!("switch.{name}=true")], Effect::Helps, *text)).collect()
+}
+
+/// A sentence about offsets that had expired.
+fn with_default_retention() -> Sentence {
+    Sentence::about(
+        &["cluster.offsets.retention.minutes=10080".to_owned()],
+        Effect::Helps,
+        "With offsets.retention.minutes=10080, the default, the offset would still have been there.",
+    )
+}
+
+/// A sentence about offsets of which there was one copy, where a power loss may have taken it.
+fn with_three_copies(entries: &[Entry]) -> Option<Sentence> {
+    let one_copy = entries.iter().any(|entry| {
+        matches!(&entry.event, Event::PartitionChanged { partition, replicas, .. }
+            if *partition.topic == *OFFSETS_TOPIC && replicas.len() == 1)
+    });
+    let power_lost = entries.iter().any(|entry| matches!(entry.event, Event::NodeStopped { how } if how.lost_power()));
+    (one_copy && power_lost).then(|| {
+        Sentence::about(
+            &["cluster.offsets.topic.replication.factor=3".to_owned()],
+            Effect::Helps,
+            "With offsets.topic.replication.factor=3 another broker would have had the offset, and would have coordinated.",
+        )
+    })
 }

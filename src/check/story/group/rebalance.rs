@@ -1,6 +1,6 @@
 //! A partition that nobody had for a while: who left and why, and how long it took until somebody had it again.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{Scene, all_set};
 use crate::{
@@ -86,7 +86,13 @@ fn gaps<'a>(entries: &'a [Entry], group: &Arc<str>, plan: &GroupPlan, partition:
             // What healing itself does is no part of the story.
             _ if healed && open.is_none() => break,
             Event::NodeStopped { how } if plan.members.contains(node) => {
-                leave(if *how == crate::trace::StopKind::Clean { Why::Stopped } else { Why::Died }, &mut open);
+                let is_clean = *how == crate::trace::StopKind::Clean;
+                leave(if is_clean { Why::Stopped } else { Why::Died }, &mut open);
+                // Who ends in peace gives up first.
+                let gave_up = |gap: &&mut Gap<'_>| gap.owner == node && gap.why == Why::GaveUp;
+                if let Some(gap) = open.as_mut().filter(gave_up).filter(|_| is_clean) {
+                    gap.why = Why::Stopped;
+                }
             }
             Event::NodePaused => leave(Why::Paused, &mut open),
             Event::PartitionsRevoked { group: g, partitions, .. } if g == group && partitions.contains(partition) => {
@@ -120,6 +126,8 @@ fn story(entries: &[Entry], group: &Arc<str>, plan: &GroupPlan, gap: &Gap<'_>, p
     // What led to it came before: the members were asked to join again.
     let mut begin = gap.from.0;
     let mut asked = None;
+    // Or its owner was out already, and had not heard of it.
+    let mut out_before = None;
     for entry in entries {
         scene.observe(entry);
         if let Some(line) = scene.lines.last_mut().filter(|line| line.event == entry.id) {
@@ -132,6 +140,16 @@ fn story(entries: &[Entry], group: &Arc<str>, plan: &GroupPlan, gap: &Gap<'_>, p
         match &entry.event {
             Event::RebalanceBegan { group: g, .. } if g == group && entry.id < gap.from.0 => asked = Some(entry.id),
             Event::GroupAssigned { group: g, .. } if g == group && entry.id < gap.from.0 => asked = None,
+            Event::PartitionsAssigned { group: g, partitions, .. }
+                if g == group && entry.id < gap.from.0 && partitions.contains(gap.partition) =>
+            {
+                out_before = None;
+            }
+            Event::MemberLeft { group: g, member, why }
+                if g == group && entry.id < gap.from.0 && scene.name(member) == **gap.owner =>
+            {
+                out_before = Some((entry.id, format!("{} ({why})", gap.owner)));
+            }
             Event::MemberLeft { group: g, member, why } if g == group && gap.from.0 < entry.id && entry.id <= end => {
                 out.insert(format!("{} ({why})", scene.name(member)));
                 if scene.name(member) == **gap.owner {
@@ -141,8 +159,13 @@ fn story(entries: &[Entry], group: &Arc<str>, plan: &GroupPlan, gap: &Gap<'_>, p
             _ => {}
         }
     }
-    if gap.why == Why::GaveUp {
-        begin = asked.unwrap_or(begin);
+    match (gap.why, out_before) {
+        (Why::GaveUp, _) => begin = asked.unwrap_or(begin),
+        (Why::Lost, Some((event, left))) => {
+            begin = event;
+            out.insert(left);
+        }
+        _ => {}
     }
     let length = match &gap.to {
         Some((_, time, _)) => format!("for {:.3} s", time.since(gap.from.1).as_secs_f64()),
@@ -181,7 +204,7 @@ fn therefore(
         (Why::Died, None) => format!("{owner} died, and was back before anybody missed it"),
         (Why::Paused, None) => format!("{owner} stood still, and nobody missed it"),
         (Why::Stopped, _) => format!("{owner} ended"),
-        (Why::Lost, _) => format!("{owner} learned that it had been put out"),
+        (Why::Lost, _) => format!("{owner} learned that it was no longer a member"),
         (Why::GaveUp, _) => format!("{owner} was asked to give it up, for the group rebalanced"),
     };
     let left = match out.is_empty() {
@@ -217,15 +240,31 @@ fn therefore(
         }
         _ => {}
     }
-    const SHORTEST_SESSION_MS: u64 = 6000;
-    if *why == Why::Died && is_classic && put_out.is_some() && worker.session_timeout_ms > SHORTEST_SESSION_MS {
-        let mut set = all_set(&plan.members, "session.timeout.ms", "6000");
-        set.extend(all_set(&plan.members, "heartbeat.interval.ms", "1000"));
-        therefore.push(Sentence::about(
-            &set,
-            Effect::Helps,
-            "With session.timeout.ms=6000 it would have been missed sooner; a member that only stands still, too.",
-        ));
+    let silent = matches!(why, Why::Died | Why::Paused).then_some(put_out).flatten();
+    if silent.is_some_and(|time| time.since(gap.from.1) > SHORT_SESSION + SHORT_SESSION / 2) {
+        therefore.push(with_short_session(plan, worker.modern, *why == Why::Died));
     }
     therefore
+}
+
+/// The shortest session that brokers allow, unless they are told otherwise.
+const SHORT_SESSION: Duration = Duration::from_secs(6);
+
+/// A sentence about missing sooner who is silent.
+fn with_short_session(plan: &GroupPlan, modern: bool, died: bool) -> Sentence {
+    let (name, set) = match modern {
+        false => {
+            let mut set = all_set(&plan.members, "session.timeout.ms", "6000");
+            set.extend(all_set(&plan.members, "heartbeat.interval.ms", "1000"));
+            ("session.timeout.ms", set)
+        }
+        true => {
+            let set = [("session.timeout.ms", 6000), ("heartbeat.interval.ms", 1000)].map(|(name, ms)| {
+                [format!("cluster.group.consumer.{name}={ms}"), format!("cluster.group.consumer.min.{name}={ms}")]
+            });
+            ("group.consumer.session.timeout.ms", set.concat())
+        }
+    };
+    let too = if died { "; a member that only stands still, too" } else { "" };
+    Sentence::about(&set, Effect::Helps, format!("With {name}=6000 it would have been missed sooner{too}."))
 }

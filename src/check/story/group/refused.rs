@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Scene, all_set};
+use super::{Scene, all_set, epoch_word, with_newer_behaviour};
 use crate::{
     base::TopicPartition,
     check::{
@@ -56,6 +56,7 @@ pub(super) fn stories(entries: &[Entry], plan: &Plan) -> Vec<Story> {
 fn story(entries: &[Entry], plan: &Plan, of_group: &GroupPlan, refusal: &Refusal<'_>) -> Story {
     let Refusal { event, group, client, sent, partition, generation, group_generation, error } = *refusal;
     let mut scene = Scene::new(group, partition, of_group);
+    let word = epoch_word(of_group);
     // From where it was given its last partition, or stood still.
     let (mut begin, mut end, mut paused, mut owner) = (sent, event, false, None);
     for entry in entries {
@@ -73,13 +74,13 @@ fn story(entries: &[Entry], plan: &Plan, of_group: &GroupPlan, refusal: &Refusal
                 let offset =
                     offsets.iter().find(|(p, _)| p == partition).map_or_else(String::new, |(_, o)| o.to_string());
                 let (text, outside) = (format!("asks for {offset} of {partition} to be committed"), generation < 0);
-                let name = if outside { "no member".into() } else { format!("generation {generation}") };
-                scene.say(entry, format!("{text}, as {name}"));
+                let name = if outside { "as no member".into() } else { format!("in {word} {generation}") };
+                scene.say(entry, format!("{text}, {name}"));
             }
             Event::CommitRefused { .. } if entry.id == event => {
                 let text = match generation {
                     ..0 => format!("refuses the commit with {error}: the group has members"),
-                    _ => format!("refuses the commit with {error}: the group is in generation {group_generation}"),
+                    _ => format!("refuses the commit with {error}: the group is in {word} {group_generation}"),
                 };
                 scene.say_moment(entry, text, Moment::Refused);
             }
@@ -133,7 +134,7 @@ fn therefore(
             "{client} lives and is a member: its epoch had moved from {generation} to {group_generation} on the way. It \
              hears of that with its next heartbeat, and asks again."
         ))];
-        if plan.switches.contains_key("commit_by_assignment_epoch") {
+        if plan.switches.contains_key("commit_by_assignment_epoch") || plan.switches.contains_key("era") {
             therefore.push(Sentence::about(
                 &["switch.commit_by_assignment_epoch=true".to_owned()],
                 Effect::Helps,
@@ -143,14 +144,38 @@ fn therefore(
         }
         return therefore;
     }
+    if **error == *"REBALANCE_IN_PROGRESS" {
+        return vec![Sentence::plain(format!(
+            "the members had joined generation {group_generation} and waited to hear what each has in it: no commit is taken \
+             in between. Who polls on and commits again is heard, as far as the partition is still its own."
+        ))];
+    }
+    if **error == *"FENCED_INSTANCE_ID" {
+        let now = owner.map_or_else(String::new, |owner| format!(", and {owner} has the partition"));
+        let mut therefore = vec![Sentence::plain(format!(
+            "by what the coordinator knows, the group.instance.id of {client} is another member's{now}. Of two that claim \
+             to be the same member one is fenced: the one with the older member id."
+        ))];
+        if let Some(owner) = owner {
+            therefore.push(Sentence::about(
+                &[client_set(owner, "group.instance.id", owner)],
+                Effect::Helps,
+                format!("With a group.instance.id of its own {owner} would have been a member beside {client}."),
+            ));
+        }
+        therefore.extend(with_newer_behaviour(plan));
+        return therefore;
+    }
     let now = owner.map_or_else(String::new, |owner| format!(", and {owner} has the partition"));
+    let word = epoch_word(of_group);
     let of = match generation {
         ..0 => format!("{client} had been told that it is no member any more"),
-        _ => format!("the commit is of generation {generation}"),
+        _ => format!("the commit is of {word} {generation}"),
     };
     let mut therefore = vec![Sentence::plain(format!(
-        "{of}; the group is in generation {group_generation}{now}. Taking the commit could send the group back. The work that it was for is in the world all the same, and whoever has the partition does it again \
-         unless it was committed before."
+        "{of}; the group is in {word} {group_generation}{now}. Taking the commit could send the group back. The work \
+         that it was for is in the world all the same, and whoever has the partition does it again unless it was \
+         committed before."
     ))];
     let is_dynamic = of_group.workers.get(client).is_some_and(|worker| !worker.is_static && !worker.modern);
     if paused && is_dynamic {

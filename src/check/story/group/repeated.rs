@@ -1,8 +1,11 @@
 //! Records that were worked on twice: somebody began at a committed offset that was behind the work.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Place, Scene, all_set, application, count, senders, stretch};
+use super::{Place, Scene, all_set, count, senders, stretch, with_application, with_default_retention, with_three_copies};
 use crate::{
     base::{Offset, TopicPartition},
     check::{
@@ -66,8 +69,16 @@ enum Between {
     Pause,
     /// It gave the partition up.
     Rebalance,
+    /// It lost the partition.
+    Lost,
+    /// Both took the partition for their own.
+    Both,
     /// The committed offset was deleted.
     Expiry,
+    /// This offset was committed, and nobody knew it any more.
+    Forgotten(Offset),
+    /// The log had become shorter than where the group stood.
+    OutOfRange,
     /// The other one is no member: both read the partition.
     Outsider,
     /// Nothing that the journal tells.
@@ -89,10 +100,37 @@ fn story(
     let mut between = if is_outsider(worker) || is_outsider(successor) { Between::Outsider } else { Between::Unknown };
     // Who stood still may have done its work after the other.
     let mut paused: Vec<&Arc<str>> = Vec::new();
+    let mut owners: BTreeSet<&Arc<str>> = BTreeSet::new();
     let (mut committed, mut begun, mut begin) = (Offset::ZERO, None, done);
     for entry in entries {
         scene.observe(entry);
         let after = entry.id > done && entry.id < again;
+        match &entry.event {
+            Event::PartitionsAssigned { group: g, partitions, .. } if g == group && partitions.contains(partition) => {
+                owners.insert(&entry.node);
+                let both = after && worker != successor && entry.node == *successor && owners.contains(worker);
+                if both && between == Between::Unknown && paused.is_empty() {
+                    between = Between::Both;
+                }
+            }
+            // Who is out may not know it yet.
+            Event::MemberLeft { group: g, member, .. } if g == group => {
+                let name = scene.name(member);
+                let lost = after && name == **worker && owners.contains(worker);
+                if lost && between == Between::Unknown && paused.is_empty() {
+                    between = Between::Lost;
+                }
+                owners.retain(|owner| ***owner != *name);
+            }
+            Event::PartitionsRevoked { group: g, partitions, .. }
+            | Event::PartitionsLost { group: g, partitions, .. }
+                if g == group && partitions.contains(partition) =>
+            {
+                owners.remove(&entry.node);
+            }
+            Event::NodeStopped { .. } => drop(owners.remove(&entry.node)),
+            _ => {}
+        }
         match &entry.event {
             Event::NodePaused if entry.id < again && (entry.node == *worker || entry.node == *successor) => {
                 paused.push(&entry.node);
@@ -110,6 +148,16 @@ fn story(
             {
                 between = Between::Rebalance;
             }
+            Event::PartitionsLost { group: g, partitions, .. }
+                if between == Between::Unknown
+                    && paused.is_empty()
+                    && after
+                    && g == group
+                    && entry.node == *worker
+                    && partitions.contains(partition) =>
+            {
+                between = Between::Lost;
+            }
             Event::OffsetsExpired { group: g, partitions } if after && g == group && partitions.contains(partition) => {
                 between = Between::Expiry;
             }
@@ -117,11 +165,16 @@ fn story(
                 let of_partition = offsets.iter().find(|(p, _)| p == partition);
                 committed = of_partition.map_or(committed, |(_, offset)| *offset);
             }
-            Event::PositionSet { partition: p, offset, .. }
+            Event::PositionSet { partition: p, offset, why }
                 if p == partition && entry.node == *successor && entry.id < again && *offset <= first.offset =>
             {
                 begun = Some(*offset);
                 begin = begin.min(entry.id);
+                between = match &**why {
+                    "start" if between != Between::Expiry && committed > first.offset => Between::Forgotten(committed),
+                    "out-of-range" => Between::OutOfRange,
+                    _ => between,
+                };
             }
             Event::CommitSent { group: g, offsets, .. } if after && g == group && entry.node == *worker => {
                 if let Some((_, offset)) = offsets.iter().find(|(p, _)| p == partition) {
@@ -129,6 +182,10 @@ fn story(
                 }
             }
             Event::RecordProcessed { .. } if entry.id == done => {
+                let both = worker != successor && owners.contains(worker) && owners.contains(successor);
+                if both && between == Between::Unknown && paused.is_empty() {
+                    between = Between::Both;
+                }
                 scene.say(entry, format!("has worked through {}", first.offset));
             }
             Event::RecordProcessed { .. } if entry.id == again => {
@@ -151,12 +208,19 @@ fn story(
         subject: format!("{}  value={}  group {group}", stretch(partition, first.offset, last.offset), first.value),
         records,
         lines: scene.between(begin, again),
-        therefore: therefore(plan, (worker, successor), between, (begun, places.len(), paused.contains(&successor))),
+        therefore: therefore(
+            entries,
+            plan,
+            (worker, successor),
+            between,
+            (begun, places.len(), paused.contains(&successor)),
+        ),
         untold: 0,
     }
 }
 
 fn therefore(
+    entries: &[Entry],
     plan: &GroupPlan,
     (worker, successor): (&Arc<str>, &Arc<str>),
     between: Between,
@@ -168,7 +232,13 @@ fn therefore(
                            stops its commits, not its work"
             .into(),
         Between::Rebalance => format!("{worker} gave the partition up without a commit of what it had done"),
+        Between::Lost => format!("{worker} had lost the partition before the commit of what it had done was taken"),
+        Between::Both => format!("{worker} and {successor} both took the partition for their own"),
         Between::Expiry => "the committed offset was deleted".into(),
+        Between::Forgotten(committed) => {
+            format!("the group had committed {committed}, and its coordinator had lost that")
+        }
+        Between::OutOfRange => "the log had become shorter than where the group stood".into(),
         Between::Outsider => {
             "one of them reads the partition without being a member: the group shares partitions among \
                               its members, and nobody else knows of that"
@@ -176,15 +246,20 @@ fn therefore(
         }
         Between::Unknown => "the commit did not come before the successor".into(),
     };
-    let records = count(records);
+    let records = count(records, "record");
+    let rule = match between {
+        Between::Expiry | Between::Forgotten(_) | Between::OutOfRange => "auto.offset.reset decided where",
+        _ => "what is not committed is done again",
+    };
+    let shared = matches!(between, Between::Outsider | Between::Both);
     let mut therefore = vec![Sentence::plain(match held {
+        _ if shared => format!("{why}. {worker} had done {records} of these when {successor} came to them."),
         true => format!(
             "{why}. {successor} had {records} of these in its hands all the time; {worker} got the partition and worked \
              on them, and then {successor} went on where it stood."
         ),
         false => format!(
-            "{why}. {successor} began at {begun}, and {records} from there on had been done already: what is not \
-             committed is done again."
+            "{why}. {successor} began at {begun}, and {records} from there on had been done already: {rule}."
         ),
     })];
     match between {
@@ -201,14 +276,19 @@ fn therefore(
             ));
             return therefore;
         }
-        Between::Expiry => therefore.push(Sentence::about(
-            &["cluster.offsets.retention.minutes=10080".to_owned()],
-            Effect::Helps,
-            "With offsets.retention.minutes=10080, the default, the offset would still have been there.",
-        )),
+        Between::Expiry => {
+            therefore.push(with_default_retention());
+            return therefore;
+        }
+        Between::Forgotten(_) => {
+            therefore.extend(with_three_copies(entries));
+            return therefore;
+        }
+        Between::OutOfRange | Between::Both => return therefore,
         Between::Rebalance => {
-            therefore.push(Sentence::about(
-                &application(plan, "commit-on-revocation"),
+            therefore.extend(with_application(
+                plan,
+                "commit-on-revocation",
                 Effect::Helps,
                 "With a commit in the callback, before the partition is given up (application commit-on-revocation), \
                  nothing would have been done again.",
@@ -222,16 +302,18 @@ fn therefore(
                 ));
             }
         }
-        Between::Death => therefore.push(Sentence::about(
-            &application(plan, "commit-per-record"),
+        Between::Death => therefore.extend(with_application(
+            plan,
+            "commit-per-record",
             Effect::DoesNotHelp,
             "A commit after each record (application commit-per-record) would NOT have helped: between the work and its \
              commit there is always a moment.",
         )),
-        Between::Pause | Between::Unknown => {}
+        Between::Pause | Between::Lost | Between::Unknown => {}
     }
-    therefore.push(Sentence::about(
-        &application(plan, "at-most-once"),
+    therefore.extend(with_application(
+        plan,
+        "at-most-once",
         Effect::Helps,
         "With the commit before the work (application at-most-once) nothing is done twice, and a crash skips what it had \
          in its hands.",

@@ -85,6 +85,47 @@ fn records_that_were_committed_and_not_processed_are_told_from_their_commit_to_w
 }
 
 #[test]
+fn a_commit_for_the_topic_that_was_there_before_is_told_as_one_of_another_log() {
+    let again = "
+        c1 deletes t 1
+        c1 creates t 2
+        g1 did g t-0 0 v-0
+        g1 commits g m1 gen=1 t-0 2
+        g1 kill
+        g2 gets g m2 gen=2 t-0
+        g2 position t-0 2 committed
+    ";
+    let new = AUDIT.replace("v-0", "w-0").replace("v-1", "w-1");
+    let moment = (Moment::Committed, "commits 2, to where it has come in the log that is gone");
+    let therefore =
+        ["2 is a place in the log of the topic that was deleted", "g2 went on at 2", "With group.protocol=consumer"];
+    let subject = "t-0@0..1  value=w-0  group g";
+    check("at-least-once", &[BEGIN, again, &new], Kind::Unprocessed, subject, moment, &therefore);
+    let of_kind = stories("at-least-once", &[BEGIN, again, &new]);
+    let story = of_kind.iter().find(|story| story.kind == Kind::Unprocessed).expect("it was just seen");
+    assert_eq!(story.lines[0].text, "t is deleted, and all its records with it");
+}
+
+#[test]
+fn no_story_proposes_the_application_that_there_is() {
+    let dies = "
+        g1 commits g m1 gen=1 t-0 2
+        g1 did g t-0 0 v-0
+        g1 kill
+        g2 gets g m2 gen=2 t-0
+    ";
+    let (skips, repeats) = ("g2 position t-0 2 committed\n", "g2 position t-0 0 committed\n g2 did g t-0 0 v-0\n");
+    for application in ["auto-commit", "at-least-once", "at-most-once", "commit-per-record", "commit-on-revocation"] {
+        for then in [skips, repeats] {
+            let all = stories(application, &[BEGIN, dies, then, AUDIT]);
+            let said: Vec<_> = all.iter().flat_map(|story| &story.therefore).filter_map(|one| one.what_if.as_ref()).collect();
+            let own = format!("client.g1.consume.application={application}");
+            assert!(said.iter().all(|what_if| !what_if.set.contains(&own)), "{application}: {said:#?}");
+        }
+    }
+}
+
+#[test]
 fn records_behind_a_begin_at_the_end_are_told_with_what_became_of_the_committed_offset() {
     let away = "
         g1 stop
@@ -122,6 +163,19 @@ fn work_that_is_done_twice_is_told_with_what_came_between_it_and_its_commit() {
     ] {
         let work = format!("g1 did g t-0 0 v-0\n {between}");
         check("at-least-once", &[BEGIN, &work, again, AUDIT], Kind::ProcessedTwice, subject, moment, &[words]);
+    }
+}
+
+#[test]
+fn work_that_was_committed_and_is_done_again_is_told_with_what_became_of_the_commit() {
+    let (kind, moment, subject) = (Kind::ProcessedTwice, (Moment::ProcessedAgain, "again"), "t-0@0  value=v-0  group g");
+    let done = "g1 did g t-0 0 v-0\n b1 committed g m1 gen=1 t-0 1\n g1 kill\n g2 gets g m2 gen=2 t-0\n";
+    for (position, words) in [
+        ("g2 position t-0 0 start", "the group had committed 1, and its coordinator had lost that. g2 began at 0"),
+        ("g2 position t-0 0 out-of-range", "the log had become shorter than where the group stood. g2 began at 0"),
+    ] {
+        let again = format!("{position}\n g2 did g t-0 0 v-0\n");
+        check("at-least-once", &[BEGIN, done, &again, AUDIT], kind, subject, moment, &[words]);
     }
 }
 
@@ -171,6 +225,66 @@ fn a_partition_that_nobody_had_is_told_with_who_left_and_for_how_long() {
         (Moment::OwnedAgain, "gets t-0"),
         &therefore,
     );
+}
+
+#[test]
+fn who_ends_in_peace_and_who_was_out_before_are_told_as_such() {
+    let ends = "
+        b1 rebalances g gen=1
+        1000 g1 gives g m1 t-0
+        1100 b1 out g m1
+        1200 g1 stop
+        2000 g2 gets g m2 gen=2 t-0
+    ";
+    let (moment, subject) = ((Moment::OwnedAgain, "gets t-0"), "t-0  without an owner for 1.000 s  group g");
+    check("at-least-once", &[BEGIN, ends, AUDIT], Kind::Rebalance, subject, moment, &["g1 ended; out of the group: g1"]);
+    let out = "
+        1000 b1 out g m1
+        3000 g1 loses g m1 t-0
+        4000 g1 gets g m3 gen=2 t-0
+    ";
+    let therefore = ["g1 learned that it was no longer a member; out of the group: g1"];
+    check("at-least-once", &[BEGIN, out, AUDIT], Kind::Rebalance, subject, moment, &therefore);
+}
+
+#[test]
+fn two_that_take_a_partition_for_their_own_are_told_as_such_and_a_commit_after_a_skip_hides_nothing() {
+    let both = "
+        g2 gets g m2 gen=2 t-0
+        g2 position t-0 0 committed
+        g1 did g t-0 0 v-0
+        g2 did g t-0 0 v-0
+    ";
+    let moment = (Moment::ProcessedAgain, "works through 0 again");
+    let therefore = ["g1 and g2 both took the partition for their own. g1 had done 1 record of these when g2 came"];
+    let subject = "t-0@0  value=v-0  group g";
+    check("at-least-once", &[BEGIN, both, AUDIT], Kind::ProcessedTwice, subject, moment, &therefore);
+    // Once g1 is out there is one.
+    let after = both.replace("g1 did g t-0 0 v-0\n", "").replacen("g2 gets", "g1 did g t-0 0 v-0\n b1 out g m1\n g2 gets", 1);
+    let therefore = ["g1 had lost the partition before the commit of what it had done was taken. g2 began at 0"];
+    check("at-least-once", &[BEGIN, &after, AUDIT], Kind::ProcessedTwice, subject, moment, &therefore);
+    let later = "
+        g1 stop
+        b1 expires g t-0
+        g2 gets g m2 gen=2 t-0
+        g2 position t-0 2 start
+        g2 commits g m2 gen=2 t-0 3
+    ";
+    let (moment, subject) = ((Moment::Skipped, "begins at 2"), "t-0@0..1  value=v-0  group g");
+    let begin = BEGIN.replace("g1 read t-0 0 v-0", "b1 up 1").replace("g1 read t-0 1 v-1", "b1 up 1");
+    check("at-least-once", &[&begin, later, AUDIT], Kind::Unprocessed, subject, moment, &["that was latest"]);
+}
+
+#[test]
+fn what_is_told_again_and_again_is_told_once() {
+    let fails = "g1 told g sent=12 NETWORK_EXCEPTION open\n".repeat(3);
+    let gap = ["1000 g1 gives g m1 t-0\n", &fails, "2000 g2 gets g m2 gen=2 t-0\n"].concat();
+    let subject = "t-0  without an owner for 1.000 s  group g";
+    let moment = (Moment::Unowned, "gives t-0 up");
+    check("at-least-once", &[BEGIN, &gap, AUDIT], Kind::Rebalance, subject, moment, &[]);
+    let all = stories("at-least-once", &[BEGIN, &gap, AUDIT]);
+    let lines: Vec<&str> = all.iter().flat_map(|story| &story.lines).map(|line| &*line.text).collect();
+    assert!(lines.contains(&"is told of its commit: NETWORK_EXCEPTION, 3 times"), "{lines:?}");
 }
 
 #[test]

@@ -2,22 +2,24 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Place, Scene, all_set, application, audited, count, senders, stretch};
+use super::{Place, Scene, all_set, audited, count, senders, stretch, with_application, with_default_retention, with_newer_behaviour, with_three_copies};
 use crate::{
-    base::{OFFSETS_TOPIC, Offset, TopicPartition},
+    base::{Offset, TopicPartition},
     check::{
-        GroupPlan,
+        GroupPlan, Plan,
         story::{Effect, Kind, Moment, Sentence, Story},
     },
     trace::{Event, EventId, journal::Entry},
 };
 
 /// A story for each stretch of neighbours that were passed over, from where the group began.
-pub(super) fn stories(entries: &[Entry], group: &Arc<str>, plan: &GroupPlan) -> Vec<Story> {
+pub(super) fn stories(entries: &[Entry], plan: &Plan, group: &Arc<str>, of_group: &GroupPlan) -> Vec<Story> {
     let mut stories = Vec::new();
-    for partition in &plan.partitions {
-        for missed in missed(entries, group, plan, partition) {
-            stories.push(story(entries, group, plan, partition, &missed));
+    for partition in &of_group.partitions {
+        for missed in missed(entries, group, of_group, partition) {
+            let mut story = story(entries, group, of_group, partition, &missed);
+            story.therefore.extend(with_newer_behaviour(plan));
+            stories.push(story);
         }
     }
     stories
@@ -73,6 +75,19 @@ struct Passed<'a> {
     /// The last thing that happened to a member before that.
     before: Option<EventId>,
     expired: bool,
+    /// The topic was deleted, and made again.
+    deleted: Option<EventId>,
+    /// Who has the partition at the end.
+    owner: Option<&'a Arc<str>>,
+}
+
+impl Passed<'_> {
+    /// When the topic was deleted, if what was committed is a place in the log that went with it: nobody had the records
+    /// of this one in its hands.
+    fn deleted_before_commit(&self) -> Option<EventId> {
+        let (commit, _) = self.commit?;
+        self.deleted.filter(|_| self.held.is_none_or(|(_, held)| commit < held))
+    }
 }
 
 fn passed<'a>(
@@ -92,7 +107,10 @@ fn passed<'a>(
                 passed.held = Some((&entry.node, entry.id));
                 passed.skip = None;
             }
-            Event::CommitSent { group: g, offsets, .. } if g == group && passed.commit.is_none() => {
+            // What was passed over before is no part of this commit.
+            Event::CommitSent { group: g, offsets, .. }
+                if g == group && passed.commit.is_none() && passed.skip.is_none() =>
+            {
                 let covers = offsets.iter().find(|(p, offset)| p == partition && *offset > first.offset);
                 passed.commit = covers.map(|(_, offset)| (entry.id, *offset));
             }
@@ -102,8 +120,24 @@ fn passed<'a>(
                 (passed.expired, passed.before) = (true, Some(entry.id));
             }
             // What was held and committed before was another record, of another log.
-            Event::TopicDeleted { topic, .. } if *topic == partition.topic => passed = Passed::default(),
-            Event::NodeStopped { .. } if is_member && passed.skip.is_none() => passed.before = Some(entry.id),
+            Event::TopicDeleted { topic, .. } if *topic == partition.topic => {
+                passed = Passed { deleted: Some(entry.id), ..Passed::default() };
+            }
+            Event::PartitionsAssigned { group: g, partitions, .. } if g == group && partitions.contains(partition) => {
+                passed.owner = Some(&entry.node);
+            }
+            Event::PartitionsRevoked { group: g, partitions, .. }
+            | Event::PartitionsLost { group: g, partitions, .. }
+                if g == group && passed.owner == Some(&entry.node) && partitions.contains(partition) =>
+            {
+                passed.owner = None;
+            }
+            Event::NodeStopped { .. } if is_member => {
+                passed.owner = passed.owner.filter(|owner| **owner != entry.node);
+                if passed.skip.is_none() {
+                    passed.before = Some(entry.id);
+                }
+            }
             Event::PositionSet { partition: p, offset, why }
                 if is_member && p == partition && *offset > first.offset && passed.skip.is_none() =>
             {
@@ -124,7 +158,7 @@ fn story(
 ) -> Story {
     let (first, last) = (missed[0], missed[missed.len() - 1]);
     let passed = passed(entries, group, plan, partition, first);
-    let records = count(missed.len());
+    let records = count(missed.len(), "record");
     let mut scene = Scene::new(group, partition, plan);
     let mut worked = 0_usize;
     for entry in entries {
@@ -140,7 +174,10 @@ fn story(
             }
             Event::CommitSent { .. } => {
                 if let Some((_, up_to)) = passed.commit.filter(|(commit, _)| *commit == entry.id) {
-                    let text = format!("commits {up_to}, with {} worked through", count(worked));
+                    let text = match passed.deleted_before_commit() {
+                        Some(_) => format!("commits {up_to}, to where it has come in the log that is gone"),
+                        None => format!("commits {up_to}, with {} worked through", count(worked, "record")),
+                    };
                     scene.say_moment(entry, text, Moment::Committed);
                 }
             }
@@ -162,7 +199,8 @@ fn story(
     let held = passed.held.map(|(_, event)| event);
     let commit = passed.commit.map(|(event, _)| event);
     let skip = passed.skip.map(|(event, ..)| event);
-    let begin = [held, commit].into_iter().flatten().min().or(passed.before).or(skip).unwrap_or(EventId(0));
+    let begin = [held, commit, passed.deleted_before_commit()].into_iter().flatten().min();
+    let begin = begin.or(passed.before).or(skip).unwrap_or(EventId(0));
     let end = skip.or(entries.last().map(|entry| entry.id)).unwrap_or(begin);
     Story {
         kind: Kind::Unprocessed,
@@ -182,6 +220,9 @@ fn records_of(entries: &[Entry], partition: &TopicPartition, places: &[Place<'_>
 
 fn therefore(entries: &[Entry], plan: &GroupPlan, passed: &Passed<'_>, records: &str) -> Vec<Sentence> {
     match (&passed.skip, passed.commit) {
+        (Some((_, node, from, true)), Some((_, up_to))) if passed.deleted_before_commit().is_some() => {
+            of_another_log(plan, node, *from, up_to, records)
+        }
         (Some((_, node, from, true)), Some((_, up_to))) => {
             let holder = passed.held.map_or(*node, |(holder, _)| holder);
             let mut therefore = vec![Sentence::plain(format!(
@@ -205,25 +246,52 @@ fn therefore(entries: &[Entry], plan: &GroupPlan, passed: &Passed<'_>, records: 
              come to it."
         ))],
         (None, None) => {
-            vec![Sentence::plain(format!(
-                "to the end of the run no member came to {records}: nobody had the partition."
-            ))]
+            let why = match passed.owner {
+                None => "nobody had the partition at the end".to_owned(),
+                Some(owner) => format!("{owner} had the partition at the end, and was not done"),
+            };
+            vec![Sentence::plain(format!("to the end of the run no member came to {records}: {why}."))]
         }
     }
 }
 
+/// A commit for the topic that was there before was taken for the one that has its name now.
+fn of_another_log(plan: &GroupPlan, node: &Arc<str>, from: Offset, up_to: Offset, records: &str) -> Vec<Sentence> {
+    let is_modern = plan.workers.get(node).is_some_and(|worker| worker.modern);
+    let taken = match is_modern {
+        false => "the commit has the topic's name, and there was a topic of that name",
+        true => "the commit was tried again until it had the id of the new topic",
+    };
+    let mut sentences = vec![Sentence::plain(format!(
+        "{up_to} is a place in the log of the topic that was deleted; {taken}. An offset says nothing of which log it is \
+         of: {node} went on at {from}, and {records} of the new one were passed over."
+    ))];
+    if !is_modern {
+        sentences.push(Sentence::about(
+            &all_set(&plan.members, "group.protocol", "consumer"),
+            Effect::Helps,
+            "With group.protocol=consumer a commit has the topic's id (OffsetCommit 10): that of the topic that is gone is \
+             refused with UNKNOWN_TOPIC_ID.",
+        ));
+    }
+    sentences
+}
+
 /// When else one may commit.
 fn other_applications(plan: &GroupPlan, holder: &Arc<str>) -> Vec<Sentence> {
-    let mut sentences = vec![Sentence::about(
-        &application(plan, "at-least-once"),
+    let mut sentences = Vec::new();
+    sentences.extend(with_application(
+        plan,
+        "at-least-once",
         Effect::Helps,
         "With a commit after the work (application at-least-once) somebody would have worked on them, and after a crash \
          perhaps twice.",
-    )];
+    ));
     match plan.workers.get(holder).map(|worker| &*worker.application) {
         Some("hand-off") => {
-            sentences.push(Sentence::about(
-                &application(plan, "auto-commit"),
+            sentences.extend(with_application(
+                plan,
+                "auto-commit",
                 Effect::Helps,
                 "With the work between two polls (application auto-commit) the consumer would have committed by itself \
                  what is done: at a poll it commits what the poll before has returned.",
@@ -255,25 +323,9 @@ fn other_begins(entries: &[Entry], plan: &GroupPlan, passed: &Passed<'_>) -> Vec
              done before.",
         ));
     }
-    if passed.expired {
-        sentences.push(Sentence::about(
-            &["cluster.offsets.retention.minutes=10080".to_owned()],
-            Effect::Helps,
-            "With offsets.retention.minutes=10080, the default, the offset would still have been there.",
-        ));
-        return sentences;
-    }
-    let one_copy = entries.iter().any(|entry| {
-        matches!(&entry.event, Event::PartitionChanged { partition, replicas, .. }
-            if *partition.topic == *OFFSETS_TOPIC && replicas.len() == 1)
-    });
-    let power_lost = entries.iter().any(|entry| matches!(entry.event, Event::NodeStopped { how } if how.lost_power()));
-    if one_copy && power_lost {
-        sentences.push(Sentence::about(
-            &["cluster.offsets.topic.replication.factor=3".to_owned()],
-            Effect::Helps,
-            "With offsets.topic.replication.factor=3 another broker would have had the offset, and would have coordinated.",
-        ));
+    match passed.expired {
+        true => sentences.push(with_default_retention()),
+        false => sentences.extend(with_three_copies(entries)),
     }
     sentences
 }

@@ -45,7 +45,7 @@ function writeGroupText({ group }) {
   for (const gap of gapsOf(group.coordinators)) row(gap.from, gap.to, 'coordinator', `nobody, ${lasts(gap)}`);
   for (const era of group.eras.list) {
     const { from, to, kind, generation, why } = era;
-    row(from, to, 'group', { joining: `${word} ${generation} ends: ${why}; members join`, assigning: `${word} ${generation} waits for its assignment`, generation: `${word} ${generation}`, empty: 'nobody is in it' }[kind]);
+    row(from, to, 'group', { joining: `${generation ? `${word} ${generation} ends` : 'begins'}: ${why}${group.protocol === 'consumer' ? '' : '; members join'}`, assigning: `${word} ${generation} waits for its assignment`, generation: `${word} ${generation}`, empty: 'nobody is in it' }[kind]);
   }
   for (const { name, stays } of group.lanes) for (const { from, to, how, why, epochs } of stays) row(from, to, name, `${how}; ${epochs.list.map(({ epoch }) => `${word} ${epoch}`).join(', ') || `never in a ${word}`}${why ? `; out: ${why}` : ''}`);
   for (const { name, tenures, commits } of group.owned) {
