@@ -253,9 +253,11 @@ mod tests {
     fn a_change_of_a_step_says_what_became_different_and_no_more() {
         let story = "
             kafka = \"4.1\"
+            title = \"a story\"
             cluster.brokers = 1
             [[topic]]
             name = \"t\"
+            replicas = [[\"b1\"]]
             [[step]]
             when = \"hw(t-0) >= 1\"
             do = \"nothing\"
