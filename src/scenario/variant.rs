@@ -69,7 +69,7 @@ pub fn overlay(scenario: &Scenario, variant: &Variant) -> Result<(Scenario, Vec<
         let change = &change.value;
         let is_rebound = change.within.is_some_and(|within| within != step.within);
         let told = |step: &Step| {
-            let within = is_rebound.then(|| format!(" within {}", show_duration(step.within))).unwrap_or_default();
+            let within = if is_rebound { format!(" within {}", show_duration(step.within)) } else { String::new() };
             format!("{}{within}: {}", step.trigger(), super::action::show(&step.actions.value))
         };
         let from = told(step);

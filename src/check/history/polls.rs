@@ -39,8 +39,7 @@ pub(super) fn check(case: &Case<'_>) -> Finding {
         // Reads are kept in the order of their events.
         let read = reads.binary_search_by_key(event, |read| read.event).expect("what was handed out was read");
         let Read { consumer, partition, offset, content, .. } = &reads[read];
-        let text =
-            format!("{consumer} stood at {partition}@{position} and was handed {} at {offset}", content.value);
+        let text = format!("{consumer} stood at {partition}@{position} and was handed {} at {offset}", content.value);
         score.violate(text, vec![*since, *event]);
     }
     score.into_finding()

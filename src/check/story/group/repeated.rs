@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Place, Scene, all_set, count, senders, stretch, with_application, with_default_retention, with_three_copies};
+use super::{
+    Place, Scene, all_set, count, senders, stretch, with_application, with_default_retention, with_three_copies,
+};
 use crate::{
     base::{Offset, TopicPartition},
     check::{
@@ -258,9 +260,9 @@ fn therefore(
             "{why}. {successor} had {records} of these in its hands all the time; {worker} got the partition and worked \
              on them, and then {successor} went on where it stood."
         ),
-        false => format!(
-            "{why}. {successor} began at {begun}, and {records} from there on had been done already: {rule}."
-        ),
+        false => {
+            format!("{why}. {successor} began at {begun}, and {records} from there on had been done already: {rule}.")
+        }
     })];
     match between {
         Between::Outsider => {

@@ -118,7 +118,8 @@ fn no_story_proposes_the_application_that_there_is() {
     for application in ["auto-commit", "at-least-once", "at-most-once", "commit-per-record", "commit-on-revocation"] {
         for then in [skips, repeats] {
             let all = stories(application, &[BEGIN, dies, then, AUDIT]);
-            let said: Vec<_> = all.iter().flat_map(|story| &story.therefore).filter_map(|one| one.what_if.as_ref()).collect();
+            let said: Vec<_> =
+                all.iter().flat_map(|story| &story.therefore).filter_map(|one| one.what_if.as_ref()).collect();
             let own = format!("client.g1.consume.application={application}");
             assert!(said.iter().all(|what_if| !what_if.set.contains(&own)), "{application}: {said:#?}");
         }
@@ -168,7 +169,8 @@ fn work_that_is_done_twice_is_told_with_what_came_between_it_and_its_commit() {
 
 #[test]
 fn work_that_was_committed_and_is_done_again_is_told_with_what_became_of_the_commit() {
-    let (kind, moment, subject) = (Kind::ProcessedTwice, (Moment::ProcessedAgain, "again"), "t-0@0  value=v-0  group g");
+    let (kind, moment, subject) =
+        (Kind::ProcessedTwice, (Moment::ProcessedAgain, "again"), "t-0@0  value=v-0  group g");
     let done = "g1 did g t-0 0 v-0\n b1 committed g m1 gen=1 t-0 1\n g1 kill\n g2 gets g m2 gen=2 t-0\n";
     for (position, words) in [
         ("g2 position t-0 0 start", "the group had committed 1, and its coordinator had lost that. g2 began at 0"),
@@ -237,7 +239,14 @@ fn who_ends_in_peace_and_who_was_out_before_are_told_as_such() {
         2000 g2 gets g m2 gen=2 t-0
     ";
     let (moment, subject) = ((Moment::OwnedAgain, "gets t-0"), "t-0  without an owner for 1.000 s  group g");
-    check("at-least-once", &[BEGIN, ends, AUDIT], Kind::Rebalance, subject, moment, &["g1 ended; out of the group: g1"]);
+    check(
+        "at-least-once",
+        &[BEGIN, ends, AUDIT],
+        Kind::Rebalance,
+        subject,
+        moment,
+        &["g1 ended; out of the group: g1"],
+    );
     let out = "
         1000 b1 out g m1
         3000 g1 loses g m1 t-0
@@ -260,7 +269,8 @@ fn two_that_take_a_partition_for_their_own_are_told_as_such_and_a_commit_after_a
     let subject = "t-0@0  value=v-0  group g";
     check("at-least-once", &[BEGIN, both, AUDIT], Kind::ProcessedTwice, subject, moment, &therefore);
     // Once g1 is out there is one.
-    let after = both.replace("g1 did g t-0 0 v-0\n", "").replacen("g2 gets", "g1 did g t-0 0 v-0\n b1 out g m1\n g2 gets", 1);
+    let after =
+        both.replace("g1 did g t-0 0 v-0\n", "").replacen("g2 gets", "g1 did g t-0 0 v-0\n b1 out g m1\n g2 gets", 1);
     let therefore = ["g1 had lost the partition before the commit of what it had done was taken. g2 began at 0"];
     check("at-least-once", &[BEGIN, &after, AUDIT], Kind::ProcessedTwice, subject, moment, &therefore);
     let later = "

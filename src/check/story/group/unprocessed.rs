@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Place, Scene, all_set, audited, count, senders, stretch, with_application, with_default_retention, with_newer_behaviour, with_three_copies};
+use super::{
+    Place, Scene, all_set, audited, count, senders, stretch, with_application, with_default_retention,
+    with_newer_behaviour, with_three_copies,
+};
 use crate::{
     base::{Offset, TopicPartition},
     check::{
