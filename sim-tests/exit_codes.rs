@@ -295,6 +295,9 @@ fn claims_of_settings_that_mean_nothing_are_refused() {
     check_refused(&["claims", "--budget", "power-al"], 64, &["did you mean `power-all`?"]);
     check_refused(&["claims", "--seeds", "0"], 64, &["0 is not in 1..=100000"]);
     check_refused(&["claims", "--matrix", "--set", "acks=1"], 64, &["acks is given twice"]);
+    check_refused(&["claims", "--matrix", "--replicas", "2,2"], 64, &["--replicas names 2 twice"]);
+    check_refused(&["claims", "--matrix", "--replicas", "3,10"], 64, &["expected 1 to 9, found `10`"]);
+    check_refused(&["claims", "--replicas", "2"], 64, &["--matrix"]);
 }
 
 #[test]

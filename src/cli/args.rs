@@ -299,6 +299,9 @@ pub struct ClaimsOptions {
     /// Every combination of acks, min.insync.replicas, unclean election and flush, and a page of what was found
     #[arg(long)]
     pub matrix: bool,
+    /// Replication factors of the matrix, as 1,2,3; what the settings say if not given
+    #[arg(long, value_name = "N,N", requires = "matrix", value_delimiter = ',')]
+    pub replicas: Vec<u64>,
     /// Seeds of each budget of faults
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub seeds: u64,

@@ -40,7 +40,7 @@ pub fn claims(options: &ClaimsOptions) -> Outcome {
     let settings = settings(options)?;
     let budgets = budgets(&options.budgets)?;
     let mut cells = match options.matrix {
-        true => Cell::matrix(&settings).map_err(Failure::usage)?,
+        true => Cell::matrix(&settings, &options.replicas).map_err(Failure::usage)?,
         false => vec![Cell::new(settings)],
     };
     cells.iter_mut().for_each(|cell| cell.prepare(&budgets));

@@ -64,7 +64,8 @@ impl ScenarioFile {
     /// # Errors
     /// A name or value in the file that means nothing, or a variant that it does not have.
     pub fn resolve_at(&self, variant: Option<&str>, seed: u64) -> Result<Resolved, Failure> {
-        let implied = without_steps(&self.scenario);
+        let drawn = swarm::draw(&self.scenario, seed);
+        let implied = without_steps(&drawn);
         let implied = || implied.iter().map(|variant| variant.name.value.as_str());
         if let Some(wanted) = variant.filter(|wanted| !self.variants().chain(implied()).any(|name| name == *wanted)) {
             let known: Vec<&str> = self.variants().chain(implied()).collect();
@@ -72,7 +73,6 @@ impl ScenarioFile {
             return Err(Failure::usage(format!("{}: {message}", self.given)));
         }
         let variant = variant.map(|name| Spot::new(name.to_owned(), 0));
-        let drawn = swarm::draw(&self.scenario, seed);
         scenario::resolve(&drawn, variant.as_ref()).map_err(|problem| match self.scenario.swarm {
             // What is drawn stands nowhere in the file but as a value to choose from.
             Some(_) => {

@@ -274,7 +274,8 @@ fn with_runs_beside(
         ..order.clone()
     });
     let kept = !recorded.entries.is_empty();
-    let branches = if kept { branches::beside(order, file) } else { Vec::new() };
+    let (branches, left_out) = if kept { branches::beside(order, file) } else { Default::default() };
+    recorded.manifest.branches_left_out = left_out;
     let orders: Vec<Order> = tried.chain(branches).collect();
     let (told, drawn) = thread::scope(|scope| {
         let early = if kept { &[JOURNAL_FILE, PERFETTO_FILE][..] } else { &[] };
@@ -333,6 +334,7 @@ fn record(file: &ScenarioFile, resolved: &Resolved, order: &Order, finished: Fin
         simulated_ns: finished.simulated,
         ending: finished.ending,
         stories: told,
+        branches_left_out: 0,
         lesson,
         plan: resolved.plan.clone(),
         config: resolved.settings(),

@@ -154,7 +154,7 @@ pub async fn administrate(
     while let Some(order) = orders.recv().await {
         let done = match &order {
             Order::Set(topic, name, value) => admin.set_topic_config(topic, name, Some(value)).await,
-            Order::Delete(partition, before) => admin.delete_records(partition, Some(*before)).await.map(drop),
+            Order::DeleteRecords(partition, before) => admin.delete_records(partition, Some(*before)).await.map(drop),
             Order::Elect(kind, partition) => admin.elect_leader(partition, *kind).await,
             Order::Reassign(moves) => {
                 let ids = |Replicas(names): &Replicas| names.iter().map(|name| node_id(name)).collect();

@@ -23,7 +23,7 @@ pub enum Order {
     /// Give partitions other replicas, or cancel that.
     Reassign(Vec<(TopicPartition, Option<Replicas>)>),
     /// Delete the records before an offset.
-    Delete(TopicPartition, Offset),
+    DeleteRecords(TopicPartition, Offset),
     /// Delete a topic.
     DeleteTopic(String),
     /// Make a topic again.
@@ -164,7 +164,9 @@ impl Deed {
                 Self::Order(Order::Reassign(resolved.collect::<Result<_, String>>()?))
             }
             Action::Fence(target) => Self::Fence(brokers(target)?),
-            Action::Delete(partition, before) => Self::Order(Order::Delete(partition.partition(), Offset(*before))),
+            Action::DeleteRecords(partition, before) => {
+                Self::Order(Order::DeleteRecords(partition.partition(), Offset(*before)))
+            }
             Action::DeleteTopic(topic) => Self::Order(Order::DeleteTopic(topic.clone())),
             Action::CreateTopic(topic) => Self::Order(Order::CreateTopic(topic.clone())),
             Action::Nothing => Self::Nothing,
@@ -202,7 +204,9 @@ impl std::fmt::Display for Deed {
             Self::Order(Order::Elect(ElectionType::Unclean, partition)) => write!(f, "elect unclean {partition}"),
             Self::Fence(nodes) => write!(f, "fence {}", list(nodes)),
             Self::Order(Order::Reassign(moves)) => f.write_str(&show_moves(moves)),
-            Self::Order(Order::Delete(partition, before)) => write!(f, "delete {partition} before {before}"),
+            Self::Order(Order::DeleteRecords(partition, before)) => {
+                write!(f, "delete-records {partition} before {before}")
+            }
             Self::Order(Order::DeleteTopic(topic)) => write!(f, "delete topic {topic}"),
             Self::Order(Order::CreateTopic(topic)) => write!(f, "create topic {topic}"),
             Self::Nothing => f.write_str("nothing"),

@@ -55,6 +55,9 @@ pub struct Manifest {
     /// What happened to records and partitions, by kind, and what other settings would have done.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub stories: Vec<Story>,
+    /// How many branches there are that its page does not have.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub branches_left_out: usize,
     /// The questions of its lesson, answered by this run.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub lesson: Vec<Question>,
@@ -67,6 +70,10 @@ pub struct Manifest {
     /// The scenario that the seed drew from it, where the file has `[swarm]`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub drawn: Option<String>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// One key that a variant changes.

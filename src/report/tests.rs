@@ -87,6 +87,7 @@ pub(super) fn recorded() -> Recorded {
         config: serde_json::json!({"acks": "1"}),
         scenario_text: "title = \"Unclean election\"\n".into(),
         drawn: None,
+        branches_left_out: 0,
     };
     Recorded { manifest, entries, messages: Messages::default(), branches: Vec::new() }
 }
@@ -170,6 +171,7 @@ fn every_key_of_the_manifest_is_documented_in_its_order() {
     let mut stories = story::every(&run.entries, &manifest.plan, &manifest.verdict);
     stories[0].untold = 1;
     manifest.stories = stories;
+    (manifest.branches_left_out, manifest.drawn) = (1, Some(manifest.scenario_text.clone()));
     let choices = vec![Choice { text: "8".into(), misconception: Some("They are committed.".into()) }];
     manifest.lesson = vec![Question {
         before: 3,

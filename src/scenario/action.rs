@@ -88,8 +88,8 @@ pub enum Action {
     Reassign(Vec<(Term, Option<Term>)>),
     /// `fence X`
     Fence(Term),
-    /// `delete orders-0 before 10`
-    Delete(Term, i64),
+    /// `delete-records orders-0 before 10`
+    DeleteRecords(Term, i64),
     /// `delete topic orders`
     DeleteTopic(String),
     /// `create topic orders`
@@ -206,10 +206,11 @@ pub const VERBS: &[(&str, &str, &str)] = &[
         "fence b1",
     ),
     (
-        "delete",
-        "an operator deletes a partition's records before an offset, as DeleteRecords does; or, as `delete topic orders`, a topic",
-        "delete orders-0 before 10",
+        "delete-records",
+        "an operator deletes a partition's records before an offset",
+        "delete-records orders-0 before 10",
     ),
+    ("delete", "an operator deletes a topic", "delete topic orders"),
     ("create", "an operator makes a topic again that was deleted, as the scenario describes it", "create topic orders"),
     ("nothing", "only waits for its trigger", "nothing"),
 ];
@@ -243,7 +244,7 @@ impl fmt::Display for Action {
             Self::Elect(ElectionType::Unclean, partition) => write!(f, "elect unclean {partition}"),
             Self::Reassign(moves) => f.write_str(&show_moves(moves)),
             Self::Fence(target) => write!(f, "fence {target}"),
-            Self::Delete(partition, before) => write!(f, "delete {partition} before {before}"),
+            Self::DeleteRecords(partition, before) => write!(f, "delete-records {partition} before {before}"),
             Self::DeleteTopic(topic) => write!(f, "delete topic {topic}"),
             Self::CreateTopic(topic) => write!(f, "create topic {topic}"),
             Self::Nothing => f.write_str("nothing"),
@@ -334,7 +335,9 @@ impl Action {
                 link(ends)?;
                 check_api(api)
             }
-            Self::Elect(_, partition) | Self::Delete(partition, _) => cast.argument(Argument::Partition, partition),
+            Self::Elect(_, partition) | Self::DeleteRecords(partition, _) => {
+                cast.argument(Argument::Partition, partition)
+            }
             Self::Reassign(moves) => {
                 for (index, (partition, replicas)) in moves.iter().enumerate() {
                     cast.argument(Argument::Partition, partition)?;

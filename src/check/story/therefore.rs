@@ -73,7 +73,14 @@ impl Facts<'_> {
 /// The sentences after *Therefore*.
 pub(super) fn sentences(facts: &Facts<'_>) -> Vec<Sentence> {
     let mut sentences = vec![Sentence::plain(sets(facts))];
-    sentences.extend(remedies(facts));
+    let remedies = remedies(facts);
+    let mut sets = remedies.iter().filter_map(|sentence| sentence.what_if.as_ref()).flat_map(|what_if| &what_if.set);
+    let release_told = sets.any(|set| set.starts_with("switch.") || set.starts_with("era="));
+    sentences.extend(remedies);
+    if let Some(set) = newest(facts.plan).filter(|_| !release_told) {
+        let text = format!("It would have lived with {}: newer brokers behave otherwise here.", set.join(", "));
+        sentences.push(Sentence::about(&set, Effect::Helps, text));
+    }
     if !facts.still_held.is_empty() {
         let held = brokers(&facts.still_held);
         let text = format!("A copy is still on {held}; it goes when that broker follows the new leader.");
@@ -212,7 +219,20 @@ fn remedies(facts: &Facts<'_>) -> Vec<Sentence> {
 
 /// A fault of the code: that of an older release or a planted one, if the scenario asks for it.
 pub(super) fn behaviour(plan: &Plan) -> Sentence {
+    let Some(set) = newest(plan) else {
+        return Sentence::plain("No setting would have helped: this is a bug of the broker.");
+    };
     let old: Vec<String> = plan.switches.iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
+    let text = format!(
+        "No setting of Kafka's would have helped: it is the broker's behaviour under {}. With {} it would not have happened.",
+        old.join(", "),
+        set.join(", ")
+    );
+    Sentence::about(&set, Effect::Helps, text)
+}
+
+/// What makes the broker behave as the newest release, if the scenario asks for another behaviour.
+fn newest(plan: &Plan) -> Option<Vec<String>> {
     let newest = |name: &str| match name {
         "era" => ERAS.last().map(|(era, _)| format!("era={era}")),
         name => {
@@ -221,15 +241,7 @@ pub(super) fn behaviour(plan: &Plan) -> Sentence {
         }
     };
     let set: Vec<String> = plan.switches.keys().filter_map(|name| newest(name)).collect();
-    if old.is_empty() {
-        return Sentence::plain("No setting would have helped: this is a bug of the broker.");
-    }
-    let text = format!(
-        "No setting of Kafka's would have helped: it is the broker's behaviour under {}. With {} it would not have happened.",
-        old.join(", "),
-        set.join(", ")
-    );
-    Sentence::about(&set, Effect::Helps, text)
+    (!set.is_empty()).then_some(set)
 }
 
 fn unclean(facts: &Facts<'_>) -> Vec<Sentence> {

@@ -208,7 +208,15 @@ fn duplicate(
              another record, whatever the settings of the producer are.",
             Brokers(&copies)
         );
-        return story(vec![Sentence::plain(text)], &mut scene);
+        // An idempotent producer is left one thing that people think of.
+        let in_flight = "max.in.flight.requests.per.connection";
+        let (set, setting) = match is_idempotent(plan, producer) {
+            false => (idempotent_set(plan, producer), "enable.idempotence=true".to_owned()),
+            true => (vec![client_set(producer, in_flight, "1")], format!("{in_flight}=1")),
+        };
+        let no = format!("{setting} would NOT have helped: no process knows what the one before it has sent.");
+        let therefore = vec![Sentence::plain(text), Sentence::about(&set, Effect::DoesNotHelp, no)];
+        return story(therefore, &mut scene);
     }
     let mut therefore = vec![Sentence::plain(format!(
         "{producer} sent it again, for {answer}. The first copy stood on {}; {who}. A batch without a producer id and a \

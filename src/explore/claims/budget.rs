@@ -140,7 +140,7 @@ impl Budget {
         line(&format!("seed     = {seed}"));
         line("deadline = \"300s\"");
         settings.behaviour.iter().for_each(|(name, value)| line(&format!("{name} = {}", quoted(value))));
-        line(&format!("\n[cluster]\nbrokers = {}\n[cluster.config]", settings.replicas));
+        line(&format!("\n[cluster]\nbrokers = {}\n[cluster.config]", settings.replicas()));
         let mut broker = settings.broker.clone();
         // Shorter than by default, so that a run is: what is waited for stays the same.
         for (name, value) in [
@@ -151,7 +151,7 @@ impl Budget {
             broker.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
         broker.iter().for_each(|(name, value)| line(&format!("{} = {}", quoted(name), quoted(value))));
-        let names: Vec<String> = (1..=settings.replicas).map(|number| format!("\"b{number}\"")).collect();
+        let names: Vec<String> = (1..=settings.replicas()).map(|number| format!("\"b{number}\"")).collect();
         line(&format!("\n[[topic]]\nname     = \"orders\"\nreplicas = [[{}]]\n[topic.config]", names.join(", ")));
         settings.topic.iter().for_each(|(name, value)| line(&format!("{} = {}", quoted(name), quoted(value))));
         line("\n[[client]]\nname = \"p1\"");
@@ -168,7 +168,7 @@ impl Budget {
         line("\n[[client]]\nname   = \"r1\"\nread   = { topic = \"orders\" }");
         line("config = { \"auto.offset.reset\" = \"earliest\" }");
         line("\n[[expect]]\nclaim = \"acked-records-survive\"\nvalue = \"any\"");
-        for step in self.steps(settings.replicas, &mut random) {
+        for step in self.steps(settings.replicas(), &mut random) {
             line(&format!("\n[[step]]\n{step}"));
         }
         text
@@ -250,7 +250,7 @@ mod tests {
                 {
                     settings.set(name, value).unwrap();
                 }
-                for budget in BUDGETS.iter().filter(|budget| budget.applies_to(settings.replicas)) {
+                for budget in BUDGETS.iter().filter(|budget| budget.applies_to(settings.replicas())) {
                     for seed in 1..20 {
                         let text = budget.scenario(&settings, seed);
                         let read = scenario::parse(&text).and_then(|read| scenario::resolve(&read, None));

@@ -82,14 +82,31 @@ impl Cell {
         Self { settings, rows: Vec::new() }
     }
 
-    /// A cell for each combination of acks, `min.insync.replicas`, unclean election and flush, over the other settings.
+    /// A cell for each combination of acks, `min.insync.replicas`, unclean election and flush, over the other settings;
+    /// with `replicas`, for each of these replication factors.
     ///
     /// # Errors
-    /// The settings say one of the four already.
-    pub fn matrix(settings: &Settings) -> Result<Vec<Self>, String> {
+    /// The settings say one of the axes already, or a replication factor is none or given twice.
+    pub fn matrix(settings: &Settings, replicas: &[u64]) -> Result<Vec<Self>, String> {
+        if replicas.is_empty() {
+            return Self::matrix_of_one_factor(settings);
+        }
+        let mut cells = Vec::new();
+        for (index, factor) in replicas.iter().enumerate() {
+            if replicas[..index].contains(factor) {
+                return Err(format!("--replicas names {factor} twice"));
+            }
+            let mut settings = settings.clone();
+            settings.set("replication.factor", &factor.to_string())?;
+            cells.extend(Self::matrix_of_one_factor(&settings)?);
+        }
+        Ok(cells)
+    }
+
+    fn matrix_of_one_factor(settings: &Settings) -> Result<Vec<Self>, String> {
         let mut cells = Vec::new();
         for acks in ["0", "1", "all"] {
-            for min_isr in 1..=settings.replicas.min(3) {
+            for min_isr in 1..=settings.replicas().min(3) {
                 for unclean in ["false", "true"] {
                     for flush in [None, Some("1")] {
                         let mut settings = settings.clone();
@@ -110,7 +127,7 @@ impl Cell {
 
     /// Gives it those of `budgets` that mean something with its number of replicas.
     pub fn prepare(&mut self, budgets: &[&'static Budget]) {
-        let applicable = budgets.iter().filter(|budget| budget.applies_to(self.settings.replicas));
+        let applicable = budgets.iter().filter(|budget| budget.applies_to(self.settings.replicas()));
         let row = |budget: &&'static Budget| Row {
             budget,
             promise: promise(&self.settings, budget),
@@ -154,7 +171,7 @@ impl Cell {
         };
         let unclean = if settings.is_unclean() { "unclean" } else { "clean" };
         let flush = if settings.flushes_each_message() { "-flush" } else { "" };
-        format!("rf{}-acks-{acks}-min-isr-{}-{unclean}{flush}", settings.replicas, settings.min_isr())
+        format!("rf{}-acks-{acks}-min-isr-{}-{unclean}{flush}", settings.replicas(), settings.min_isr())
     }
 
     fn replay(&self, out: &Path, row: usize) -> String {
@@ -233,8 +250,9 @@ impl Cell {
 
     /// All cells in a table, a line each.
     pub fn table(cells: &[Self]) -> String {
-        let mut text =
-            String::from("acks  min ISR  unclean  flush   kept  spared  lost  unproved  broken  lost under\n");
+        let mut text = String::from(
+            "replicas  acks  min ISR  unclean  flush   kept  spared  lost  unproved  broken  lost under\n",
+        );
         for cell in cells {
             let count = |outcome| cell.rows.iter().filter(|row| row.outcome() == outcome).count();
             let lossy = cell.rows.iter().filter(|row| row.tally.lossy > 0);
@@ -243,7 +261,8 @@ impl Cell {
             let acks = settings.acks().code();
             writeln!(
                 text,
-                "{:4}  {:7}  {:7}  {:6}  {:4}  {:6}  {:4}  {:8}  {:6}  {}",
+                "{:8}  {:4}  {:7}  {:7}  {:6}  {:4}  {:6}  {:4}  {:8}  {:6}  {}",
+                settings.replicas(),
                 if acks < 0 { "all".to_owned() } else { acks.to_string() },
                 settings.min_isr(),
                 if settings.is_unclean() { "yes" } else { "no" },

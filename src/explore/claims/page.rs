@@ -19,32 +19,44 @@ pub fn page(cells: &[Cell], seeds: u64) -> String {
     line(&format!("<style>\n{STYLE}</style>\n</head>\n<body>\n<main>"));
     line("<h1>What settings promise, and what they keep</h1>");
     let runs: u64 = cells.iter().flat_map(|cell| &cell.rows).map(|row| row.tally.runs).sum();
-    let replicas = cells.first().map_or(0, |cell| cell.settings.replicas);
+    // Who has others to lose has every budget; a replica alone has few.
+    let budgets = cells.iter().map(|cell| &cell.rows[..]).max_by_key(|rows| rows.len()).unwrap_or_default();
+    let mut factors: Vec<String> = cells.iter().map(|cell| cell.settings.replicas().to_string()).collect();
+    factors.dedup();
     line(&format!(
-        "<p>{runs} simulated runs: {} settings of a topic with {replicas} replicas and its producer, each under {} budgets \
-         of faults, each of those by {seeds} seeds. After each run everything is healed, and every record that was \
-         acknowledged (with acks=0: sent) is looked for.</p>",
+        "<p>{runs} simulated runs: {} settings of a topic and its producer, each under {} budgets of faults or those of them \
+         that mean something for its replicas, each of those by {seeds} seeds. After each run everything is healed, and \
+         every record that was acknowledged (with acks=0: sent) is looked for.</p>",
         cells.len(),
-        cells.first().map_or(0, |cell| cell.rows.len()),
+        budgets.len(),
     ));
     legend(&mut line);
     line(
         "<h2>Settings by faults</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Settings by faults\">\n<table>\n<thead>\n<tr>",
     );
-    for heading in ["acks", "min ISR", "unclean", "flush"] {
+    for heading in ["replicas", "acks", "min ISR", "unclean", "flush"] {
         line(&format!("<th scope=\"col\">{heading}</th>"));
     }
-    for row in cells.first().map_or(&[][..], |cell| &cell.rows) {
+    for row in budgets {
         line(&format!("<th scope=\"col\" class=\"budget\"><span>{}</span></th>", escaped(row.budget.title)));
     }
-    line("</tr>\n</thead>\n<tbody>");
+    line("</tr>\n</thead>");
     for (index, cell) in cells.iter().enumerate() {
+        // One group for each number of replicas and acks.
+        let group = |cell: &Cell| axes(cell)[..2].to_vec();
+        if index.checked_sub(1).is_none_or(|before| group(&cells[before]) != group(cell)) {
+            line(if index == 0 { "<tbody>" } else { "</tbody>\n<tbody>" });
+        }
         line("<tr>");
         for (position, value) in axes(cell).iter().enumerate() {
             let link = if position == 0 { format!("<a href=\"#s{index}\">{value}</a>") } else { value.clone() };
             line(&format!("<th scope=\"row\">{link}</th>"));
         }
-        for row in &cell.rows {
+        for column in budgets {
+            let Some(row) = cell.rows.iter().find(|row| row.budget.name == column.budget.name) else {
+                line("<td title=\"there is no other replica\"></td>");
+                continue;
+            };
             let (outcome, text) = (row.outcome(), escaped(&row.tally.words()));
             line(&format!("<td class=\"{}\" title=\"{text}\">{}</td>", outcome.name(), sign(row)));
         }
@@ -71,7 +83,8 @@ pub fn page(cells: &[Cell], seeds: u64) -> String {
     line("<h2>To see one</h2>\n<p>A setting with its counter-examples, each a scenario that runs by itself:</p>");
     line("<pre>cargo sim claims --set acks=1 --set enable.idempotence=false --seeds 200</pre>");
     line(&format!(
-        "<p>This page again:</p>\n<pre>cargo sim claims --matrix --seeds {seeds}</pre>\n</main>\n</body>\n</html>"
+        "<p>This page again:</p>\n<pre>cargo sim claims --matrix --replicas {} --seeds {seeds}</pre>\n</main>\n</body>\n</html>",
+        factors.join(",")
     ));
     html
 }
@@ -90,7 +103,7 @@ fn legend(line: &mut impl FnMut(&str)) {
     line("</dl>");
 }
 
-fn axes(cell: &Cell) -> [String; 4] {
+fn axes(cell: &Cell) -> [String; 5] {
     let settings = &cell.settings;
     let acks = match settings.acks() {
         Acks::None => "0",
@@ -98,6 +111,7 @@ fn axes(cell: &Cell) -> [String; 4] {
         Acks::All => "all",
     };
     [
+        settings.replicas().to_string(),
         acks.to_owned(),
         settings.min_isr().to_string(),
         if settings.is_unclean() { "yes" } else { "no" }.to_owned(),
@@ -131,7 +145,7 @@ mod tests {
     fn a_cell_shows_its_outcome_by_a_sign_and_in_words() {
         let mut settings = Settings::default();
         settings.set("max.request.size", "1000").unwrap();
-        let mut cells = Cell::matrix(&settings).unwrap();
+        let mut cells = Cell::matrix(&settings, &[3, 1]).unwrap();
         let budgets: Vec<_> = BUDGETS.iter().collect();
         for cell in &mut cells {
             cell.prepare(&budgets);
@@ -141,7 +155,9 @@ mod tests {
             }
         }
         let html = page(&cells, 1);
-        assert_eq!(html.matches("<tr>").count(), 1 + 36 + 36 * (1 + BUDGETS.len()));
+        let alone = BUDGETS.iter().filter(|budget| budget.applies_to(1)).count();
+        assert_eq!(html.matches("<tr>").count(), 1 + 48 + 36 * (1 + BUDGETS.len()) + 12 * (1 + alone));
+        assert_eq!(html.matches("no other replica").count(), 12 * (BUDGETS.len() - alone));
         assert!(html.contains("<td class=\"lost\" title=\"lost 1 record in 1 of 1\">100%</td>"));
         assert!(
             html.contains("<td class=\"kept\" title=\"held in 1 of 1, loss in at most 95.0 % of such runs (95 %)\">")

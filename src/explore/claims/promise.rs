@@ -37,7 +37,7 @@ impl Promise {
 
 /// What is promised of `settings` under `budget`.
 pub fn promise(settings: &Settings, budget: &Budget) -> Promise {
-    let damage = budget.damage(settings.replicas);
+    let damage = budget.damage(settings.replicas());
     let power = damage.powered > 0 && !settings.flushes_each_message();
     match settings.acks() {
         Acks::None => Promise::NotGiven("acks=0: a record counts as sent once it is in the socket buffer"),
@@ -53,7 +53,7 @@ pub fn promise(settings: &Settings, budget: &Budget) -> Promise {
         Acks::All if damage.isr_shrinks => {
             Promise::NotGiven("no flush: the ISR may have been the one host that lost power")
         }
-        Acks::All if damage.crashed + damage.powered < settings.replicas => {
+        Acks::All if damage.crashed + damage.powered < settings.replicas() => {
             Promise::Kept("acks=all: an in-sync replica kept its log, and replication needs no flush")
         }
         Acks::All => Promise::NotGiven("no flush: no in-sync replica is left that kept its log"),
@@ -68,14 +68,14 @@ fn with_unclean_election(settings: &Settings, damage: super::budget::Damage, pow
     }
     if damage.isr_shrinks {
         // Whoever is elected has it only if every replica had to.
-        return match settings.min_isr() == settings.replicas && !power {
+        return match settings.min_isr() == settings.replicas() && !power {
             true => Promise::Kept("acks=all with min.insync.replicas of all replicas: each of them wrote it"),
             false => {
                 Promise::NotGiven("unclean election: a replica from outside the ISR may lead once the ISR is dead")
             }
         };
     }
-    match (power, gone < settings.replicas) {
+    match (power, gone < settings.replicas()) {
         (_, true) => Promise::Kept("acks=all: every in-sync replica wrote it, and one of them is always alive"),
         (false, false) => Promise::Kept("acks=all: every replica was in sync and kept its log"),
         (true, false) => Promise::NotGiven("no flush: no in-sync replica is left that kept its log"),

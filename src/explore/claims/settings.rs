@@ -19,8 +19,8 @@ const REPLICAS_MAX: u64 = 9;
 /// Settings of a topic, its brokers and its producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `replication.factor`.
-    pub replicas: u64,
+    /// `replication.factor`, if something says it.
+    replicas: Option<u64>,
     /// The topic's.
     pub topic: BTreeMap<String, String>,
     /// The brokers'.
@@ -34,7 +34,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let none = BTreeMap::new;
-        Self { replicas: REPLICAS, topic: none(), broker: none(), producer: none(), behaviour: none() }
+        Self { replicas: None, topic: none(), broker: none(), producer: none(), behaviour: none() }
     }
 }
 
@@ -46,7 +46,11 @@ impl Settings {
     /// name and the nearest right one.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         if name == "replication.factor" || name == "default.replication.factor" {
-            return self.set_replicas(name, value);
+            let factor = replication_factor(name, value)?;
+            return match self.replicas.replace(factor) {
+                Some(given) if given != factor => Err(format!("{name} is given twice, as `{given}` and as `{factor}`")),
+                _ => Ok(()),
+            };
         }
         let settings = if name == "era" || name.starts_with("switch.") {
             &mut self.behaviour
@@ -74,7 +78,9 @@ impl Settings {
         for (name, property) in properties.iter() {
             let faulty = |problem: String| format!("{}: {problem}", property.origin);
             if name == "default.replication.factor" {
-                self.set_replicas(name, &property.value).map_err(faulty)?;
+                // As a topic's settings: what `--set` says wins.
+                let default = replication_factor(name, &property.value).map_err(faulty)?;
+                self.replicas.get_or_insert(default);
             } else if let Some(config) = TOPIC.iter().find(|config| config.synonym == Some(name)) {
                 // As the default of the topic: what `--set` says of the topic wins, as in Kafka.
                 check_topic_setting(config.name, &property.value).map_err(faulty)?;
@@ -128,7 +134,7 @@ impl Settings {
             settings.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect()
         };
         Ok(Self {
-            replicas: topic.replicas.first().map_or(REPLICAS, |replicas| replicas.len() as u64),
+            replicas: topic.replicas.first().map(|replicas| replicas.len() as u64),
             topic: texts(&topic.config),
             broker: texts(&scenario.cluster.config),
             producer: texts(&producer.config),
@@ -153,10 +159,9 @@ impl Settings {
         read.map(|_| ()).map_err(|problem| problem.message)
     }
 
-    fn set_replicas(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let count = value.parse().ok().filter(|count| (1..=REPLICAS_MAX).contains(count));
-        self.replicas = count.ok_or_else(|| format!("{name}: expected 1 to {REPLICAS_MAX}, found `{value}`"))?;
-        Ok(())
+    /// `replication.factor`.
+    pub fn replicas(&self) -> u64 {
+        self.replicas.unwrap_or(REPLICAS)
     }
 
     /// `acks`.
@@ -170,7 +175,7 @@ impl Settings {
 
     /// `min.insync.replicas`, at most the number of replicas (KAFKA-15583).
     pub fn min_isr(&self) -> u64 {
-        self.topic_value("min.insync.replicas").parse().unwrap_or(1).min(self.replicas)
+        self.topic_value("min.insync.replicas").parse().unwrap_or(1).min(self.replicas())
     }
 
     /// `unclean.leader.election.enable`.
@@ -195,7 +200,7 @@ impl Settings {
         let is_capped = self.topic_value("min.insync.replicas").parse() != Ok(self.min_isr());
         let capped = if is_capped { format!(" (counts as {})", self.min_isr()) } else { String::new() };
         let mut parts = vec![
-            format!("replication.factor={}", self.replicas),
+            format!("replication.factor={}", self.replicas()),
             format!("acks={acks}"),
             format!("min.insync.replicas={}{capped}", self.topic_value("min.insync.replicas")),
             format!("unclean.leader.election.enable={}", self.is_unclean()),
@@ -209,6 +214,11 @@ impl Settings {
         parts.extend(more.map(|(name, value)| format!("{name}={value}")));
         parts.join(" ")
     }
+}
+
+fn replication_factor(name: &str, value: &str) -> Result<u64, String> {
+    let count = value.parse().ok().filter(|count| (1..=REPLICAS_MAX).contains(count));
+    count.ok_or_else(|| format!("{name}: expected 1 to {REPLICAS_MAX}, found `{value}`"))
 }
 
 fn once(settings: &mut BTreeMap<String, String>, name: &str, value: &str) -> Result<(), String> {
@@ -269,6 +279,7 @@ mod tests {
         for (given, words) in [
             (&[("min.insync.replica", "2")][..], "did you mean `min.insync.replicas`?"),
             (&[("min.insync.replicas", "0")], "min.insync.replicas=0"),
+            (&[("replication.factor", "2"), ("replication.factor", "3")], "given twice, as `2` and as `3`"),
             (&[("replication.factor", "0")], "expected 1 to 9, found `0`"),
             (&[("acks", "1"), ("acks", "all")], "acks is given twice, as `1` and as `all`"),
             (&[("acks", "1"), ("enable.idempotence", "true")], "idempotence"),
@@ -284,7 +295,7 @@ mod tests {
         let broker = "broker.id=1\nlisteners=PLAINTEXT://:9092\nmin.insync.replicas=2\ndefault.replication.factor=3\n";
         let mut found = Settings::default();
         found.set_brokers(&Properties::parse(broker, "server.properties").unwrap()).unwrap();
-        assert_eq!((found.min_isr(), found.replicas, found.broker.len()), (2, 3, 0));
+        assert_eq!((found.min_isr(), found.replicas(), found.broker.len()), (2, 3, 0));
 
         let wrong = Properties::parse("acks=all\n\nretrys=3\n", "producer.properties").unwrap();
         let problem = Settings::default().set_producer(&wrong).unwrap_err();

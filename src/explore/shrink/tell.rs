@@ -138,7 +138,7 @@ fn note(action: &Action) -> Option<String> {
         }
         Action::Reassign(_) => "An operator gives partitions other replicas.",
         Action::Fence(_) => "The controller counts it out although it runs.",
-        Action::Delete(..) => "An operator has records deleted.",
+        Action::DeleteRecords(..) => "An operator has records deleted.",
         Action::DeleteTopic(_) => "An operator deletes the topic.",
         Action::CreateTopic(_) => "An operator makes the topic again: another one of the same name.",
         Action::Set(..) => "An operator changes a setting.",

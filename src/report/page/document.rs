@@ -174,13 +174,17 @@ impl<'a> Document<'a> {
             .enumerate()
             .map(|(number, branch)| self.branch(number, branch, &claims))
             .collect();
+        let shown = match self.manifest.branches_left_out {
+            0 => String::new(),
+            more => format!(" Showing {} of {}.", branches.len(), branches.len() + more),
+        };
         // Of many claims only the signs are seen.
         let many = if claims.len() > CLAIMS_IN_WORDS_MAX { " many" } else { "" };
         format!(
             "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Branches\"><table class=\"branches{many}\"><thead><tr><th scope=\"col\">key</th>\
              <th scope=\"col\">branch</th><th scope=\"col\">what it changes</th><th scope=\"col\">acknowledged</th><th scope=\"col\">lost</th>{heads}</tr></thead>\
              <tbody>{rows}</tbody></table></div>\
-             <p class=\"soft\">Each is a run of its own with seed {}, in full with the command beside it. The key shows it in the drawings above.</p>",
+             <p class=\"soft\">Each is a run of its own with seed {}, in full with the command beside it. The key shows it in the drawings above.{shown}</p>",
             self.manifest.seed,
         )
     }

@@ -161,8 +161,9 @@ fn the_matrix_has_a_line_for_the_run_and_each_branch() {
     branch.variant = Some("without step 1".into());
     (branch.lost, branch.unfired) = (0, vec![2]);
     run.branches.push(branch);
+    run.manifest.branches_left_out = 4;
     let page = render(&run);
-    for words in ["data-branch=\"0\"", "data-branch=\"1\"", "without step 1", "step 2 never came"] {
+    for words in ["data-branch=\"0\"", "data-branch=\"1\"", "without step 1", "step 2 never came", "Showing 1 of 5."] {
         assert!(page.contains(words), "the page does not say `{words}`");
     }
     assert_eq!(data(&page)["branches"][0]["name"], "without step 1");

@@ -118,17 +118,18 @@ impl Action {
             }
             "fence" => read_nodes(words).map(Self::Fence),
             "delete" if words.keyword("topic") => read_topic(words).map(Self::DeleteTopic),
+            "delete" => Err(words.expected("`topic` and its name, as `delete topic orders`")),
             "create" if words.keyword("topic") => read_topic(words).map(Self::CreateTopic),
             "create" => Err(words.expected("`topic` and its name, as `create topic orders`")),
-            "delete" => {
+            "delete-records" => {
                 let partition = Term::read(words)?;
                 if !words.keyword("before") {
-                    return Err(words.expected("`before` and an offset, as `delete orders-0 before 10`"));
+                    return Err(words.expected("`before` and an offset, as `delete-records orders-0 before 10`"));
                 }
                 let (at, offset) = words.word("an offset, as 10")?;
                 let before = offset.parse().ok().filter(|before| *before >= 0);
                 let before = before.ok_or_else(|| Problem::at(at, format!("expected an offset, found `{offset}`")))?;
-                Ok(Self::Delete(partition, before))
+                Ok(Self::DeleteRecords(partition, before))
             }
             "nothing" => Ok(Self::Nothing),
             _ => Err(Problem::at(at, unknown("an action", &verb, VERBS.iter().map(|(verb, _, _)| *verb)))),

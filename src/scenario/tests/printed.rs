@@ -129,7 +129,7 @@ fn one_action() -> impl Strategy<Value = Action> {
         (election, term()).prop_map(|(kind, partition)| Action::Elect(kind, partition)),
         collection::vec((term(), option::of(term())), 1..3).prop_map(Action::Reassign),
         term().prop_map(Action::Fence),
-        (term(), 0..i64::MAX).prop_map(|(partition, before)| Action::Delete(partition, before)),
+        (term(), 0..i64::MAX).prop_map(|(partition, before)| Action::DeleteRecords(partition, before)),
         "[a-z0-9_-]{1,5}".prop_map(Action::DeleteTopic),
         "[a-z0-9_-]{1,5}".prop_map(Action::CreateTopic),
         Just(Action::Nothing),
