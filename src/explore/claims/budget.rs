@@ -115,7 +115,9 @@ impl Budget {
         for fault in self.faults {
             damage.leader_moves |=
                 !matches!(fault, CrashFollower | PowerFollower | CutFollowers | CutClients | DeafLeader);
-            damage.isr_shrinks |= matches!(fault, CutFollowers | DeafLeader);
+            // Of two replicas the one that is away leaves the other alone.
+            damage.isr_shrinks |= matches!(fault, CutFollowers | DeafLeader)
+                || replicas == 2 && matches!(fault, StopLeader | CrashFollower | PowerFollower);
             match fault {
                 CrashLeader | CrashFollower | CrashInTurn => damage.crashed += 1,
                 CrashAll => damage.crashed = replicas,

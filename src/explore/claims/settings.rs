@@ -265,7 +265,7 @@ mod tests {
             ("replica.lag.time.max.ms", "1000"),
         ])
         .unwrap();
-        assert_eq!((found.acks(), found.min_isr(), found.replicas), (Acks::Leader, 2, 5));
+        assert_eq!((found.acks(), found.min_isr(), found.replicas()), (Acks::Leader, 2, 5));
         assert_eq!(found.broker.keys().collect::<Vec<_>>(), ["replica.lag.time.max.ms"]);
         assert_eq!(
             found.line(),

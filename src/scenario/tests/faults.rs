@@ -217,7 +217,8 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("crash b1 kill", "delete-records orders-0 before b1", "35:42: expected an offset, found `b1`"),
     ("crash b1 kill", "delete topic order", "35:11: `order` is not a topic; did you mean `orders`?"),
     ("crash b1 kill", "create orders", "35:18: expected `topic` and its name, as `create topic orders`, found `orders`"),
-    ("crash b1 kill", "delete orders-9 before 10", "35:18: `orders-9` is not a partition; did you mean `orders-0`?"),
+    ("crash b1 kill", "delete-records orders-9 before 10", "35:26: `orders-9` is not a partition; did you mean `orders-0`?"),
+    ("crash b1 kill", "delete orders-0 before 10", "35:18: expected `topic` and its name, as `delete topic orders`, found `orders-0`"),
     ("crash b1 kill;", "crash b1 kill,", "35:24: expected `;` or the end, found `,`"),
     ("crash b1 kill", "", "35:11: expected an action, as `crash b1 kill`, found `;`"),
     // Variants.
