@@ -16,6 +16,7 @@ use super::{
     shrink::WorkFolder,
 };
 use crate::{
+    check::story::count,
     explore::shrink::{Judge, shortest_story},
     report::{
         PAGE_FILE, Recorded,
@@ -218,10 +219,6 @@ fn needed(file: &ScenarioFile, seed: u64, whole: (usize, usize)) -> Result<Strin
         text.push_str(&format!("    {}: {}\n", step.trigger(), action::show(&step.actions.value)));
     }
     Ok(text)
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// How many steps a story has, and how many actions.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     base::{NodeId, TopicPartition},
-    check::invariants::Brokers,
+    check::{invariants::Brokers, story::count},
     trace::{AWAY, Election, Event, StopKind, journal::Entry},
 };
 
@@ -58,12 +58,6 @@ pub(super) fn lines(entries: &[Entry]) -> Vec<String> {
         lines.push(format!("showing {LINES_MAX} of {}; the rest is in events.jsonl", told.len()));
     }
     lines
-}
-
-/// `1 member`, `3 members`.
-fn several(number: impl fmt::Display, what: &str) -> String {
-    let number = number.to_string();
-    if number == "1" { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// Partitions, one after the other.
@@ -169,7 +163,7 @@ fn words(event: &Event, known: &Known<'_>) -> Option<String> {
         }
         Event::AuditReachedEnd { partition, end_offset } => format!("{partition}: read to the end, {end_offset}"),
         Event::CoordinatorLoaded { partition, leader_epoch, groups, offsets, .. } => {
-            let (groups, offsets) = (several(*groups, "group"), several(*offsets, "offset"));
+            let (groups, offsets) = (count(*groups as usize, "group"), count(*offsets as usize, "offset"));
             format!("{partition}: coordinates in epoch {leader_epoch}, {groups}, {offsets}")
         }
         Event::CoordinatorUnloaded { partition, leader_epoch } => {
@@ -184,20 +178,20 @@ fn words(event: &Event, known: &Known<'_>) -> Option<String> {
         }
         Event::GenerationFormed { group, generation, members, leader, .. } => {
             let leader = if leader.is_empty() { "the coordinator" } else { leader };
-            let (word, members) = (known.epoch(group), several(members.len(), "member"));
+            let (word, members) = (known.epoch(group), count(members.len(), "member"));
             format!("group {group}: {word} {generation} of {members}, {leader} assigns")
         }
         Event::MemberAdvanced { group, member, epoch: AWAY, partitions } => {
-            let kept = several(partitions.len(), "partition");
+            let kept = count(partitions.len(), "partition");
             format!("group {group}: {member} is away for a while, {kept} kept for it")
         }
         Event::MemberAdvanced { group, member, epoch, partitions } => {
-            let partitions = several(partitions.len(), "partition");
+            let partitions = count(partitions.len(), "partition");
             format!("group {group}: {member} comes to epoch {epoch} with {partitions}")
         }
         Event::GroupAssigned { group, generation, owners } => {
             let partitions: usize = owners.iter().map(|(_, owned)| owned.len()).sum();
-            let (word, partitions) = (known.epoch(group), several(partitions, "partition"));
+            let (word, partitions) = (known.epoch(group), count(partitions, "partition"));
             format!("group {group}: {word} {generation} is assigned, {partitions}")
         }
         Event::GroupEmptied { group, generation } => {
@@ -211,7 +205,7 @@ fn words(event: &Event, known: &Known<'_>) -> Option<String> {
             format!("group {group}: a commit of {member} in {word} {generation} is refused with {error}")
         }
         Event::OffsetsExpired { group, partitions } => {
-            format!("group {group}: the offsets of {} expire", several(partitions.len(), "partition"))
+            format!("group {group}: the offsets of {} expire", count(partitions.len(), "partition"))
         }
         Event::ClientError { error } => format!("got an error: {error}"),
         _ => return None,

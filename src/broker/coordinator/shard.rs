@@ -1,7 +1,7 @@
 //! One coordinator at work: takes orders, appends what was decided, answers what is committed.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -59,6 +59,8 @@ struct Working<'a> {
     waiting: BTreeMap<Waiter, (Arc<GroupRequest>, oneshot::Sender<ResponseKind>)>,
     /// Until when who waits for a commit alone, where others of its kind wait for members; in order.
     limits: VecDeque<(Time, Waiter)>,
+    /// Whose limit has passed, as long as the machine does not know.
+    refused: BTreeSet<Waiter>,
     /// When the first of the records gathered was decided.
     gathering_since: Option<Time>,
     gathered_orders: usize,
@@ -133,6 +135,7 @@ impl Shard {
             next_waiter: 0,
             waiting: BTreeMap::new(),
             limits: VecDeque::new(),
+            refused: BTreeSet::new(),
             gathering_since: None,
             gathered_orders: 0,
             is_due: false,
@@ -262,6 +265,7 @@ impl Working<'_> {
             }
             self.limits.pop_front();
             if let Some((request, sender)) = self.waiting.remove(&waiter) {
+                self.refused.insert(waiter);
                 let _ = sender.send(request.refuse(request.code_of_failed_write(ErrorCode::RequestTimedOut)));
             }
         }
@@ -287,8 +291,10 @@ impl Working<'_> {
             }
         }
         for (waiter, answer) in answers.answers {
-            // Whoever is not there any more has been refused already.
-            let Some((request, sender)) = self.waiting.remove(&waiter) else { continue };
+            if self.refused.remove(&waiter) {
+                continue;
+            }
+            let (request, sender) = self.waiting.remove(&waiter).expect("a request is answered once");
             let response = match answer {
                 Answer::Response(response) => *response,
                 Answer::Refused(code) => request.refuse(code),

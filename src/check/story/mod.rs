@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::seen::unpromised;
 pub use self::what_if::{Aftermath, Effect, Fate, Ran, Sentence, WhatIf, remember};
+pub use self::words::count;
 use super::{Lost, Plan, Verdict};
 use crate::{
     base::{LeaderEpoch, Time, TopicPartition},

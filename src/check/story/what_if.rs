@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Moment, Record, Story};
+use super::{Kind, Moment, Record, Story, words::count};
 use crate::{
     base::TopicPartition,
     check::{Ending, Lost, Verdict},
@@ -209,8 +209,7 @@ impl Aftermath {
             Kind::Refused | Kind::RefusedAfterAppend => format!("the producer was not refused, {}", records()),
             Kind::Rebalance => unreachable!("what nobody had was told by its time"),
             Kind::Unprocessed | Kind::ProcessedTwice => {
-                let count = |records| if records == 1 { "1 record".to_owned() } else { format!("{records} records") };
-                format!("{} skipped, {} done twice", count(self.unprocessed), count(self.repeated))
+                format!("{} skipped, {} done twice", count(self.unprocessed, "record"), count(self.repeated, "record"))
             }
             Kind::CommitRefused if again => "a commit was refused again".to_owned(),
             Kind::CommitRefused => "no such commit was refused".to_owned(),

@@ -11,6 +11,11 @@ pub(super) fn brokers(nodes: &[NodeId]) -> String {
     Brokers(nodes).to_string()
 }
 
+/// `1 record`, `3 records`.
+pub fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// `acks=all` for -1.
 pub(super) fn acks(acks: i16) -> String {
     if acks == -1 { "acks=all".into() } else { format!("acks={acks}") }

@@ -16,7 +16,7 @@ mod unprocessed;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Effect, Line, Moment, Record, Sentence, Story, scene::client_set};
+use super::{Effect, Line, Moment, Record, Sentence, Story, scene::client_set, words::count};
 use crate::{
     base::{OFFSETS_TOPIC, Offset, TopicPartition},
     check::{AUDIT_NODE, GroupPlan, Plan},
@@ -188,11 +188,6 @@ fn audited<'a>(entries: &'a [Entry], partition: &TopicPartition) -> Vec<Place<'a
 /// `orders-0@5` or `orders-0@5..8`, both included.
 fn stretch(partition: &TopicPartition, first: Offset, last: Offset) -> String {
     if first == last { format!("{partition}@{first}") } else { format!("{partition}@{first}..{last}") }
-}
-
-/// `1 record`, `3 records`.
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 /// Whether the group is of the consumer protocol (KIP-848): it is as soon as one of its members speaks that.
