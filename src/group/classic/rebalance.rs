@@ -343,18 +343,28 @@ impl ClassicGroup {
         self.prepare(turn, "members did not ask for their assignments");
     }
 
-    /// The group goes on in the other protocol: those who wait join again, and everyone has a whole session. If that cannot
-    /// be written, it goes on as it was: its members have what they had, and what was due is due.
-    pub(in crate::group) fn dissolve(&mut self, turn: &mut Turn<'_, '_>) {
+    /// Those who wait join again, and have a whole session for it.
+    pub(in crate::group) fn send_back(&mut self, turn: &mut Turn<'_, '_>) {
         let code = ErrorCode::RebalanceInProgress;
         for member in self.members.values_mut() {
-            if let Some(waiter) = member.joining.take() {
+            let (joining, syncing) = (member.joining.take(), member.syncing.take());
+            if joining.is_some() || syncing.is_some() {
+                turn.set_timer(&self.id, TimerKind::Session(member.id.clone()), member.session_timeout_ms);
+            }
+            if let Some(waiter) = joining {
                 let id = StrBytes::from_string(member.id.to_string());
                 turn.out.answer(waiter, refuse_join(code, id).into());
             }
-            if let Some(waiter) = member.syncing.take() {
+            if let Some(waiter) = syncing {
                 turn.out.answer(waiter, SyncGroupResponse::default().with_error_code(code.code()).into());
             }
+        }
+    }
+
+    /// The group goes on in the other protocol: everyone has a whole session. If that cannot be written, it goes on as it
+    /// was: its members have what they had, and what was due is due.
+    pub(in crate::group) fn dissolve(&mut self, turn: &mut Turn<'_, '_>) {
+        for member in self.members.values() {
             turn.set_timer(&self.id, TimerKind::Session(member.id.clone()), member.session_timeout_ms);
         }
     }

@@ -96,6 +96,9 @@ impl Shard {
         let joins = request.member_epoch == 0;
         let mut fresh = ConsumerGroup::new(id.clone());
         let (mut records, mut events) = (Vec::new(), Vec::new());
+        if joins && self.groups.get(&id).is_some_and(|classic| classic.state() != State::Empty) {
+            self.begin_upgrade(&id, context, out)?;
+        }
         let classic = self.groups.get(&id);
         match classic {
             Some(classic) if joins && classic.state() == State::Empty => {

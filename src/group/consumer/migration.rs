@@ -28,19 +28,16 @@ use crate::{
     trace::Event,
 };
 
+fn refuse_upgrade(classic: &ClassicGroup, why: &str) -> Result<(), Refusal> {
+    let message = format!("Cannot upgrade classic group {} to consumer group because {why}.", classic.id);
+    Err((ErrorCode::GroupIdNotFound, message))
+}
+
 impl Shard {
-    /// A classic group with members goes on in the consumer protocol, its generation as epoch.
-    pub(super) fn upgrade(
-        &self,
-        classic: &ClassicGroup,
-        group: &mut ConsumerGroup,
-        records: &mut Vec<Record>,
-        events: &mut Vec<Event>,
-    ) -> Result<(), Refusal> {
-        let refuse = |why: &str| {
-            let message = format!("Cannot upgrade classic group {} to consumer group because {why}.", classic.id);
-            Err((ErrorCode::GroupIdNotFound, message))
-        };
+    /// Whether a classic group with members may go on in the consumer protocol, as far as that is told without reading
+    /// what they say.
+    fn check_upgrade(&self, classic: &ClassicGroup) -> Result<(), Refusal> {
+        let refuse = |why| refuse_upgrade(classic, why);
         if !matches!(self.settings.consumer.migration_policy, MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional)
         {
             return refuse("online upgrade is disabled");
@@ -51,6 +48,32 @@ impl Shard {
         if classic.members.len() > self.settings.consumer.max_size {
             return refuse("the group size exceeds the consumer group maximum size");
         }
+        Ok(())
+    }
+
+    /// Somebody of the consumer protocol joins a classic group with members: those who wait join again, also where nothing
+    /// comes of it after all.
+    pub(super) fn begin_upgrade(
+        &mut self,
+        id: &Arc<str>,
+        context: &mut Context<'_>,
+        out: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        self.check_upgrade(&self.groups[id])?;
+        let (mut turn, groups) = self.turn(context, out);
+        groups.get_mut(id).expect("it is there").send_back(&mut turn);
+        Ok(())
+    }
+
+    /// A classic group with members goes on in the consumer protocol, its generation as epoch.
+    pub(super) fn upgrade(
+        &self,
+        classic: &ClassicGroup,
+        group: &mut ConsumerGroup,
+        records: &mut Vec<Record>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Refusal> {
+        let refuse = |why| refuse_upgrade(classic, why);
         let epoch = classic.generation();
         let (mut subscriptions, mut targets, mut currents) = (Vec::new(), Vec::new(), Vec::new());
         for member in classic.members.values() {

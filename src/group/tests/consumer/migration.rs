@@ -1,6 +1,7 @@
 //! From one protocol to the other: groups with members that go on, and members of both in one group.
 
 use super::*;
+use crate::group::consumer::{ConsumerSettings, MigrationPolicy};
 
 /// A consumer's assignment: the first `count` partitions of t.
 fn given(count: u8) -> String {
@@ -281,6 +282,52 @@ fn a_group_whose_bytes_are_no_consumers_stays_a_classic_one() {
     consumer.check_beats(&[("m", 0, subscribes(&["t"]), Ok((2, "t:0")))]);
     let waiter = consumer.begin("c", 3, malformed(no_partitions));
     assert_eq!(consumer.joined(waiter).error_code, ErrorCode::UnknownServerError.code());
+}
+
+#[test]
+fn who_waits_in_a_classic_group_joins_again_when_it_cannot_go_on_after_all() {
+    // The leader has handed out what is no consumer's, and one more has joined since.
+    let mut desk = self::desk(&[("t", 1)]);
+    let (ids, generation) = desk.stable_group(1);
+    let id = desk.member_id();
+    let waiter = desk.join(&id, None, &["t"]);
+    desk.check_beats(&[("m", 0, subscribes(&["t"]), Err(ErrorCode::GroupIdNotFound))]);
+    assert_eq!(desk.joined(waiter).error_code, ErrorCode::RebalanceInProgress.code());
+    assert_eq!(desk.state(), "PreparingRebalance");
+    assert_eq!(desk.heartbeat(&ids[0], generation), ErrorCode::RebalanceInProgress);
+    let waiters = [desk.join(&ids[0], None, &["t"]), desk.join(&id, None, &["t"])];
+    assert_eq!(waiters.map(|waiter| desk.joined(waiter).generation_id), [generation + 1; 2]);
+    // Nor where who would have it go on is refused itself, while a follower waits for what the leader will hand out.
+    let mut assigning = self::desk(&[("t", 1)]);
+    let (first, second) = (assigning.member_id(), assigning.member_id());
+    let waiters = [assigning.join(&first, None, &["t"]), assigning.join(&second, None, &["t"])];
+    assigning.sleep(6);
+    let generation = waiters.map(|waiter| assigning.joined(waiter).generation_id)[0];
+    let waiter = assigning.sync(&second, generation, &[]);
+    let says = Says { regex: Some("["), ..subscribes(&[]) };
+    assigning.check_beats(&[("m", 0, says, Err(ErrorCode::InvalidRegularExpression))]);
+    assert_eq!(assigning.synced(waiter), Err(ErrorCode::RebalanceInProgress));
+    let waiter = assigning.join(&second, None, &["t"]);
+    assert_eq!(
+        (assigning.joined(waiter).generation_id, assigning.state().as_str()),
+        (generation, "CompletingRebalance")
+    );
+    // Where it is not even tried, they go on waiting.
+    let mut disabled = Desk::with_settings(
+        GroupSettings {
+            consumer: ConsumerSettings { migration_policy: MigrationPolicy::Disabled, ..ConsumerSettings::default() },
+            ..settings()
+        },
+        &[],
+        Time::ZERO,
+        Switches::NEWEST,
+    );
+    let id = disabled.member_id();
+    let waiter = disabled.join(&id, None, &["t"]);
+    disabled.check_beats(&[("m", 0, subscribes(&["t"]), Err(ErrorCode::GroupIdNotFound))]);
+    assert!(disabled.answered.is_empty(), "the others are waited for");
+    disabled.sleep(6);
+    assert_eq!(disabled.joined(waiter).error_code, 0);
 }
 
 #[test]
