@@ -1,5 +1,6 @@
 //! What a group's coordinator is asked, and how it refuses.
 
+use super::GroupSettings;
 use crate::protocol::{
     ErrorCode, StrBytes,
     messages::{
@@ -51,12 +52,51 @@ pub enum GroupRequest {
     ListGroups(ListGroupsRequest),
 }
 
+/// From this version on SyncGroup tells the protocol that the member believes in (KIP-559).
+const SYNC_TELLS_PROTOCOL_VERSION: i16 = 5;
 /// Longest string that a key or value of a record can hold.
 const RECORD_STRING_MAX: usize = i16::MAX as usize;
 /// What a member id adds to the client id or instance id: a dash and a UUID.
 const MEMBER_ID_SUFFIX: usize = 37;
 
 impl GroupRequest {
+    /// Checks what needs no coordinator, in Kafka's order: any broker refuses it.
+    ///
+    /// # Errors
+    /// The code to refuse with.
+    pub fn check_first(&self, version: i16, settings: &GroupSettings) -> Result<(), ErrorCode> {
+        let named = |group: &GroupId| if group.is_empty() { Err(ErrorCode::InvalidGroupId) } else { Ok(()) };
+        match self {
+            Self::Join(request) => {
+                named(&request.group_id)?;
+                let bounds = settings.min_session_timeout_ms..=settings.max_session_timeout_ms;
+                match bounds.contains(&request.session_timeout_ms) {
+                    true => Ok(()),
+                    false => Err(ErrorCode::InvalidSessionTimeout),
+                }
+            }
+            Self::Sync(request) => {
+                let unsaid = request.protocol_type.is_none() || request.protocol_name.is_none();
+                match version >= SYNC_TELLS_PROTOCOL_VERSION && unsaid {
+                    true => Err(ErrorCode::InconsistentGroupProtocol),
+                    false => named(&request.group_id),
+                }
+            }
+            Self::Heartbeat(request) => named(&request.group_id),
+            Self::Leave(request) => named(&request.group_id),
+            Self::OffsetDelete(request) => named(&request.group_id),
+            // A group without a name may have offsets, and is asked about as any other. Heartbeats of the consumer protocol
+            // are refused with words.
+            Self::ConsumerHeartbeat(_)
+            | Self::DescribeConsumers(_)
+            | Self::OffsetCommit(_)
+            | Self::OffsetFetch { .. }
+            | Self::DeleteGroups(_)
+            | Self::DescribeGroups(_)
+            | Self::ListGroups(_) => Ok(()),
+        }
+    }
+
     /// Checks what needs no group: ids that a record could not hold.
     ///
     /// # Errors

@@ -18,9 +18,6 @@ use crate::{
     protocol::{ErrorCode, messages::LeaveGroupResponse},
 };
 
-/// From this version on SyncGroup tells the protocol that the member believes in (KIP-559).
-const SYNC_TELLS_PROTOCOL_VERSION: i16 = 5;
-
 /// All that is known of the groups of a partition.
 pub struct Shard {
     pub(super) settings: GroupSettings,
@@ -246,10 +243,6 @@ impl Shard {
                 self.heartbeat_of_consumer(request, waiter, context, out)
             }
             GroupRequest::Sync(request) => {
-                let unsaid = request.protocol_type.is_none() || request.protocol_name.is_none();
-                if context.version >= SYNC_TELLS_PROTOCOL_VERSION && unsaid {
-                    return Err(ErrorCode::InconsistentGroupProtocol);
-                }
                 let (mut turn, groups) = self.turn(context, out);
                 let group = groups.get_mut(request.group_id.as_str()).ok_or(ErrorCode::UnknownMemberId)?;
                 group.sync(&mut turn, request, waiter)

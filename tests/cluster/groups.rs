@@ -1,21 +1,25 @@
 //! Groups over the wire: their coordinator dies, their records are damaged, what they are asked makes no sense.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use highwater::{
     base::TopicPartition,
     protocol::{
         ErrorCode, StrBytes,
         messages::{
-            ConsumerGroupHeartbeatRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
-            LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, RequestKind, ResponseKind, SyncGroupRequest,
+            ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DescribeConfigsRequest, FindCoordinatorRequest,
+            GroupId, HeartbeatRequest, IncrementalAlterConfigsRequest, JoinGroupRequest, LeaveGroupRequest,
+            OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, RequestKind, ResponseKind, SyncGroupRequest,
             TopicName,
+            describe_configs_request::DescribeConfigsResource,
+            incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
             join_group_request::JoinGroupRequestProtocol,
             offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
             offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
         },
     },
     rpc::Connection,
+    runtime::clock,
 };
 
 use super::{CONTROLLER, Cluster, PATIENCE, QUICK, until};
@@ -219,7 +223,7 @@ fn a_record_that_is_too_large_takes_no_others_along() {
         let cluster = Cluster::with_orders(1, &one).await;
         until("a commit", async || cluster.commit("sound", 7).await == Some(ErrorCode::None)).await;
         let (_, address) = cluster.coordinator("sound").await.expect("somebody coordinates");
-        let names = (0..20_000).map(|index| TopicName(text(&format!("{index:0>100}")))).collect();
+        let names = (0..11_000).map(|index| TopicName(text(&format!("{index:0>100}")))).collect();
         let request = heartbeat("large", "").with_subscribed_topic_names(Some(names));
         let large = cluster.ask(&address, RequestKind::ConsumerGroupHeartbeat(request), 1);
         let (large, committed) = tokio::join!(large, cluster.commit("sound", 8));
@@ -251,5 +255,135 @@ fn a_classic_member_of_a_group_of_the_newer_protocol_does_not_wait_for_a_coordin
             panic!("a join is answered")
         };
         assert_eq!(ErrorCode::from_i16(answer.error_code), ErrorCode::CoordinatorNotAvailable);
+    });
+}
+
+#[test]
+fn what_needs_no_coordinator_to_be_refused_is_refused_by_every_broker() {
+    block_on_threads(async {
+        // Nobody has looked for a coordinator yet: there is none.
+        let cluster = Cluster::with_orders(1, &[]).await;
+        let code = async |request: RequestKind, version: i16| {
+            let code = match cluster.ask(&cluster.nodes[0].address, request, version).await.expect("an answer") {
+                ResponseKind::JoinGroup(answer) => answer.error_code,
+                ResponseKind::SyncGroup(answer) => answer.error_code,
+                ResponseKind::OffsetDelete(answer) => answer.error_code,
+                ResponseKind::ConsumerGroupHeartbeat(answer) => answer.error_code,
+                other => panic!("{other:?} was not asked for"),
+            };
+            ErrorCode::from_i16(code)
+        };
+        let sync =
+            |group: &str| RequestKind::SyncGroup(SyncGroupRequest::default().with_group_id(GroupId(text(group))));
+        let impatient = |group: &str| RequestKind::JoinGroup(join(group, b"").with_session_timeout_ms(1));
+        let nameless = heartbeat("g", "o.*").with_member_id(text(""));
+        for (request, version, expected) in [
+            (RequestKind::JoinGroup(join("g", b"")), 5, ErrorCode::NotCoordinator),
+            (impatient("g"), 5, ErrorCode::InvalidSessionTimeout),
+            (impatient(""), 5, ErrorCode::InvalidGroupId),
+            (sync("g"), 4, ErrorCode::NotCoordinator),
+            (sync("g"), 5, ErrorCode::InconsistentGroupProtocol),
+            (sync(""), 5, ErrorCode::InconsistentGroupProtocol),
+            (sync(""), 4, ErrorCode::InvalidGroupId),
+            (RequestKind::OffsetDelete(OffsetDeleteRequest::default()), 0, ErrorCode::InvalidGroupId),
+            (RequestKind::ConsumerGroupHeartbeat(nameless), 1, ErrorCode::InvalidRequest),
+            (RequestKind::ConsumerGroupHeartbeat(heartbeat("g", "[")), 1, ErrorCode::NotCoordinator),
+        ] {
+            assert_eq!(code(request.clone(), version).await, expected, "{request:?}");
+        }
+    });
+}
+
+#[test]
+fn a_request_about_many_groups_waits_once_for_coordinators_that_cannot_commit() {
+    block_on_threads(async {
+        // Nobody notices that a follower is gone.
+        let slow = [("broker.session.timeout.ms", "60000"), ("replica.lag.time.max.ms", "60000")];
+        let offsets_topic = [("offsets.topic.num.partitions", "16"), ("offsets.topic.replication.factor", "2")];
+        let properties = [&slow[..], &offsets_topic, &[("offsets.commit.timeout.ms", "1000")]].concat();
+        let mut cluster = Cluster::with_orders(2, &properties).await;
+        let mut groups = Vec::new();
+        for index in 0..16 {
+            let group = format!("group-{index}");
+            let what = format!("a commit of {group}");
+            until(&what, async || cluster.commit(&group, 7).await == Some(ErrorCode::None)).await;
+            // Those that the node coordinates that will be left.
+            if cluster.coordinator(&group).await.is_some_and(|(id, _)| id == CONTROLLER) {
+                groups.push(GroupId(text(&group)));
+            }
+        }
+        assert!(groups.len() >= 6, "{groups:?} are coordinated by several partitions of node 1");
+        cluster.node(2).kill();
+        let asked = |group: &GroupId| OffsetFetchRequestGroup::default().with_group_id(group.clone()).with_topics(None);
+        let fetch = OffsetFetchRequest::default().with_require_stable(true);
+        let fetch = RequestKind::OffsetFetch(fetch.with_groups(groups.iter().map(asked).collect()));
+        let delete = RequestKind::DeleteGroups(DeleteGroupsRequest::default().with_groups_names(groups.clone()));
+        // The offsets wait for what the deletion has written.
+        for (request, version, expected) in
+            [(delete, 2, ErrorCode::CoordinatorNotAvailable), (fetch, FETCH_VERSION, ErrorCode::NotCoordinator)]
+        {
+            let begun = clock::now();
+            let codes: Vec<i16> = match cluster.ask(&cluster.nodes[0].address, request, version).await {
+                Some(ResponseKind::DeleteGroups(answer)) => {
+                    answer.results.iter().map(|result| result.error_code).collect()
+                }
+                Some(ResponseKind::OffsetFetch(answer)) => answer.groups.iter().map(|group| group.error_code).collect(),
+                other => panic!("{other:?} was not asked for"),
+            };
+            assert_eq!(codes, vec![expected.code(); groups.len()]);
+            assert!(clock::now().since(begun) < Duration::from_secs(3), "they are asked together");
+        }
+    });
+}
+
+#[test]
+fn an_assignment_interval_that_is_set_on_running_brokers_acts_at_once() {
+    block_on_threads(async {
+        const INTERVAL: &str = "group.consumer.assignment.interval.ms";
+        let one = [("offsets.topic.num.partitions", "1"), ("offsets.topic.replication.factor", "1")];
+        let cluster = Cluster::with_orders(1, &[&one[..], &[(INTERVAL, "15000")]].concat()).await;
+        until("a commit", async || cluster.commit("sound", 7).await == Some(ErrorCode::None)).await;
+        let address = &cluster.nodes[0].address;
+        let set = async |value: &str| {
+            let config = AlterableConfig::default().with_name(text(INTERVAL)).with_value(Some(text(value)));
+            let resource = AlterConfigsResource::default().with_resource_type(4).with_configs(vec![config]);
+            let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+            match cluster.ask(address, RequestKind::IncrementalAlterConfigs(request), 1).await {
+                Some(ResponseKind::IncrementalAlterConfigs(answer)) => {
+                    ErrorCode::from_i16(answer.responses[0].error_code)
+                }
+                other => panic!("{other:?} is no answer"),
+            }
+        };
+        // Value and source of what a group is told of it.
+        let described = async || {
+            let resource = DescribeConfigsResource::default().with_resource_type(32).with_resource_name(text("g"));
+            let resource = resource.with_configuration_keys(Some(vec![text("consumer.assignment.interval.ms")]));
+            let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+            match cluster.ask(address, RequestKind::DescribeConfigs(request), 4).await {
+                Some(ResponseKind::DescribeConfigs(answer)) => {
+                    let config = &answer.results[0].configs[0];
+                    (config.value.as_ref().map(ToString::to_string), config.config_source)
+                }
+                other => panic!("{other:?} is no answer"),
+            }
+        };
+        let epoch_of_new = async |member: &str| {
+            let request = heartbeat("g", "o.*").with_subscribed_topic_regex(None);
+            let request = request.with_subscribed_topic_names(Some(vec![TopicName(text("orders"))]));
+            let request = RequestKind::ConsumerGroupHeartbeat(request.with_member_id(text(member)));
+            match cluster.ask(address, request, 1).await {
+                Some(ResponseKind::ConsumerGroupHeartbeat(answer)) => answer.member_epoch,
+                other => panic!("{other:?} is no answer"),
+            }
+        };
+        assert_eq!((epoch_of_new("m").await, epoch_of_new("n").await), (2, 2), "the second waits for the interval");
+        for out_of_bounds in ["-1", "15001"] {
+            assert_eq!(set(out_of_bounds).await, ErrorCode::InvalidRequest);
+        }
+        assert_eq!(described().await, (Some("15000".to_owned()), 4));
+        assert_eq!(set("0").await, ErrorCode::None);
+        until("the new value", async || described().await == (Some("0".to_owned()), 3)).await;
+        assert_eq!(epoch_of_new("o").await, 4, "there is nothing to wait for");
     });
 }

@@ -152,7 +152,7 @@ impl GroupCoordinators {
     fn update_topics(&self, image: &MetadataImage, delta: &MetadataDelta, end: Offset) -> Option<Arc<Topics>> {
         let mut known = self.topics.lock().expect("no panic while the topics are held");
         let mut next = (**known).clone();
-        topics::update(&mut next, image, delta, end, &self.config.bounds).then(|| {
+        topics::update(&mut next, self.node, image, delta, end, &self.config.bounds).then(|| {
             *known = Arc::new(next);
             known.clone()
         })
@@ -201,8 +201,8 @@ impl GroupCoordinators {
     }
 
     /// Asks the coordinator of `partition`: at once, so that requests of one client are begun in their order. The future
-    /// is the answer. One that waits for records to be committed waits at most for `offsets.commit.timeout.ms`; one that
-    /// waits for other members has no limit.
+    /// is the answer. One that waits for records to be committed waits at most for `offsets.commit.timeout.ms` from now
+    /// on; one that waits for other members has no limit.
     pub fn ask(
         &self,
         partition: i32,
@@ -210,18 +210,19 @@ impl GroupCoordinators {
         client: Client,
     ) -> impl Future<Output = ResponseKind> + Send + use<> {
         let request = Arc::new(request);
-        let begun = self.begin(partition, &request, client);
-        let limit = match &*request {
+        let checked = request.check_first(client.version, &self.config.settings);
+        let begun = checked.and_then(|()| self.begin(partition, &request, client));
+        let until = match &*request {
             GroupRequest::Join(_) | GroupRequest::Sync(_) => None,
-            _ => Some(self.config.settings.commit_timeout),
+            _ => Some(clock::now() + self.config.settings.commit_timeout),
         };
         async move {
             let answered = match begun {
                 Ok(answered) => answered,
                 Err(code) => return request.refuse(code),
             };
-            let answered = match limit {
-                Some(limit) => clock::timeout(limit, answered).await,
+            let answered = match until {
+                Some(until) => clock::timeout(until.since(clock::now()), answered).await,
                 None => Ok(answered.await),
             };
             match answered {

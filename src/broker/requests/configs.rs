@@ -125,8 +125,11 @@ impl Broker {
     }
 
     fn group_setting(&self, config: &group::GroupConfig, name: &str, image: &MetadataImage) -> Setting {
+        let id = self.config.node_id.to_string();
         let places = [
             (config.name, image.config(ConfigResource::Group, name, config.name), Source::Group),
+            (config.synonym, image.config(ConfigResource::Broker, &id, config.synonym), Source::DynamicBroker),
+            (config.synonym, image.config(ConfigResource::Broker, "", config.synonym), Source::DynamicDefault),
             (config.synonym, self.config.properties.value(config.synonym), Source::Static),
             (config.synonym, broker::definition(config.synonym).and_then(|row| row.default), Source::Default),
         ];

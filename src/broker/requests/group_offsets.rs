@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Broker, topic_name, uuid_of};
+use super::{Broker, groups::all, topic_name, uuid_of};
 use crate::{
     base::TopicId,
     broker::coordinator::Client,
@@ -11,8 +11,8 @@ use crate::{
     protocol::{
         ErrorCode,
         messages::{
-            OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-            OffsetFetchResponse, ResponseKind,
+            OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetFetchRequest, OffsetFetchResponse,
+            ResponseKind,
             offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
             offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
             offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic},
@@ -89,10 +89,8 @@ impl Broker {
         };
         let require_stable = request.require_stable;
         Reply::later(async move {
-            let mut answers = Vec::new();
-            for group in groups {
-                answers.push(self.fetch_of(group, require_stable, &client).await);
-            }
+            let fetch = |group| self.fetch_of(group, require_stable, &client);
+            let mut answers = all(groups.into_iter().map(fetch)).await;
             if version >= GROUPS_VERSION {
                 return OffsetFetchResponse::default().with_groups(answers).into();
             }
@@ -100,12 +98,13 @@ impl Broker {
         })
     }
 
-    async fn fetch_of(
+    /// Asks for the offsets of one group: at once; the future is the answer.
+    fn fetch_of(
         &self,
         mut group: OffsetFetchRequestGroup,
         require_stable: bool,
         client: &Client,
-    ) -> OffsetFetchResponseGroup {
+    ) -> impl Future<Output = OffsetFetchResponseGroup> + Send + use<> {
         let image = self.cache.image();
         let by_id = client.version >= TOPIC_IDS_VERSION;
         let mut refused = Vec::new();
@@ -131,32 +130,30 @@ impl Broker {
             group.topics = Some(known);
         }
         let id = group.group_id.clone();
-        let asked = GroupRequest::OffsetFetch { group, require_stable };
-        let ResponseKind::OffsetFetch(mut response) = self.ask_coordinator(&id, asked, client.clone()).await else {
-            unreachable!("a fetch is answered as one")
-        };
-        let mut answer = response.groups.pop().expect("one group was asked for");
-        if by_id {
-            // Offsets of topics that are gone have no id to tell.
-            let mut told = Vec::new();
-            for topic in std::mem::take(&mut answer.topics) {
-                if let Some(found) = image.topic(topic.name.as_str()) {
-                    told.push(topic.with_topic_id(uuid_of(found.id)).with_name(topic_name("")));
+        let answer = self.ask_coordinator(&id, GroupRequest::OffsetFetch { group, require_stable }, client.clone());
+        async move {
+            let ResponseKind::OffsetFetch(mut response) = answer.await else {
+                unreachable!("a fetch is answered as one")
+            };
+            let mut answer = response.groups.pop().expect("one group was asked for");
+            if by_id {
+                // Offsets of topics that are gone have no id to tell.
+                let mut told = Vec::new();
+                for topic in std::mem::take(&mut answer.topics) {
+                    if let Some(found) = image.topic(topic.name.as_str()) {
+                        told.push(topic.with_topic_id(uuid_of(found.id)).with_name(topic_name("")));
+                    }
                 }
+                answer.topics = told;
             }
-            answer.topics = told;
+            if answer.error_code == 0 {
+                answer.topics.extend(refused);
+            }
+            answer
         }
-        if answer.error_code == 0 {
-            answer.topics.extend(refused);
-        }
-        answer
     }
 
     pub(super) fn offset_delete(self: Arc<Self>, mut request: OffsetDeleteRequest, client: Client) -> Reply {
-        if request.group_id.is_empty() {
-            let code = ErrorCode::InvalidGroupId.code();
-            return Reply::now(OffsetDeleteResponse::default().with_error_code(code));
-        }
         let image = self.cache.image();
         let mut refused = Vec::new();
         for topic in &mut request.topics {

@@ -115,11 +115,8 @@ impl Broker {
         partition_for(group, known.unwrap_or(self.config.groups.topic_partitions))
     }
 
-    /// What concerns one group, and needs one to have a name.
+    /// What concerns one group.
     pub(super) fn ask_about(self: Arc<Self>, group: &GroupId, request: GroupRequest, client: Client) -> Reply {
-        if group.is_empty() {
-            return Reply::now(finished(request.refuse(ErrorCode::InvalidGroupId), client.version));
-        }
         let version = client.version;
         let answer = self.ask_coordinator(group, request, client);
         Reply::later(async move { finished(answer.await, version) })
@@ -133,7 +130,7 @@ impl Broker {
         self.ask_about(&request.group_id.clone(), GroupRequest::Leave(request), client)
     }
 
-    /// Asks for several groups, each coordinator for its own.
+    /// Asks for several groups, each coordinator for its own, all of them at once. The answers come in their order.
     async fn ask_all(
         &self,
         groups: Vec<GroupId>,
@@ -144,11 +141,8 @@ impl Broker {
         for group in groups {
             by_partition.entry(self.partition_of_group(&group)).or_default().push(group);
         }
-        let mut answers = Vec::new();
-        for (partition, groups) in by_partition {
-            answers.push(self.coordinators.ask(partition, request(groups), client.clone()).await);
-        }
-        answers
+        let ask = |(partition, groups)| self.coordinators.ask(partition, request(groups), client.clone());
+        all(by_partition.into_iter().map(ask)).await
     }
 
     pub(super) fn describe_groups(self: Arc<Self>, request: DescribeGroupsRequest, client: Client) -> Reply {
@@ -225,12 +219,10 @@ impl Broker {
     pub(super) fn list_groups(self: Arc<Self>, request: ListGroupsRequest, client: Client) -> Reply {
         Reply::later(async move {
             let mut response = ListGroupsResponse::default();
-            for partition in self.coordinators.partitions() {
-                let asked = GroupRequest::ListGroups(request.clone());
-                let ResponseKind::ListGroups(answer) = self.coordinators.ask(partition, asked, client.clone()).await
-                else {
-                    continue;
-                };
+            let ask =
+                |partition| self.coordinators.ask(partition, GroupRequest::ListGroups(request.clone()), client.clone());
+            for answer in all(self.coordinators.partitions().into_iter().map(ask)).await {
+                let ResponseKind::ListGroups(answer) = answer else { continue };
                 // One that was given up meanwhile has no groups here.
                 if answer.error_code != 0 && answer.error_code != ErrorCode::NotCoordinator.code() {
                     response.error_code = answer.error_code;
@@ -249,6 +241,17 @@ impl Broker {
             response.into()
         })
     }
+}
+
+/// The answers to what is asked at once, in the order of asking. Whoever is asked works on its own: the last answer is there
+/// when the slowest is.
+pub(super) async fn all<T>(asked: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let asked: Vec<_> = asked.collect();
+    let mut answers = Vec::new();
+    for answer in asked {
+        answers.push(answer.await);
+    }
+    answers
 }
 
 /// Brings an answer into the form that its version can carry.

@@ -57,12 +57,11 @@ pub fn defaults<'a>(property: impl Fn(&str) -> Option<&'a str>) -> Defaults {
 }
 
 impl GroupConfig {
-    /// Checks a value.
+    /// Checks a value under the name by which it is set: its own, or that of the brokers' property.
     ///
     /// # Errors
     /// What is expected, in Kafka's words.
-    pub fn check(&self, value: &str, defaults: &Defaults) -> Result<(), String> {
-        let name = self.name;
+    pub fn check(&self, name: &str, value: &str, defaults: &Defaults) -> Result<(), String> {
         let Ok(number) = value.trim().parse::<i32>() else {
             return Err(format!("Invalid value {value} for configuration {name}: Not a number of type INT"));
         };
@@ -114,7 +113,7 @@ mod tests {
             (ASSIGNMENT_INTERVAL, "soon", "Not a number of type INT"),
         ];
         for (name, value, expected) in cases {
-            let checked = group_config(name).expect("it is in the table").check(value, &defaults(narrow));
+            let checked = group_config(name).expect("it is in the table").check(name, value, &defaults(narrow));
             match expected {
                 "" => assert_eq!(checked, Ok(()), "{name}={value}"),
                 expected => assert!(checked.is_err_and(|told| told.ends_with(expected)), "{name}={value}"),

@@ -170,7 +170,7 @@ impl Controller {
         let checked = match (kind, &value) {
             (ConfigResource::Topic, Some(value)) => self.check_topic_config(key, Some(value)),
             (ConfigResource::Group, Some(value)) => match group::group_config(key) {
-                Some(config) => config.check(value, &self.settings.group_defaults),
+                Some(config) => config.check(key, value, &self.settings.group_defaults),
                 None => Err(format!("Unknown group config name: {key}")),
             },
             (ConfigResource::Topic | ConfigResource::Group, None) => Ok(()),
@@ -202,7 +202,14 @@ impl Controller {
             Double => value.parse::<f64>().is_ok(),
             _ => true,
         };
-        if good { Ok(()) } else { invalid(format!("Invalid value {value} for configuration {key}")) }
+        if !good {
+            return invalid(format!("Invalid value {value} for configuration {key}"));
+        }
+        // What groups have instead of their own has the same bounds.
+        match group::GROUP.iter().find(|config| config.synonym == key) {
+            Some(config) => config.check(key, value, &self.settings.group_defaults).or_else(invalid),
+            None => Ok(()),
+        }
     }
 
     /// Elects leaders: 0 preferred, 1 unclean; of the given partitions or, with none given, of all that need it.

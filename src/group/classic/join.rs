@@ -53,10 +53,6 @@ impl Shard {
         context: &mut Context<'_>,
         out: &mut Outcome,
     ) -> Result<(), ErrorCode> {
-        let bounds = self.settings.min_session_timeout_ms..=self.settings.max_session_timeout_ms;
-        if !bounds.contains(&request.session_timeout_ms) {
-            return Err(ErrorCode::InvalidSessionTimeout);
-        }
         let before_timeouts = context.version == 0;
         let with_timeout =
             before_timeouts.then(|| request.clone().with_rebalance_timeout_ms(request.session_timeout_ms));

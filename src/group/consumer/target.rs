@@ -96,8 +96,8 @@ impl Shard {
         let group = beat.group;
         let last_of = |id: &Arc<str>| group.targets.get(id).cloned().unwrap_or_default();
         let before = group.target_epoch.map_or(0, |target| target.computed_ms);
-        let own_ms = self.topics.overrides(&group.id).assignment_interval_ms.map(i64::from);
-        let interval_ms = own_ms.unwrap_or(self.settings.consumer.assignment_interval_ms);
+        let told_ms = self.topics.overrides(&group.id).assignment_interval_ms.map(i64::from);
+        let interval_ms = told_ms.unwrap_or(self.settings.consumer.assignment_interval_ms);
         // The clock of the coordinator before may have been ahead: nobody waits until this one has caught up.
         let is_due = wall_ms >= before.saturating_add(interval_ms) || wall_ms < before;
         let may_compute = before == 0 || interval_ms == 0 || is_due;

@@ -9,7 +9,7 @@ use crate::base::TopicId;
 /// First byte of what is hashed of a topic: the layout.
 const HASH_LAYOUT: u8 = 0;
 
-/// All topics of the cluster, and what groups have set for themselves.
+/// All topics of the cluster, and what was set for groups while the brokers ran.
 #[derive(Clone, Debug, Default)]
 pub struct Topics {
     by_name: BTreeMap<Arc<str>, Arc<Topic>>,
@@ -17,6 +17,7 @@ pub struct Topics {
     version: i64,
     created: i64,
     overrides: BTreeMap<Arc<str>, Overrides>,
+    assignment_interval_ms: Option<i32>,
 }
 
 /// What a group has set for itself in place of the brokers' properties; `None`: nothing.
@@ -116,9 +117,16 @@ impl Topics {
         true
     }
 
-    /// What `group` has set for itself.
+    /// What goes before the broker's properties for `group`: its own settings, then what running brokers were told.
     pub fn overrides(&self, group: &str) -> Overrides {
-        self.overrides.get(group).copied().unwrap_or_default()
+        let own = self.overrides.get(group).copied().unwrap_or_default();
+        Overrides { assignment_interval_ms: own.assignment_interval_ms.or(self.assignment_interval_ms), ..own }
+    }
+
+    /// Changes `group.consumer.assignment.interval.ms`, the one setting of group coordinators that a running broker takes;
+    /// `None`: its property counts.
+    pub fn set_assignment_interval(&mut self, interval_ms: Option<i32>) {
+        self.assignment_interval_ms = interval_ms;
     }
 
     /// Changes what `group` has set for itself.

@@ -156,6 +156,10 @@ impl Desk {
     fn begin(&mut self, client: &str, version: i16, request: GroupRequest) -> Waiter {
         let waiter = Waiter(self.next_waiter);
         self.next_waiter += 1;
+        if let Err(code) = request.check_first(version, &settings()) {
+            self.answered.insert(waiter, Answer::Refused(code));
+            return waiter;
+        }
         let answers = self.with_context(client, version, |machine, context| machine.handle(&request, waiter, context));
         self.settle(answers);
         waiter
