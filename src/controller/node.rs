@@ -3,7 +3,7 @@
 //! Every request goes through one lock: decide, append, sync, replay, answer. With one voter a record is committed when
 //! it is synced. Brokers follow the log as observers with Fetch and are woken by each commit.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -143,7 +143,7 @@ async fn open(config: &ControllerConfig, disk: &Disk, tracer: &Tracer, told: Tol
     append(&mut state, &batch).await?;
     state.told.tell(tracer, found);
     if is_new {
-        let records = bootstrap_records();
+        let records = bootstrap_records(&config.settings.topic_defaults);
         commit(&mut state, records, tracer).await?;
     }
     Ok(state)
@@ -175,14 +175,16 @@ async fn replay_log(
     Ok(untold)
 }
 
-/// What a new cluster begins with.
-fn bootstrap_records() -> Vec<Decided> {
+/// What a new cluster begins with. As with Kafka's eligible leader replicas, `min.insync.replicas` is the cluster's from here
+/// on, and what the brokers' properties say of it counts no more: it begins with what the controller's say.
+fn bootstrap_records(topic_defaults: &BTreeMap<&'static str, String>) -> Vec<Decided> {
+    const MIN_INSYNC: &str = "min.insync.replicas";
     let level = MetadataRecord::FeatureLevel { name: "metadata.version".to_owned(), level: api::METADATA_VERSIONS.1 };
     let min_insync = MetadataRecord::Config {
         resource: ConfigResource::Broker,
         name: String::new(),
-        key: "min.insync.replicas".to_owned(),
-        value: Some("1".to_owned()),
+        key: MIN_INSYNC.to_owned(),
+        value: Some(topic_defaults.get(MIN_INSYNC).map_or_else(|| "1".to_owned(), |value| value.trim().to_owned())),
     };
     let decided = |record| Decided { record, election: trace::Election::None, reason: "a new cluster".to_owned() };
     vec![decided(level), decided(min_insync)]
