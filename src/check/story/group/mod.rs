@@ -20,7 +20,7 @@ use super::{Effect, Line, Moment, Record, Sentence, Story, scene::client_set, wo
 use crate::{
     base::{OFFSETS_TOPIC, Offset, TopicPartition},
     check::{AUDIT_NODE, GroupPlan, Plan},
-    trace::{Event, EventId, StopKind, journal::Entry},
+    trace::{Election, Event, EventId, StopKind, journal::Entry},
 };
 
 /// Every story of a group.
@@ -251,6 +251,21 @@ fn with_three_copies(entries: &[Entry]) -> Option<Sentence> {
             &["cluster.offsets.topic.replication.factor=3".to_owned()],
             Effect::Helps,
             "With offsets.topic.replication.factor=3 another broker would have had the offset, and would have coordinated.",
+        )
+    })
+}
+
+/// A sentence about offsets that an unclean election took.
+fn without_unclean_elections(entries: &[Entry]) -> Option<Sentence> {
+    let unclean = entries.iter().any(|entry| {
+        matches!(&entry.event, Event::PartitionChanged { partition, election: Election::Unclean, .. }
+            if *partition.topic == *OFFSETS_TOPIC)
+    });
+    unclean.then(|| {
+        Sentence::about(
+            &["cluster.unclean.leader.election.enable=false".to_owned()],
+            Effect::Helps,
+            "With unclean.leader.election.enable=false the group would have waited for a broker that has its commits.",
         )
     })
 }

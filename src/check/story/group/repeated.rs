@@ -7,14 +7,15 @@ use std::{
 
 use super::{
     Place, Scene, all_set, count, senders, stretch, with_application, with_default_retention, with_three_copies,
+    without_unclean_elections,
 };
 use crate::{
-    base::{Offset, TopicPartition},
+    base::{OFFSETS_TOPIC, Offset, TopicPartition},
     check::{
         GroupPlan,
         story::{Effect, Kind, Moment, Record, Sentence, Story, scene::client_set},
     },
-    trace::{Event, EventId, journal::Entry},
+    trace::{Election, Event, EventId, journal::Entry},
 };
 
 /// The first two times that work was done, each with who did it.
@@ -79,6 +80,8 @@ enum Between {
     Expiry,
     /// This offset was committed, and nobody knew it any more.
     Forgotten(Offset),
+    /// This offset was committed, and the coordinator that came next knew an older one.
+    Outdated(Offset),
     /// The log had become shorter than where the group stood.
     OutOfRange,
     /// The other one is no member: both read the partition.
@@ -104,6 +107,8 @@ fn story(
     let mut paused: Vec<&Arc<str>> = Vec::new();
     let mut owners: BTreeSet<&Arc<str>> = BTreeSet::new();
     let (mut committed, mut begun, mut begin) = (Offset::ZERO, None, done);
+    // Whether another coordinator has come since that was committed.
+    let mut reloaded = false;
     for entry in entries {
         scene.observe(entry);
         let after = entry.id > done && entry.id < again;
@@ -163,9 +168,18 @@ fn story(
             Event::OffsetsExpired { group: g, partitions } if after && g == group && partitions.contains(partition) => {
                 between = Between::Expiry;
             }
-            Event::OffsetsCommitted { group: g, offsets, .. } if g == group && begun.is_none() => {
+            Event::OffsetsCommitted { group: g, offsets, .. } if g == group => {
                 let of_partition = offsets.iter().find(|(p, _)| p == partition);
                 committed = of_partition.map_or(committed, |(_, offset)| *offset);
+                reloaded &= of_partition.is_none();
+            }
+            Event::CoordinatorLoaded { .. } => reloaded = true,
+            Event::PartitionChanged { partition: p, leader, election: Election::Unclean, .. }
+                if after && *p.topic == *OFFSETS_TOPIC =>
+            {
+                let text =
+                    format!("unclean election, from outside the ISR: b{leader} leads {p} with what it has copied");
+                scene.say(entry, text);
             }
             Event::PositionSet { partition: p, offset, why }
                 if p == partition && entry.node == *successor && entry.id < again && *offset <= first.offset =>
@@ -174,6 +188,7 @@ fn story(
                 begin = begin.min(entry.id);
                 between = match &**why {
                     "start" if between != Between::Expiry && committed > first.offset => Between::Forgotten(committed),
+                    "committed" if after && reloaded && committed > first.offset => Between::Outdated(committed),
                     "out-of-range" => Between::OutOfRange,
                     _ => between,
                 };
@@ -240,6 +255,9 @@ fn therefore(
         Between::Forgotten(committed) => {
             format!("the group had committed {committed}, and its coordinator had lost that")
         }
+        Between::Outdated(committed) => {
+            format!("the group had committed {committed}, and the coordinator that came next did not know that")
+        }
         Between::OutOfRange => "the log had become shorter than where the group stood".into(),
         Between::Outsider => {
             "one of them reads the partition without being a member: the group shares partitions among \
@@ -251,6 +269,7 @@ fn therefore(
     let records = count(records, "record");
     let rule = match between {
         Between::Expiry | Between::Forgotten(_) | Between::OutOfRange => "auto.offset.reset decided where",
+        Between::Outdated(_) => "a commit that the coordinator does not know has not been",
         _ => "what is not committed is done again",
     };
     let shared = matches!(between, Between::Outsider | Between::Both);
@@ -284,6 +303,10 @@ fn therefore(
         }
         Between::Forgotten(_) => {
             therefore.extend(with_three_copies(entries));
+            return therefore;
+        }
+        Between::Outdated(_) => {
+            therefore.extend(without_unclean_elections(entries));
             return therefore;
         }
         Between::OutOfRange | Between::Both => return therefore,

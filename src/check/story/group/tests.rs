@@ -175,6 +175,10 @@ fn work_that_was_committed_and_is_done_again_is_told_with_what_became_of_the_com
     for (position, words) in [
         ("g2 position t-0 0 start", "the group had committed 1, and its coordinator had lost that. g2 began at 0"),
         ("g2 position t-0 0 out-of-range", "the log had become shorter than where the group stood. g2 began at 0"),
+        (
+            "b2 loaded __consumer_offsets-0 m1 e1\n g2 position t-0 0 committed",
+            "the group had committed 1, and the coordinator that came next did not know that. g2 began at 0",
+        ),
     ] {
         let again = format!("{position}\n g2 did g t-0 0 v-0\n");
         check("at-least-once", &[BEGIN, done, &again, AUDIT], kind, subject, moment, &[words]);
