@@ -157,6 +157,9 @@ pub fn brokers(of: &Scenario) -> Vec<Scenario> {
     candidates
 }
 
+/// A broker that is heard of more seldom than its session lasts is fenced for ever: without the first the second goes too.
+const HEARTBEAT_AND_SESSION: [&str; 2] = ["broker.heartbeat.interval.ms", "broker.session.timeout.ms"];
+
 /// Without some settings, which get their defaults.
 pub fn settings(of: &Scenario, without: &BTreeSet<usize>) -> (usize, Scenario) {
     let mut scenario = of.clone();
@@ -168,6 +171,10 @@ pub fn settings(of: &Scenario, without: &BTreeSet<usize>) -> (usize, Scenario) {
         });
     };
     thin(&mut scenario.cluster.config);
+    let [heartbeat, session] = HEARTBEAT_AND_SESSION;
+    if of.cluster.config.contains_key(heartbeat) && !scenario.cluster.config.contains_key(heartbeat) {
+        scenario.cluster.config.remove(session);
+    }
     scenario.topics.iter_mut().for_each(|topic| thin(&mut topic.config));
     scenario.clients.iter_mut().for_each(|client| thin(&mut client.config));
     (count, scenario)

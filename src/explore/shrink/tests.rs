@@ -120,6 +120,15 @@ fn settings_that_were_asked_about_stay() {
 }
 
 #[test]
+fn no_broker_is_left_with_a_session_shorter_than_the_default_time_between_heartbeats() {
+    let config = "config.\"broker.heartbeat.interval.ms\" = 500\nconfig.\"broker.session.timeout.ms\" = 1500\n";
+    let long = parse(&LONG.replace("config.\"num.replica.fetchers\" = 2\n", config)).unwrap();
+    let left = |without| moves::settings(&long, &BTreeSet::from([without])).1.cluster.config;
+    assert!(left(0).is_empty());
+    assert_eq!(left(1).keys().collect::<Vec<_>>(), ["broker.heartbeat.interval.ms"]);
+}
+
+#[test]
 fn a_budget_of_runs_is_kept() {
     for runs_max in [0, 1, 7, 30] {
         let mut judge = Fake { runs: 0, kept: None };
