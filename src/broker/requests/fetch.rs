@@ -115,7 +115,11 @@ impl Broker {
             };
             // What a follower told with its first read is known; waiting tells nothing new.
             fetch.fetcher = fetch.fetcher.without_news();
-            let _ = clock::timeout(left, waiter.notified()).await;
+            let has_changed = clock::timeout(left, waiter.notified()).await.is_ok();
+            // Only a partition that was found says when it changes.
+            if !has_changed && results.iter().all(|fetched| fetched.code == ErrorCode::None) {
+                return self.fetch_response(fetch, results);
+            }
         }
     }
 
