@@ -37,7 +37,9 @@ pub fn serve(options: ServeOptions) -> Outcome {
         tracing::warn!("property {name} is not known{hint}");
     }
     let config = NodeConfig::resolve(properties).map_err(Failure::usage)?;
-    let threads = config.num_network_threads.min(std::thread::available_parallelism().map_or(1, Into::into));
+    // On a host of few processors a second thread costs more than it brings: the two wake each other for every request.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = config.num_network_threads.min(processors.div_ceil(2));
     let run = async {
         let disk = Disk::at(&config.log_dir);
         if options.dev {

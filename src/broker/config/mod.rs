@@ -82,7 +82,7 @@ pub struct NodeConfig {
     pub log_dir: String,
     /// `broker.rack`.
     pub rack: Option<String>,
-    /// `num.network.threads`: at most so many threads serve requests.
+    /// `num.network.threads`: at most so many threads serve requests, and at most one for two processors of the host.
     pub num_network_threads: usize,
     /// `socket.request.max.bytes`.
     pub socket_request_max_bytes: usize,

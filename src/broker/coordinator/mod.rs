@@ -4,22 +4,22 @@
 //! wait. A coordinator is loaded in the background when the broker becomes leader, for the leader epoch in which it did,
 //! and is gone with that epoch: a later one wins over an earlier one, never the other way round.
 //!
-//! This file: which coordinators there are, and asking them. [`shard`]: one of them at work. [`load`]: its beginning.
-//! [`topics`]: what they know of the cluster.
+//! This file: which coordinators there are, and asking them. [`shard`]: one of them. [`load`]: its beginning.
+//! [`working`]: its work. [`topics`]: what they know of the cluster.
 
 mod load;
 mod shard;
 mod topics;
+mod working;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
+    pin::Pin,
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use shard::{News, Shard};
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::{config::GroupConfig, replicas::Replicas};
 use crate::{
@@ -27,12 +27,10 @@ use crate::{
     controller::image::{MetadataDelta, MetadataImage},
     group::{GroupRequest, consumer::topics::Topics, offsets::DeletedTopics},
     protocol::{ErrorCode, messages::ResponseKind},
+    rpc::Reply,
     runtime::{clock, task},
-    trace::{self, EventId, Tracer},
+    trace::Tracer,
 };
-
-/// From so many bytes on a request is large.
-const MUCH_BYTES: usize = 64 << 10;
 
 /// Who asks, and in which version.
 #[derive(Clone, Debug)]
@@ -45,47 +43,47 @@ pub struct Client {
     pub version: i16,
 }
 
-/// Something for a coordinator to do.
-enum Order {
-    /// A client's request.
-    Request(Asked),
-    /// These topics were deleted.
-    ForgetTopics(Arc<DeletedTopics>),
-    /// The topics are these now.
-    SetTopics(Arc<Topics>),
+/// What became of a request: its answer, or the wait for it.
+pub enum Asked {
+    /// The answer.
+    Answered(Box<ResponseKind>),
+    /// It comes later.
+    Waits(Pin<Box<dyn Future<Output = ResponseKind> + Send>>),
 }
 
-impl Order {
-    /// Whether what it writes may be too large to be appended: that of a leader that brings the assignments of its group,
-    /// and of a member that has much to say of itself.
-    fn may_be_too_large(&self) -> bool {
-        let Self::Request(asked) = self else { return false };
-        let said: usize = match &*asked.request {
-            GroupRequest::Sync(request) => return !request.assignments.is_empty(),
-            GroupRequest::Join(request) => request.protocols.iter().map(|protocol| protocol.metadata.len()).sum(),
-            GroupRequest::ConsumerHeartbeat(request) => {
-                request.subscribed_topic_names.iter().flatten().map(|name| name.len()).sum()
-            }
-            _ => 0,
-        };
-        said >= MUCH_BYTES
+impl Asked {
+    /// The answer, when it comes.
+    pub async fn answer(self) -> ResponseKind {
+        match self {
+            Self::Answered(response) => *response,
+            Self::Waits(answer) => answer.await,
+        }
+    }
+
+    /// With the answer as `finish` leaves it.
+    pub fn map(self, finish: impl FnOnce(ResponseKind) -> ResponseKind + Send + 'static) -> Self {
+        match self {
+            Self::Answered(response) => Self::Answered(Box::new(finish(*response))),
+            Self::Waits(answer) => Self::Waits(Box::pin(async move { finish(answer.await) })),
+        }
+    }
+
+    /// The reply to the client.
+    pub fn reply(self) -> Reply {
+        match self {
+            Self::Answered(response) => Reply::Now(response),
+            Self::Waits(answer) => Reply::Later(answer),
+        }
     }
 }
 
-struct Asked {
-    request: Arc<GroupRequest>,
-    client: Client,
-    answer: oneshot::Sender<ResponseKind>,
-    cause: Option<EventId>,
-}
+/// A coordinator; it is closed when this is dropped.
+struct Handle(Arc<Shard>);
 
-/// A coordinator at work; it ends when this is dropped.
-struct Handle {
-    leader_epoch: LeaderEpoch,
-    loaded: Arc<AtomicBool>,
-    /// The end of what it has read and written.
-    end: Arc<AtomicI64>,
-    orders: mpsc::UnboundedSender<Order>,
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// The coordinators of this broker.
@@ -130,8 +128,7 @@ impl GroupCoordinators {
         } else if !deleted.is_empty() {
             let deleted = Arc::new(deleted);
             for handle in self.lock().values() {
-                // One that has ended is replaced soon.
-                let _ = handle.orders.send(Order::ForgetTopics(deleted.clone()));
+                handle.0.tell(News::Forget(deleted.clone()));
             }
         }
         for id in delta.partitions.iter().filter(|id| &*id.topic == OFFSETS_TOPIC) {
@@ -143,7 +140,7 @@ impl GroupCoordinators {
         }
         if let Some(topics) = topics {
             for handle in self.lock().values() {
-                let _ = handle.orders.send(Order::SetTopics(topics.clone()));
+                handle.0.tell(News::Topics(topics.clone()));
             }
         }
     }
@@ -161,7 +158,7 @@ impl GroupCoordinators {
     fn resign(&self, partition: i32) {
         let Some(handle) = self.lock().remove(&partition) else { return };
         if self.switches.bug_old_load_wins {
-            let end = Offset(handle.end.load(Ordering::SeqCst));
+            let end = Offset(handle.0.end.load(Ordering::SeqCst));
             self.ended.lock().expect("no panic while the ends are held").insert(partition, end);
         }
     }
@@ -169,25 +166,16 @@ impl GroupCoordinators {
     fn elect(&self, id: &TopicPartition, leader_epoch: LeaderEpoch) {
         let mut active = self.lock();
         // What an older epoch asked for never wins.
-        if active.get(&id.partition).is_some_and(|known| known.leader_epoch >= leader_epoch) {
+        if active.get(&id.partition).is_some_and(|known| known.0.leader_epoch >= leader_epoch) {
             return;
         }
         let Some(partition) = self.replicas.find(id) else { return };
-        let (orders, receiver) = mpsc::unbounded_channel();
-        let (loaded, end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
-        let shard = shard::Shard {
-            partition,
-            leader_epoch,
-            config: self.config.clone(),
-            switches: self.switches,
-            tracer: self.tracer.clone(),
-            loaded: loaded.clone(),
-            end: end.clone(),
-            until: self.ended.lock().expect("no panic while the ends are held").get(&id.partition).copied(),
-            topics: self.topics.lock().expect("no panic while the topics are held").clone(),
-        };
-        task::spawn(shard.run(receiver));
-        active.insert(id.partition, Handle { leader_epoch, loaded, end, orders });
+        let until = self.ended.lock().expect("no panic while the ends are held").get(&id.partition).copied();
+        let (config, tracer) = (self.config.clone(), self.tracer.clone());
+        let shard = Arc::new(Shard::new(partition, leader_epoch, config, self.switches, tracer, until));
+        let topics = self.topics.lock().expect("no panic while the topics are held").clone();
+        task::spawn(shard.clone().run(topics));
+        active.insert(id.partition, Handle(shard));
     }
 
     /// Ends all coordinators: the broker stops.
@@ -200,27 +188,31 @@ impl GroupCoordinators {
         self.lock().keys().copied().collect()
     }
 
-    /// Asks the coordinator of `partition`: at once, so that requests of one client are begun in their order. The future
-    /// is the answer. One that waits for records to be committed waits at most for `offsets.commit.timeout.ms` from now
+    /// Asks the coordinator of `partition`, which has begun with it when this returns: requests of one client are begun in
+    /// their order. One that waits for records to be committed waits at most for `offsets.commit.timeout.ms` from now
     /// on; one that waits for other members has no limit.
-    pub fn ask(
-        &self,
-        partition: i32,
-        request: GroupRequest,
-        client: Client,
-    ) -> impl Future<Output = ResponseKind> + Send + use<> {
+    pub async fn ask(&self, partition: i32, request: GroupRequest, client: &Client) -> Asked {
         let request = Arc::new(request);
-        let checked = request.check_first(client.version, &self.config.settings);
-        let begun = checked.and_then(|()| self.begin(partition, &request, client));
+        let shard = self.lock().get(&partition).map(|handle| handle.0.clone());
+        let begun = match (request.check_first(client.version, &self.config.settings), shard) {
+            (Err(code), _) => Err(code),
+            (Ok(()), Some(shard)) => shard.ask(&request, client).await,
+            (Ok(()), None) => Err(ErrorCode::NotCoordinator),
+        };
+        let answered = begun.and_then(|mut answered| match answered.try_recv() {
+            Ok(response) => Ok(Asked::Answered(Box::new(response))),
+            Err(TryRecvError::Empty) => Ok(self.wait_for(answered, request.clone())),
+            Err(TryRecvError::Closed) => Err(ErrorCode::NotCoordinator),
+        });
+        answered.unwrap_or_else(|code| Asked::Answered(Box::new(request.refuse(code))))
+    }
+
+    fn wait_for(&self, answered: oneshot::Receiver<ResponseKind>, request: Arc<GroupRequest>) -> Asked {
         let until = match &*request {
             GroupRequest::Join(_) | GroupRequest::Sync(_) => None,
             _ => Some(clock::now() + self.config.settings.commit_timeout),
         };
-        async move {
-            let answered = match begun {
-                Ok(answered) => answered,
-                Err(code) => return request.refuse(code),
-            };
+        Asked::Waits(Box::pin(async move {
             let answered = match until {
                 Some(until) => clock::timeout(until.since(clock::now()), answered).await,
                 None => Ok(answered.await),
@@ -231,25 +223,7 @@ impl GroupCoordinators {
                 Ok(Err(_)) => request.refuse(ErrorCode::NotCoordinator),
                 Err(_) => request.refuse(request.code_of_failed_write(ErrorCode::RequestTimedOut)),
             }
-        }
-    }
-
-    fn begin(
-        &self,
-        partition: i32,
-        request: &Arc<GroupRequest>,
-        client: Client,
-    ) -> Result<oneshot::Receiver<ResponseKind>, ErrorCode> {
-        let active = self.lock();
-        let handle = active.get(&partition).filter(|handle| !handle.orders.is_closed());
-        let handle = handle.ok_or(ErrorCode::NotCoordinator)?;
-        if !handle.loaded.load(Ordering::SeqCst) {
-            return Err(ErrorCode::CoordinatorLoadInProgress);
-        }
-        let (answer, answered) = oneshot::channel();
-        let asked = Asked { request: request.clone(), client, answer, cause: trace::current_cause() };
-        handle.orders.send(Order::Request(asked)).map_err(|_| ErrorCode::NotCoordinator)?;
-        Ok(answered)
+        }))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<i32, Handle>> {

@@ -1,104 +1,172 @@
-//! One coordinator at work: takes orders, appends what was decided, answers what is committed.
+//! One coordinator: its load, its task, and those who ask it.
+//!
+//! Who asks does the work for its request itself, with the desk to itself, and has the answer at once where nothing has to
+//! be written: a heartbeat wakes nobody else. The coordinator's task does what nobody asks for: it appends what was
+//! gathered, answers what is committed, and does what is due.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
-use bytes::Bytes;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
-use super::{Asked, Order, load};
+use super::{
+    Client, load,
+    working::{Ended, Working},
+};
 use crate::{
-    base::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Switches, Time, mark, random::Random},
+    base::{LeaderEpoch, Offset, Switches, mark},
     broker::{config::GroupConfig, partition::Partition},
-    group::{
-        Answers, Context, GroupRequest, Machine, Waiter, consumer::topics::Topics, machine::Answer, records::Record,
-    },
-    protocol::{
-        ErrorCode,
-        messages::ResponseKind,
-        records::{BatchBuilder, Codec, estimated_size_bytes},
-    },
+    group::{GroupRequest, Machine, consumer::topics::Topics, offsets::DeletedTopics},
+    protocol::{ErrorCode, messages::ResponseKind},
     runtime::{clock, random},
-    trace::{self, Event, Tracer},
+    trace::{Event, Tracer},
 };
 
-/// Records gathered to about so many bytes are appended though more could come.
-const GATHERED_BYTES: usize = 64 << 10;
-/// At most so many orders are taken before their records are appended.
-const GATHERED_ORDERS: usize = 1024;
+/// What the cluster's metadata has for a coordinator.
+pub(super) enum News {
+    /// These topics were deleted.
+    Forget(Arc<DeletedTopics>),
+    /// The topics are these now.
+    Topics(Arc<Topics>),
+}
 
-/// What a coordinator is started with.
-pub struct Shard {
+/// A coordinator, in one leadership of its partition.
+pub(super) struct Shard {
     pub partition: Arc<Partition>,
     pub leader_epoch: LeaderEpoch,
     pub config: GroupConfig,
     pub switches: Switches,
     pub tracer: Tracer,
-    /// Set once requests may come.
-    pub loaded: Arc<AtomicBool>,
-    /// The end of what it has read and written.
-    pub end: Arc<AtomicI64>,
     /// Up to where it reads: a planted bug.
     pub until: Option<Offset>,
-    /// The topics when it is started.
-    pub topics: Arc<Topics>,
+    /// The end of what it has read and written.
+    pub end: AtomicI64,
+    /// Whether requests may come.
+    loaded: AtomicBool,
+    /// Nobody is to be served any more.
+    closed: AtomicBool,
+    news: Mutex<Vec<News>>,
+    /// What it works on; nothing while it loads.
+    desk: tokio::sync::Mutex<Option<Working>>,
+    /// There is something for its task to do.
+    wake: Arc<Notify>,
+    /// What was gathered has been appended: there is room for more.
+    appended: Notify,
 }
-
-/// A coordinator that has been loaded.
-struct Working<'a> {
-    shard: &'a Shard,
-    machine: Machine,
-    random: Random,
-    next_waiter: u64,
-    waiting: BTreeMap<Waiter, (Arc<GroupRequest>, oneshot::Sender<ResponseKind>)>,
-    /// Until when who waits for a commit alone, where others of its kind wait for members; in order.
-    limits: VecDeque<(Time, Waiter)>,
-    /// Whose limit has passed, as long as the machine does not know.
-    refused: BTreeSet<Waiter>,
-    /// When the first of the records gathered was decided.
-    gathering_since: Option<Time>,
-    gathered_orders: usize,
-    /// What was gathered must not wait for more.
-    is_due: bool,
-}
-
-/// The leadership is over.
-struct Over;
 
 impl Shard {
-    /// Loads, and coordinates until `orders` ends or the leadership does.
-    pub async fn run(self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let changed = Arc::new(Notify::new());
-        self.partition.observe(changed.clone()).await;
+    /// One that is to be loaded, for the leadership of `partition` in `leader_epoch`.
+    pub fn new(
+        partition: Arc<Partition>,
+        leader_epoch: LeaderEpoch,
+        config: GroupConfig,
+        switches: Switches,
+        tracer: Tracer,
+        until: Option<Offset>,
+    ) -> Self {
+        Self {
+            partition,
+            leader_epoch,
+            config,
+            switches,
+            tracer,
+            until,
+            end: AtomicI64::new(0),
+            loaded: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            news: Mutex::default(),
+            desk: tokio::sync::Mutex::default(),
+            wake: Arc::default(),
+            appended: Notify::new(),
+        }
+    }
+
+    /// Ends it: who waits is told that the coordinator is elsewhere.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.wake.notify_one();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Tells it something before the next request is served.
+    pub fn tell(&self, news: News) {
+        self.news.lock().expect("no panic while the news are held").push(news);
+        self.wake.notify_one();
+    }
+
+    fn take_news(&self, working: &mut Working) {
+        let news = std::mem::take(&mut *self.news.lock().expect("no panic while the news are held"));
+        news.into_iter().for_each(|news| working.hear(self, news));
+    }
+
+    /// Begins to serve a request. The answer may be there already.
+    ///
+    /// # Errors
+    /// COORDINATOR_LOAD_IN_PROGRESS, or NOT_COORDINATOR when the leadership is over.
+    pub async fn ask(
+        &self,
+        request: &Arc<GroupRequest>,
+        client: &Client,
+    ) -> Result<oneshot::Receiver<ResponseKind>, ErrorCode> {
+        loop {
+            // Nobody waits for the desk while it is loaded, which takes its time.
+            if !self.is_closed() && !self.loaded.load(Ordering::SeqCst) {
+                return Err(ErrorCode::CoordinatorLoadInProgress);
+            }
+            let mut desk = self.desk.lock().await;
+            let working = match desk.as_mut() {
+                _ if self.is_closed() => return Err(ErrorCode::NotCoordinator),
+                None => return Err(ErrorCode::CoordinatorLoadInProgress),
+                Some(working) => working,
+            };
+            self.take_news(working);
+            let is_taken = working.has_room_for(self, request);
+            let answered = is_taken.then(|| working.take(self, request, client));
+            if working.due(self) < working.looks_again {
+                self.wake.notify_one();
+            }
+            if let Some(answered) = answered {
+                return Ok(answered);
+            }
+            let appended = self.appended.notified();
+            tokio::pin!(appended);
+            // Listens before the desk is free, so that no append falls between the two.
+            appended.as_mut().enable();
+            drop(desk);
+            appended.await;
+        }
+    }
+
+    /// Loads, and coordinates until it is closed or the leadership ends. `topics`: those that there are now.
+    pub async fn run(self: Arc<Self>, mut topics: Arc<Topics>) {
+        self.partition.observe(self.wake.clone()).await;
         // A batch that was written in part makes the state another than its records tell: it is read anew.
-        let mut topics = self.topics.clone();
         for attempt in 1.. {
-            let Some(mut working) = self.begin(&mut orders, attempt, topics).await else { return };
-            let again = working.work(&mut orders, &changed).await;
+            let Some(working) = self.load(attempt, topics).await else { break };
+            *self.desk.lock().await = Some(working);
+            let ended = self.work().await;
+            self.loaded.store(false, Ordering::SeqCst);
+            let working = self.desk.lock().await.take().expect("only its task clears the desk");
             self.tracer.milestone(Event::CoordinatorUnloaded {
                 partition: self.partition.id.clone(),
                 leader_epoch: self.leader_epoch,
             });
-            if !again {
-                return;
+            if ended == Ended::Over {
+                break;
             }
-            self.loaded.store(false, Ordering::SeqCst);
+            self.appended.notify_waiters();
             topics = working.machine.shard().topics().clone();
         }
+        self.closed.store(true, Ordering::SeqCst);
+        self.appended.notify_waiters();
     }
 
-    async fn begin(
-        &self,
-        orders: &mut mpsc::UnboundedReceiver<Order>,
-        attempt: u32,
-        topics: Arc<Topics>,
-    ) -> Option<Working<'_>> {
+    async fn load(&self, attempt: u32, topics: Arc<Topics>) -> Option<Working> {
         let mut machine = Machine::new(self.config.settings.clone(), self.switches);
         machine.set_topics(topics);
         let buffer = self.config.load_buffer_bytes;
@@ -110,7 +178,7 @@ impl Shard {
                 return None;
             }
         };
-        if orders.is_closed() {
+        if self.is_closed() {
             return None;
         }
         self.end.store(loaded.end_offset.0, Ordering::SeqCst);
@@ -128,245 +196,35 @@ impl Shard {
         });
         // Ids of members must not come again.
         let name = format!("group-coordinator-{}-{}-{attempt}", self.partition.id, self.leader_epoch);
-        Some(Working {
-            shard: self,
-            machine,
-            random: random::stream(&name),
-            next_waiter: 0,
-            waiting: BTreeMap::new(),
-            limits: VecDeque::new(),
-            refused: BTreeSet::new(),
-            gathering_since: None,
-            gathered_orders: 0,
-            is_due: false,
-        })
+        Some(Working::new(machine, random::stream(&name)))
     }
-}
 
-impl Working<'_> {
-    /// Works until the end; `true`: the records have to be read anew.
-    async fn work(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>, changed: &Notify) -> bool {
-        let answers = self.with_context("", "", 0, |machine, context| machine.loaded(context));
-        self.deliver(answers);
-        if self.commit().await.is_err() {
-            return false;
-        }
-        self.shard.loaded.store(true, Ordering::SeqCst);
-        let mut held: Option<Order> = None;
+    /// Does what is due until the end.
+    async fn work(&self) -> Ended {
         loop {
-            self.refuse_late();
-            let mut next = match held.take() {
-                Some(order) => Some(order),
-                None => {
-                    let due = self.due();
-                    tokio::select! {
-                        biased;
-                        order = orders.recv() => match order {
-                            Some(order) => Some(order),
-                            None => return false,
-                        },
-                        () = changed.notified() => None,
-                        () = clock::sleep_until(due) => None,
-                    }
+            let looks_again = {
+                let mut desk = self.desk.lock().await;
+                let working = desk.as_mut().expect("only its task clears the desk");
+                if self.is_closed() {
+                    return Ended::Over;
                 }
+                if !self.loaded.load(Ordering::SeqCst) {
+                    working.begin(self);
+                }
+                self.take_news(working);
+                if let Err(ended) = working.advance(self).await {
+                    return ended;
+                }
+                self.loaded.store(true, Ordering::SeqCst);
+                working.looks_again = working.due(self);
+                working.looks_again
             };
-            while let Some(order) = next.take() {
-                // A record that is too large must not take others' along.
-                let goes_alone = order.may_be_too_large();
-                if goes_alone && self.machine.has_records() {
-                    held = Some(order);
-                    self.is_due = true;
-                    break;
-                }
-                self.take(order);
-                self.is_due |= goes_alone && self.machine.has_records();
-                if self.is_full() {
-                    break;
-                }
-                next = orders.try_recv().ok();
-            }
-            let answers = self.with_context("", "", 0, |machine, context| machine.fire(context));
-            self.deliver(answers);
-            // What is committed may decide more, as a rebalance that goes on.
-            loop {
-                if self.should_append() && self.append().await.is_err() {
-                    return true;
-                }
-                let had_records = self.machine.has_records();
-                if self.commit().await.is_err() {
-                    return false;
-                }
-                if had_records || !self.machine.has_records() {
-                    break;
-                }
+            self.appended.notify_waiters();
+            tokio::select! {
+                biased;
+                () = self.wake.notified() => {}
+                () = clock::sleep_until(looks_again) => {}
             }
         }
-    }
-
-    fn due(&self) -> Time {
-        let due = self.machine.next_due();
-        let due = self.limits.front().map_or(due, |(limit, _)| due.min(*limit));
-        match (self.gathering_since, self.shard.config.append_linger) {
-            (Some(since), Some(linger)) => due.min(since + linger),
-            (Some(since), None) => since,
-            (None, _) => due,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        let at_once = self.is_due || self.shard.config.append_linger == Some(Duration::ZERO);
-        self.machine.has_records() && (at_once || self.gathered_orders >= GATHERED_ORDERS)
-    }
-
-    fn should_append(&self) -> bool {
-        let Some(since) = self.gathering_since else { return false };
-        let lingered = match self.shard.config.append_linger {
-            None => true,
-            Some(linger) => clock::now() >= since + linger,
-        };
-        lingered || self.is_full()
-    }
-
-    fn take(&mut self, order: Order) {
-        let answers = match order {
-            Order::SetTopics(topics) => return self.machine.set_topics(topics),
-            Order::ForgetTopics(deleted) => self.machine.forget_topics(&deleted),
-            Order::Request(Asked { request, client, answer, cause }) => {
-                let waiter = Waiter(self.next_waiter);
-                self.next_waiter += 1;
-                self.waiting.insert(waiter, (request.clone(), answer));
-                let answers = self.with_context(&client.id, &client.host, client.version, |machine, context| {
-                    machine.handle(&request, waiter, context)
-                });
-                if self.waits_for_a_commit(&request) {
-                    self.limits.push_back((clock::now() + self.shard.config.settings.commit_timeout, waiter));
-                }
-                return trace::caused_by_sync(cause, || self.deliver(answers));
-            }
-        };
-        self.deliver(answers);
-    }
-
-    /// Whether it is of a member of the classic protocol in a group of the consumer protocol, where nobody waits for others.
-    fn waits_for_a_commit(&self, request: &GroupRequest) -> bool {
-        let group = match request {
-            GroupRequest::Join(request) => &request.group_id,
-            GroupRequest::Sync(request) => &request.group_id,
-            _ => return false,
-        };
-        self.machine.shard().is_of_consumer_protocol(group)
-    }
-
-    /// Refuses who has waited for a commit for too long: this may be a leader that others have replaced already.
-    fn refuse_late(&mut self) {
-        while let Some((limit, waiter)) = self.limits.front().copied() {
-            if self.waiting.contains_key(&waiter) && limit > clock::now() {
-                return;
-            }
-            self.limits.pop_front();
-            if let Some((request, sender)) = self.waiting.remove(&waiter) {
-                self.refused.insert(waiter);
-                let _ = sender.send(request.refuse(request.code_of_failed_write(ErrorCode::RequestTimedOut)));
-            }
-        }
-    }
-
-    fn with_context(
-        &mut self,
-        client_id: &str,
-        client_host: &str,
-        version: i16,
-        run: impl FnOnce(&mut Machine, &mut Context<'_>) -> Answers,
-    ) -> Answers {
-        let (now, wall_ms) = (clock::now(), clock::wall_ms());
-        let mut context = Context { now, wall_ms, random: &mut self.random, client_id, client_host, version };
-        run(&mut self.machine, &mut context)
-    }
-
-    fn deliver(&mut self, answers: Answers) {
-        for event in answers.events {
-            match event {
-                Event::OffsetsCommitted { .. } => drop(self.shard.tracer.detail(|| event)),
-                event => drop(self.shard.tracer.milestone(event)),
-            }
-        }
-        for (waiter, answer) in answers.answers {
-            if self.refused.remove(&waiter) {
-                continue;
-            }
-            let (request, sender) = self.waiting.remove(&waiter).expect("a request is answered once");
-            let response = match answer {
-                Answer::Response(response) => *response,
-                Answer::Refused(code) => request.refuse(code),
-                Answer::NotWritten(code) => request.refuse(request.code_of_failed_write(code)),
-            };
-            // The client may have given up.
-            let _ = sender.send(response);
-        }
-        for code in answers.lost {
-            let partition = &self.shard.partition.id;
-            tracing::warn!(%partition, %code, "records of a group coordinator could not be written");
-        }
-        if self.machine.has_records() {
-            self.gathering_since.get_or_insert_with(clock::now);
-            self.gathered_orders += 1;
-        }
-    }
-
-    /// Appends what was decided. An error: a part of it is in the log.
-    async fn append(&mut self) -> Result<(), Over> {
-        (self.gathering_since, self.gathered_orders, self.is_due) = (None, 0, false);
-        let records = self.machine.take_records();
-        let batches = self.batches(&records).await;
-        let mut end = None;
-        for batch in batches {
-            match self.shard.partition.append_in(self.shard.leader_epoch, &batch).await {
-                Ok(offset) => end = Some(offset),
-                Err(_) if end.is_some() => return Err(Over),
-                Err(code) => {
-                    let answers = self.with_context("", "", 0, |machine, context| machine.failed(code, context));
-                    self.deliver(answers);
-                    return Ok(());
-                }
-            }
-        }
-        if let Some(end) = end {
-            self.machine.written(end);
-            self.shard.end.store(end.0, Ordering::SeqCst);
-        }
-        Ok(())
-    }
-
-    /// The records in batches as large as the topic permits. Kafka's coordinators begin sequences at 0 without being
-    /// producers.
-    async fn batches(&self, records: &[Record]) -> Vec<Bytes> {
-        let limit = self.shard.partition.batch_bytes_max().await;
-        let now = clock::wall_ms();
-        let begin = || BatchBuilder::new(Codec::None).producer(ProducerId::NONE, ProducerEpoch::NONE, 0);
-        let (mut batches, mut building) = (Vec::new(), begin());
-        for record in records {
-            let (key, value) = (record.key(), record.value());
-            let size = estimated_size_bytes(Some(&key), value.as_deref(), &[]);
-            if building.count() > 0 && building.size_bytes() + size > limit.min(GATHERED_BYTES) {
-                batches.push(std::mem::replace(&mut building, begin()).build());
-            }
-            building.push(now, Some(&key), value.as_deref(), &[]);
-        }
-        if building.count() > 0 {
-            batches.push(building.build());
-        }
-        batches
-    }
-
-    /// Answers what the high watermark has passed.
-    async fn commit(&mut self) -> Result<(), Over> {
-        let committed = self.shard.partition.committed_in(self.shard.leader_epoch).await;
-        let committed: Offset = match committed {
-            Ok(committed) => committed,
-            Err(_) => return Err(Over),
-        };
-        let answers = self.with_context("", "", 0, |machine, context| machine.committed(committed, context));
-        self.deliver(answers);
-        Ok(())
     }
 }

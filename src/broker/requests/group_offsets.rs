@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Broker, groups::all, topic_name, uuid_of};
 use crate::{
     base::TopicId,
-    broker::coordinator::Client,
+    broker::coordinator::{Asked, Client},
     controller::image::MetadataImage,
     group::GroupRequest,
     protocol::{
@@ -32,7 +32,7 @@ const TOPIC_IDS_VERSION: i16 = 10;
 const GROUPS_VERSION: i16 = 8;
 
 impl Broker {
-    pub(super) fn offset_commit(self: Arc<Self>, mut request: OffsetCommitRequest, client: Client) -> Reply {
+    pub(super) async fn offset_commit(&self, mut request: OffsetCommitRequest, client: Client) -> Reply {
         let image = self.cache.image();
         let by_id = client.version >= TOPIC_IDS_VERSION;
         let (mut known, mut refused) = (Vec::new(), Vec::new());
@@ -46,11 +46,9 @@ impl Broker {
         }
         request.topics = known;
         let group = request.group_id.clone();
-        let answer = self.ask_coordinator(&group, GroupRequest::OffsetCommit(request), client);
-        Reply::later(async move {
-            let ResponseKind::OffsetCommit(mut response) = answer.await else {
-                unreachable!("a commit is answered as one")
-            };
+        let asked = self.ask_coordinator(&group, GroupRequest::OffsetCommit(request), &client).await;
+        let asked = asked.map(move |answer| {
+            let ResponseKind::OffsetCommit(mut response) = answer else { unreachable!("a commit is answered as one") };
             for topic in refused {
                 let same = |known: &&mut OffsetCommitResponseTopic| match by_id {
                     true => known.topic_id == topic.topic_id,
@@ -68,7 +66,8 @@ impl Broker {
                 }
             }
             response.into()
-        })
+        });
+        asked.reply()
     }
 
     pub(super) fn offset_fetch(self: Arc<Self>, request: OffsetFetchRequest, client: Client) -> Reply {
@@ -90,7 +89,8 @@ impl Broker {
         let require_stable = request.require_stable;
         Reply::later(async move {
             let fetch = |group| self.fetch_of(group, require_stable, &client);
-            let mut answers = all(groups.into_iter().map(fetch)).await;
+            let answers = all(groups.into_iter().map(fetch)).await.into_iter().flat_map(groups_of);
+            let mut answers: Vec<OffsetFetchResponseGroup> = answers.collect();
             if version >= GROUPS_VERSION {
                 return OffsetFetchResponse::default().with_groups(answers).into();
             }
@@ -98,13 +98,8 @@ impl Broker {
         })
     }
 
-    /// Asks for the offsets of one group: at once; the future is the answer.
-    fn fetch_of(
-        &self,
-        mut group: OffsetFetchRequestGroup,
-        require_stable: bool,
-        client: &Client,
-    ) -> impl Future<Output = OffsetFetchResponseGroup> + Send + use<> {
+    /// Asks for the offsets of one group.
+    async fn fetch_of(&self, mut group: OffsetFetchRequestGroup, require_stable: bool, client: &Client) -> Asked {
         let image = self.cache.image();
         let by_id = client.version >= TOPIC_IDS_VERSION;
         let mut refused = Vec::new();
@@ -130,12 +125,10 @@ impl Broker {
             group.topics = Some(known);
         }
         let id = group.group_id.clone();
-        let answer = self.ask_coordinator(&id, GroupRequest::OffsetFetch { group, require_stable }, client.clone());
-        async move {
-            let ResponseKind::OffsetFetch(mut response) = answer.await else {
-                unreachable!("a fetch is answered as one")
-            };
-            let mut answer = response.groups.pop().expect("one group was asked for");
+        let asked = GroupRequest::OffsetFetch { group, require_stable };
+        let asked = self.ask_coordinator(&id, asked, client).await;
+        asked.map(move |answer| {
+            let mut answer = groups_of(answer).pop().expect("one group was asked for");
             if by_id {
                 // Offsets of topics that are gone have no id to tell.
                 let mut told = Vec::new();
@@ -149,8 +142,8 @@ impl Broker {
             if answer.error_code == 0 {
                 answer.topics.extend(refused);
             }
-            answer
-        }
+            OffsetFetchResponse::default().with_groups(vec![answer]).into()
+        })
     }
 
     pub(super) fn offset_delete(self: Arc<Self>, mut request: OffsetDeleteRequest, client: Client) -> Reply {
@@ -177,7 +170,9 @@ impl Broker {
         Reply::later(async move {
             let group = request.group_id.clone();
             let asked = GroupRequest::OffsetDelete(request);
-            let ResponseKind::OffsetDelete(mut response) = self.ask_coordinator(&group, asked, client).await else {
+            let ResponseKind::OffsetDelete(mut response) =
+                self.ask_coordinator(&group, asked, &client).await.answer().await
+            else {
                 unreachable!("a deletion is answered as one")
             };
             if response.error_code == 0 {
@@ -223,6 +218,12 @@ fn split(
         topic.with_topic_id(uuid_of(found.id)).with_partitions(good)
     });
     (known, refusal)
+}
+
+/// The groups of an answer to OffsetFetch.
+fn groups_of(answer: ResponseKind) -> Vec<OffsetFetchResponseGroup> {
+    let ResponseKind::OffsetFetch(response) = answer else { unreachable!("a fetch is answered as one") };
+    response.groups
 }
 
 /// The answer for one group, as it was until version 7.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::Broker;
 use crate::{
     base::OFFSETS_TOPIC,
-    broker::coordinator::Client,
+    broker::coordinator::{Asked, Client},
     controller::image::MetadataImage,
     group::{GroupRequest, consumer::refuse_heartbeat, partition_for},
     protocol::{
@@ -100,13 +100,8 @@ impl Broker {
     }
 
     /// Asks the coordinator of `group`.
-    pub(super) fn ask_coordinator(
-        &self,
-        group: &str,
-        request: GroupRequest,
-        client: Client,
-    ) -> impl Future<Output = ResponseKind> + Send + use<> {
-        self.coordinators.ask(self.partition_of_group(group), request, client)
+    pub(super) async fn ask_coordinator(&self, group: &str, request: GroupRequest, client: &Client) -> Asked {
+        self.coordinators.ask(self.partition_of_group(group), request, client).await
     }
 
     pub(super) fn partition_of_group(&self, group: &str) -> i32 {
@@ -116,18 +111,17 @@ impl Broker {
     }
 
     /// What concerns one group.
-    pub(super) fn ask_about(self: Arc<Self>, group: &GroupId, request: GroupRequest, client: Client) -> Reply {
+    pub(super) async fn ask_about(&self, group: &GroupId, request: GroupRequest, client: Client) -> Reply {
         let version = client.version;
-        let answer = self.ask_coordinator(group, request, client);
-        Reply::later(async move { finished(answer.await, version) })
+        self.ask_coordinator(group, request, &client).await.map(move |answer| finished(answer, version)).reply()
     }
 
-    pub(super) fn leave_group(self: Arc<Self>, mut request: LeaveGroupRequest, client: Client) -> Reply {
+    pub(super) async fn leave_group(&self, mut request: LeaveGroupRequest, client: Client) -> Reply {
         if client.version < MEMBERS_VERSION {
             let member = MemberIdentity::default().with_member_id(std::mem::take(&mut request.member_id));
             request.members = vec![member];
         }
-        self.ask_about(&request.group_id.clone(), GroupRequest::Leave(request), client)
+        self.ask_about(&request.group_id.clone(), GroupRequest::Leave(request), client).await
     }
 
     /// Asks for several groups, each coordinator for its own, all of them at once. The answers come in their order.
@@ -141,7 +135,7 @@ impl Broker {
         for group in groups {
             by_partition.entry(self.partition_of_group(&group)).or_default().push(group);
         }
-        let ask = |(partition, groups)| self.coordinators.ask(partition, request(groups), client.clone());
+        let ask = async |(partition, groups)| self.coordinators.ask(partition, request(groups), client).await;
         all(by_partition.into_iter().map(ask)).await
     }
 
@@ -164,15 +158,15 @@ impl Broker {
         })
     }
 
-    pub(super) fn consumer_group_heartbeat(
-        self: Arc<Self>,
+    pub(super) async fn consumer_group_heartbeat(
+        &self,
         request: ConsumerGroupHeartbeatRequest,
         client: Client,
     ) -> Reply {
         if let Some(refusal) = refuse_heartbeat(&request, client.version, &self.config.groups.settings.consumer) {
             return Reply::now(refusal);
         }
-        self.ask_about(&request.group_id.clone(), GroupRequest::ConsumerHeartbeat(request), client)
+        self.ask_about(&request.group_id.clone(), GroupRequest::ConsumerHeartbeat(request), client).await
     }
 
     pub(super) fn consumer_group_describe(
@@ -219,8 +213,10 @@ impl Broker {
     pub(super) fn list_groups(self: Arc<Self>, request: ListGroupsRequest, client: Client) -> Reply {
         Reply::later(async move {
             let mut response = ListGroupsResponse::default();
-            let ask =
-                |partition| self.coordinators.ask(partition, GroupRequest::ListGroups(request.clone()), client.clone());
+            let ask = async |partition| {
+                let asked = GroupRequest::ListGroups(request.clone());
+                self.coordinators.ask(partition, asked, &client).await
+            };
             for answer in all(self.coordinators.partitions().into_iter().map(ask)).await {
                 let ResponseKind::ListGroups(answer) = answer else { continue };
                 // One that was given up meanwhile has no groups here.
@@ -243,13 +239,15 @@ impl Broker {
     }
 }
 
-/// The answers to what is asked at once, in the order of asking. Whoever is asked works on its own: the last answer is there
-/// when the slowest is.
-pub(super) async fn all<T>(asked: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let asked: Vec<_> = asked.collect();
-    let mut answers = Vec::new();
-    for answer in asked {
-        answers.push(answer.await);
+/// The answers to what is asked at once, in the order of asking: each is begun before the first is waited for. Whoever is
+/// asked works on its own: the last answer is there when the slowest is.
+pub(super) async fn all(asking: impl Iterator<Item = impl Future<Output = Asked>>) -> Vec<ResponseKind> {
+    let (mut asked, mut answers) = (Vec::new(), Vec::new());
+    for one in asking {
+        asked.push(one.await);
+    }
+    for one in asked {
+        answers.push(one.answer().await);
     }
     answers
 }

@@ -131,18 +131,22 @@ impl Service for Broker {
                 self.produce(body, version, is_admin).await
             }
             RequestKind::FindCoordinator(body) => self.find_coordinator(body, version),
-            RequestKind::JoinGroup(body) => self.ask_about(&body.group_id.clone(), GroupRequest::Join(body), client()),
-            RequestKind::SyncGroup(body) => self.ask_about(&body.group_id.clone(), GroupRequest::Sync(body), client()),
-            RequestKind::Heartbeat(body) => {
-                self.ask_about(&body.group_id.clone(), GroupRequest::Heartbeat(body), client())
+            RequestKind::JoinGroup(body) => {
+                self.ask_about(&body.group_id.clone(), GroupRequest::Join(body), client()).await
             }
-            RequestKind::LeaveGroup(body) => self.leave_group(body, client()),
-            RequestKind::OffsetCommit(body) => self.offset_commit(body, client()),
+            RequestKind::SyncGroup(body) => {
+                self.ask_about(&body.group_id.clone(), GroupRequest::Sync(body), client()).await
+            }
+            RequestKind::Heartbeat(body) => {
+                self.ask_about(&body.group_id.clone(), GroupRequest::Heartbeat(body), client()).await
+            }
+            RequestKind::LeaveGroup(body) => self.leave_group(body, client()).await,
+            RequestKind::OffsetCommit(body) => self.offset_commit(body, client()).await,
             RequestKind::OffsetFetch(body) => self.offset_fetch(body, client()),
             RequestKind::OffsetDelete(body) => self.offset_delete(body, client()),
             RequestKind::DescribeGroups(body) => self.describe_groups(body, client()),
             RequestKind::ListGroups(body) => self.list_groups(body, client()),
-            RequestKind::ConsumerGroupHeartbeat(body) => self.consumer_group_heartbeat(body, client()),
+            RequestKind::ConsumerGroupHeartbeat(body) => self.consumer_group_heartbeat(body, client()).await,
             RequestKind::ConsumerGroupDescribe(body) => self.consumer_group_describe(body, client()),
             RequestKind::DeleteGroups(body) => self.delete_groups(body, client()),
             RequestKind::Fetch(body) => self.fetch(body, version),
