@@ -21,6 +21,7 @@ use crate::{
         ErrorCode,
         messages::{ApiKey, RequestKind, ResponseKind, metadata_request::MetadataRequestTopic},
     },
+    rpc::{Connection, RpcError},
     runtime::clock,
     trace::Tracer,
 };
@@ -109,26 +110,24 @@ impl Shared {
         request: RequestKind,
         timeout: Option<Duration>,
     ) -> Result<ResponseKind, ClientError> {
-        let link = self.cluster.connection_to_coordinator(address).await?;
-        let version = link.version_for(api, self.versions(api))?;
+        let (link, version) = self.link(address, api, self.versions(api)).await?;
         let timeout = timeout.unwrap_or(self.cluster.config().request_timeout);
         Ok(link.call(request, version, timeout).await?.body)
     }
 
-    /// Asks the coordinator at `address` what `request` makes of the version.
+    /// The connection to the coordinator at `address`, and the version of `api` to speak there.
     ///
     /// # Errors
-    /// It cannot be reached or does not answer in time.
-    pub(super) async fn call_as(
+    /// It cannot be reached, or serves no version that we speak.
+    pub(super) async fn link(
         &self,
         address: &str,
         api: ApiKey,
         ours: (i16, i16),
-        request: impl FnOnce(i16) -> RequestKind,
-    ) -> Result<ResponseKind, ClientError> {
+    ) -> Result<(Arc<Connection>, i16), RpcError> {
         let link = self.cluster.connection_to_coordinator(address).await?;
         let version = link.version_for(api, ours)?;
-        Ok(link.call(request(version), version, self.cluster.config().request_timeout).await?.body)
+        Ok((link, version))
     }
 
     /// The versions that we speak: from the first with all that is said, which brokers since Apache Kafka 3.2 serve (the

@@ -168,8 +168,7 @@ impl GroupConsumer {
     /// Leaves the group, and reads nothing any more. Nothing is committed by itself.
     pub async fn unsubscribe(&mut self) {
         if std::mem::replace(&mut self.subscribed, false) {
-            self.give_up(self.assignment(), false, false).await;
-            self.shared.change(|membership, now| membership.leave(now));
+            self.give_up_to_leave().await;
             let deadline = clock::now() + self.config.api_timeout;
             self.shared.wait(deadline, |membership| membership.has_left()).await;
         }
@@ -252,6 +251,13 @@ impl GroupConsumer {
             self.shared.tracer.milestone(event);
         }
         partitions.iter().for_each(|partition| self.consumer.unassign(partition));
+    }
+
+    /// What a rebalance may have given to others is lost, as far as it knows.
+    async fn give_up_to_leave(&mut self) {
+        let lost = self.shared.look(|membership| membership.commits_as()).is_err();
+        self.give_up(self.assignment(), lost, false).await;
+        self.shared.change(|membership, now| membership.leave(now));
     }
 
     async fn apply(&mut self, target: Vec<TopicPartition>) {
@@ -405,7 +411,8 @@ impl GroupConsumer {
     /// Commits `offsets`, or with `None` all positions, and waits until they are, at most `default.api.timeout.ms`.
     ///
     /// # Errors
-    /// Kafka's: with ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID and REBALANCE_IN_PROGRESS others may have the partitions.
+    /// Kafka's: with ILLEGAL_GENERATION and UNKNOWN_MEMBER_ID others may have the partitions; with REBALANCE_IN_PROGRESS
+    /// who polls on may try again, as far as it still has them.
     pub async fn commit_sync(&mut self, offsets: Option<Offsets>) -> Result<(), ClientError> {
         let until = clock::now() + self.config.api_timeout;
         self.commit(offsets, Some(until)).await.unwrap_or_else(|_| unreachable!("a commit is always answered"))
@@ -465,9 +472,7 @@ impl GroupConsumer {
             outcome = self.commit(None, Some(deadline)).await.unwrap_or(Ok(()));
         }
         if self.subscribed {
-            let lost = self.identity().epoch < 0;
-            self.give_up(self.assignment(), lost, false).await;
-            self.shared.change(|membership, now| membership.leave(now));
+            self.give_up_to_leave().await;
             self.shared.wait(deadline, |membership| membership.has_left()).await;
         }
         outcome

@@ -74,6 +74,19 @@ pub(super) struct Commit {
     pub(super) outcome: oneshot::Sender<Result<(), ClientError>>,
 }
 
+impl Commit {
+    /// As whom it is sent.
+    ///
+    /// # Errors
+    /// Nothing is to be sent now.
+    fn identity(&self, shared: &Shared) -> Result<Identity, ClientError> {
+        match self.subscribed {
+            true => shared.look(|membership| membership.commits_as()),
+            false => Ok(Identity::outside()),
+        }
+    }
+}
+
 /// Whose offsets these are.
 pub(super) struct Owner {
     pub(super) group: Arc<str>,
@@ -116,30 +129,31 @@ impl Names {
     }
 }
 
+/// Why a commit failed, and whether it may be tried again.
+struct Failed {
+    error: ClientError,
+    again: bool,
+}
+
+impl Failed {
+    fn for_good(error: ClientError) -> Self {
+        Self { error, again: false }
+    }
+}
+
 /// Carries out commits until nobody can ask for one any more.
 pub(super) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut commits: mpsc::UnboundedReceiver<Commit>) {
     while let Some(commit) = commits.recv().await {
         let until = commit.until.unwrap_or(clock::now() + shared.cluster.config().request_timeout);
         let outcome = loop {
-            let identity = shared.look(|membership| membership.identity());
-            let (outcome, again) = match coordinator(&shared, until).await {
-                _ if commit.subscribed && identity.epoch < 0 => (Err(no_member()), false),
-                Ok(address) => told_attempt(&shared, &owner, &address, &identity, &commit.offsets).await,
-                Err(error) => (Err(error), false),
-            };
-            if outcome.is_ok() || !again || commit.until.is_none() || clock::now() >= until {
-                break outcome;
+            match attempt(&shared, &owner, &commit, until).await {
+                Err(failed) if failed.again && commit.until.is_some() && clock::now() < until => {}
+                outcome => break outcome.map_err(|failed| failed.error),
             }
             clock::sleep(shared.cluster.config().retry_backoff).await;
         };
         let _ = commit.outcome.send(outcome);
     }
-}
-
-/// Others may have the partitions by now, and have committed them: Kafka's `CommitFailedException`.
-fn no_member() -> ClientError {
-    let message = Some("the consumer is not part of an active group".to_owned());
-    ClientError::Kafka { code: ErrorCode::UnknownMemberId, message }
 }
 
 /// Where the coordinator is, once somebody knows.
@@ -150,33 +164,46 @@ async fn coordinator(shared: &Shared, until: Time) -> Result<Arc<str>, ClientErr
     address.ok_or_else(|| ClientError::TimedOut("the group's coordinator was not found".to_owned()))
 }
 
-/// [`attempt`], with its history.
-async fn told_attempt(
-    shared: &Shared,
-    owner: &Owner,
-    address: &str,
-    identity: &Identity,
-    offsets: &Offsets,
-) -> (Result<(), ClientError>, bool) {
+/// One try. Whether its member may commit is asked last, behind everything that is waited for: so no commit is sent
+/// behind the JoinGroup of its member.
+async fn attempt(shared: &Shared, owner: &Owner, commit: &Commit, until: Time) -> Result<(), Failed> {
+    let address = coordinator(shared, until).await.map_err(Failed::for_good)?;
+    commit.identity(shared).map_err(Failed::for_good)?;
+    let age_max = shared.cluster.config().metadata_age_max;
+    if shared.cluster.updated().is_none_or(|at| clock::now() >= at + age_max) {
+        ask_for_ids(shared, commit.offsets.keys()).await;
+    }
+    let names = Names::new(owner, commit.offsets.keys(), |topic| shared.cluster.topic_id(topic));
+    let unreachable = |error: RpcError| {
+        shared.change(|membership, now| membership.coordinator.lost_at(now, &address));
+        Failed { error: error.into(), again: true }
+    };
+    let ours = names.versions(COMMIT);
+    let (link, version) = shared.link(&address, ApiKey::OffsetCommit, ours).await.map_err(unreachable)?;
+    let identity = commit.identity(shared).map_err(Failed::for_good)?;
     let sent = shared.tracer.detail(|| Event::CommitSent {
         group: owner.group.clone(),
         member: identity.member_id.clone(),
         generation: identity.epoch,
-        offsets: offsets.iter().map(|(partition, committed)| (partition.clone(), committed.offset)).collect(),
+        offsets: commit.offsets.iter().map(|(partition, committed)| (partition.clone(), committed.offset)).collect(),
     });
-    let (outcome, again) = attempt(shared, owner, address, identity, offsets).await;
+    let request = request(owner, &identity, &commit.offsets, &names, version);
+    let outcome = match link.call(request, version, shared.cluster.config().request_timeout).await {
+        Ok(answer) => understood(shared, &address, &identity, &answer.body),
+        Err(error) => Err(unreachable(error)),
+    };
     if let Some(sent) = sent {
-        let error = outcome.as_ref().err().map_or(ErrorCode::None.name(), ClientError::name);
-        let group = owner.group.clone();
-        let definite = is_definite(&outcome);
+        let told = outcome.as_ref().map_err(|failed| &failed.error);
+        let error = told.map_or_else(|error| error.name(), |()| ErrorCode::None.name());
+        let (group, definite) = (owner.group.clone(), is_definite(told.copied()));
         shared.tracer.detail(|| Event::CommitAnswered { group, sent, error: error.into(), definite });
     }
-    (outcome, again)
+    outcome
 }
 
 /// Whether the commit stands or was refused for certain. A coordinator that is replaced while it waits for its commit to
 /// be copied answers NOT_COORDINATOR, and the commit may stand all the same.
-fn is_definite(outcome: &Result<(), ClientError>) -> bool {
+fn is_definite(outcome: Result<(), &ClientError>) -> bool {
     match outcome {
         Ok(()) => true,
         Err(ClientError::Kafka { code, .. }) => !matches!(
@@ -186,9 +213,7 @@ fn is_definite(outcome: &Result<(), ClientError>) -> bool {
                 | ErrorCode::CoordinatorNotAvailable
                 | ErrorCode::NotCoordinator
         ),
-        Err(ClientError::Rpc(error)) => {
-            matches!(error, RpcError::Connect { .. } | RpcError::Encode(_) | RpcError::NoCommonVersion { .. })
-        }
+        Err(ClientError::Rpc(error)) => !error.may_be_carried_out(),
         Err(ClientError::TimedOut(_)) => false,
     }
 }
@@ -210,40 +235,24 @@ pub(in crate::client) fn topics_of(offsets: &Offsets) -> Vec<OffsetCommitRequest
     topics.collect()
 }
 
-/// One commit, and whether it may be tried again.
-async fn attempt(
-    shared: &Shared,
-    owner: &Owner,
-    address: &str,
-    identity: &Identity,
-    offsets: &Offsets,
-) -> (Result<(), ClientError>, bool) {
+/// OffsetCommit, in `version`.
+fn request(owner: &Owner, identity: &Identity, offsets: &Offsets, names: &Names, version: i16) -> RequestKind {
     let mut request = OffsetCommitRequest::default()
         .with_group_id(group_id(&owner.group))
         .with_generation_id_or_member_epoch(identity.epoch)
         .with_member_id(text(&identity.member_id))
         .with_group_instance_id(owner.instance_id.as_deref().filter(|_| identity.epoch >= 0).map(text))
         .with_topics(topics_of(offsets));
-    let age_max = shared.cluster.config().metadata_age_max;
-    if shared.cluster.updated().is_none_or(|at| clock::now() >= at + age_max) {
-        ask_for_ids(shared, offsets.keys()).await;
-    }
-    let names = Names::new(owner, offsets.keys(), |topic| shared.cluster.topic_id(topic));
-    let request = |version| {
-        request.topics.iter_mut().for_each(|topic| topic.topic_id = names.id(&topic.name, version));
-        RequestKind::OffsetCommit(request)
-    };
-    let response = match shared.call_as(address, ApiKey::OffsetCommit, names.versions(COMMIT), request).await {
-        Ok(ResponseKind::OffsetCommit(response)) => response,
-        Ok(other) => unreachable!("OffsetCommit is not answered by {other:?}"),
-        Err(error) => {
-            shared.change(|membership, now| membership.coordinator.lost_at(now, address));
-            return (Err(error), true);
-        }
-    };
+    request.topics.iter_mut().for_each(|topic| topic.topic_id = names.id(&topic.name, version));
+    RequestKind::OffsetCommit(request)
+}
+
+/// What the coordinator at `address` says to a commit of `identity`.
+fn understood(shared: &Shared, address: &str, identity: &Identity, response: &ResponseKind) -> Result<(), Failed> {
+    let ResponseKind::OffsetCommit(response) = response else { unreachable!("OffsetCommit, not {response:?}") };
     let codes = response.topics.iter().flat_map(|topic| topic.partitions.iter().map(|one| one.error_code));
     let Some(code) = codes.map(ErrorCode::from_i16).find(|code| *code != ErrorCode::None) else {
-        return (Ok(()), false);
+        return Ok(());
     };
     let again = match code {
         ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable | ErrorCode::RequestTimedOut => {
@@ -258,7 +267,7 @@ async fn attempt(
             false
         }
     };
-    (Err(ClientError::Kafka { code, message: None }), again)
+    Err(Failed { error: ClientError::Kafka { code, message: None }, again })
 }
 
 /// Asks for metadata of the topics of `partitions`, whose ids are not those that the coordinator knows.
@@ -328,23 +337,22 @@ async fn ask(
     partitions.iter().for_each(|one| topics.entry(&one.topic).or_default().push(one.partition));
     let identity = shared.look(|membership| membership.identity());
     let names = Names::new(owner, partitions.iter(), |topic| shared.cluster.topic_id(topic));
-    let request = |version| {
-        let topics = topics.into_iter().map(|(topic, indexes)| {
-            OffsetFetchRequestTopics::default()
-                .with_name(topic_name(topic))
-                .with_topic_id(names.id(topic, version))
-                .with_partition_indexes(indexes)
-        });
-        let mut group = OffsetFetchRequestGroup::default()
-            .with_group_id(group_id(&owner.group))
-            .with_member_epoch(-1)
-            .with_topics(Some(topics.collect()));
-        if owner.is_modern && identity.epoch > 0 {
-            group = group.with_member_id(Some(text(&identity.member_id))).with_member_epoch(identity.epoch);
-        }
-        RequestKind::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![group]))
-    };
-    let answer = shared.call_as(address, ApiKey::OffsetFetch, names.versions(FETCH), request).await?;
+    let (link, version) = shared.link(address, ApiKey::OffsetFetch, names.versions(FETCH)).await?;
+    let topics = topics.into_iter().map(|(topic, indexes)| {
+        OffsetFetchRequestTopics::default()
+            .with_name(topic_name(topic))
+            .with_topic_id(names.id(topic, version))
+            .with_partition_indexes(indexes)
+    });
+    let mut group = OffsetFetchRequestGroup::default()
+        .with_group_id(group_id(&owner.group))
+        .with_member_epoch(-1)
+        .with_topics(Some(topics.collect()));
+    if owner.is_modern && identity.epoch > 0 {
+        group = group.with_member_id(Some(text(&identity.member_id))).with_member_epoch(identity.epoch);
+    }
+    let request = RequestKind::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![group]));
+    let answer = link.call(request, version, shared.cluster.config().request_timeout).await?.body;
     let ResponseKind::OffsetFetch(response) = answer else { unreachable!("OffsetFetch is answered by OffsetFetch") };
     let mut offsets = Offsets::new();
     for group in &response.groups {

@@ -19,7 +19,7 @@ use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 use bytes::Bytes;
 use regex::Regex;
 
-use super::{Coordinator, Demand, GroupConfig, Identity, PartitionCounts, Step, Topics, group_id, text};
+use super::{Coordinator, Demand, GroupConfig, Identity, PartitionCounts, Step, Topics, group_id, no_member, text};
 use crate::{
     base::{Time, TopicPartition},
     client::{
@@ -428,11 +428,25 @@ impl ClassicMember {
         Identity { member_id: self.member_id.clone(), epoch: self.generation }
     }
 
+    /// As `generationIfStable` of Kafka's client: nothing is committed from JoinGroup until SyncGroup is answered, and who
+    /// polls on may try again.
+    pub(super) fn commits_as(&self) -> Result<Identity, ClientError> {
+        match self.state {
+            State::Joining | State::Assigning(..) | State::Syncing(_) => {
+                let message = Some("the rebalance of the consumer is under way".to_owned());
+                Err(ClientError::Kafka { code: ErrorCode::RebalanceInProgress, message })
+            }
+            State::GivingUp | State::Taking(_) | State::Stable if self.is_member() => Ok(self.identity()),
+            _ => Err(no_member()),
+        }
+    }
+
     pub(super) fn commit_refused(&mut self, code: ErrorCode) {
         match code {
             ErrorCode::UnknownMemberId => self.forget(true),
             ErrorCode::IllegalGeneration => self.forget(false),
-            // REBALANCE_IN_PROGRESS says that this generation waits for its assignment: its member has joined already.
+            // REBALANCE_IN_PROGRESS says that this generation waits for its assignment: its member has joined already. Such a
+            // commit was under way when it joined.
             ErrorCode::FencedInstanceId => self.fail(ClientError::Kafka { code, message: None }),
             _ => {}
         }

@@ -77,6 +77,13 @@ pub struct Identity {
     pub epoch: i32,
 }
 
+impl Identity {
+    /// Of who is in no group.
+    pub fn outside() -> Self {
+        Self { member_id: "".into(), epoch: -1 }
+    }
+}
+
 /// A consumer's membership, or wish for it.
 pub struct Membership {
     /// Where the coordinator is.
@@ -176,6 +183,14 @@ impl Membership {
         member!(self, member => member.identity())
     }
 
+    /// As whom a member commits now.
+    ///
+    /// # Errors
+    /// It is none, or its rebalance is under way: then nothing is to be sent.
+    pub fn commits_as(&mut self) -> Result<Identity, ClientError> {
+        member!(self, member => member.commits_as())
+    }
+
     /// A commit of `identity` was refused.
     pub fn commit_refused(&mut self, code: ErrorCode, identity: &Identity) {
         if self.identity() == *identity {
@@ -271,6 +286,12 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// Others may have the partitions by now, and have committed them: Kafka's `CommitFailedException`.
+fn no_member() -> ClientError {
+    let message = Some("the consumer is not part of an active group".to_owned());
+    ClientError::Kafka { code: ErrorCode::UnknownMemberId, message }
 }
 
 /// A group's id as requests carry it.

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Coordinator, Demand, GroupConfig, Identity, Step, Topics, group_id, text};
+use super::{Coordinator, Demand, GroupConfig, Identity, Step, Topics, group_id, no_member, text};
 use crate::{
     base::{Time, TopicId, TopicPartition},
     client::{ClientError, cluster::topic_name},
@@ -327,8 +327,13 @@ impl ModernMember {
         let is_in = matches!(self.state, State::Stable | State::Leaving(_)) && self.epoch > JOINS;
         match is_in {
             true => Identity { member_id: self.member_id.clone(), epoch: self.epoch },
-            false => Identity { member_id: "".into(), epoch: -1 },
+            false => Identity::outside(),
         }
+    }
+
+    /// In whichever epoch: a member commits while it gives up and takes.
+    pub(super) fn commits_as(&self) -> Result<Identity, ClientError> {
+        Some(self.identity()).filter(|identity| identity.epoch > JOINS).ok_or_else(no_member)
     }
 
     /// The heartbeat learns of it too; only what no heartbeat would tell matters here.

@@ -365,6 +365,38 @@ fn a_commit_that_comes_into_a_rebalance_asks_for_no_further_one() {
 }
 
 #[test]
+fn nothing_is_committed_from_join_group_until_sync_group_is_answered() {
+    let commits = |play: &mut Play| match play.membership.commits_as() {
+        Ok(identity) => Ok(identity.epoch),
+        Err(error) => Err(error.name().to_owned()),
+    };
+    let (rebalances, is_none) = (Err("REBALANCE_IN_PROGRESS".to_owned()), Err("UNKNOWN_MEMBER_ID".to_owned()));
+    let mut play = Play::new(&[]);
+    assert_eq!(commits(&mut play), is_none, "before it joins");
+    play.membership.given_up(play.now, vec![]);
+    assert_eq!(commits(&mut play), rebalances, "while it joins for the first time");
+
+    let mut play = Play::classic(&[("partition.assignment.strategy", "cooperative-sticky")]);
+    assert_eq!(commits(&mut play), Ok(7));
+    play.heartbeat_is_answered(ErrorCode::RebalanceInProgress);
+    assert_eq!(commits(&mut play), Ok(7), "until it joins again the generation takes commits");
+    play.membership.given_up(play.now, partitions(&[0, 1]));
+    play.joins();
+    assert_eq!(commits(&mut play), rebalances);
+    let response = joined(8).with_protocol_name(Some(text("cooperative-sticky"))).with_leader(text("other"));
+    play.answer(ResponseKind::JoinGroup(response));
+    play.call();
+    assert_eq!((commits(&mut play), play.membership.identity().epoch), (rebalances, 8));
+    let given = encode_assignment(&partitions(&[0, 1]));
+    play.answer(ResponseKind::SyncGroup(SyncGroupResponse::default().with_assignment(given)));
+    assert_eq!(commits(&mut play), Ok(8), "also before the application has taken its part");
+    play.take();
+    play.pass(61 * SECOND);
+    assert!(matches!(play.call(), RequestKind::LeaveGroup(_)));
+    assert_eq!(commits(&mut play), is_none, "who leaves is no member");
+}
+
+#[test]
 fn who_is_replaced_or_not_wanted_is_told() {
     let mut play = Play::classic(&[]);
     play.heartbeat_is_answered(ErrorCode::FencedInstanceId);
