@@ -103,7 +103,7 @@ async fn read_as_member(options: &ConsumeOptions, config: GroupConfig) -> Outcom
         };
         options.exit_at_end && !owned.is_empty() && owned.iter().all(passed)
     };
-    consumer.subscribe(&[&options.topic]).map_err(failed)?;
+    consumer.subscribe(&[&options.topic]).await.map_err(failed)?;
     let mut left = options.max_messages.unwrap_or(u64::MAX);
     let mut watch = Watch { lost_since: None };
     while left > 0 && !is_at_end(&consumer) {

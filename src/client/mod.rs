@@ -49,6 +49,9 @@ pub enum ClientError {
     /// It took longer than it may.
     #[error("timed out: {0}")]
     TimedOut(String),
+    /// The application may not call this, or not now: Kafka's `IllegalStateException` and `IllegalArgumentException`.
+    #[error("{0}")]
+    Misused(&'static str),
 }
 
 impl ClientError {
@@ -66,6 +69,7 @@ impl ClientError {
             Self::Kafka { code, .. } => code.name(),
             Self::Rpc(RpcError::TimedOut { .. }) | Self::TimedOut(_) => "REQUEST_TIMED_OUT",
             Self::Rpc(_) => "NETWORK_EXCEPTION",
+            Self::Misused(_) => "INVALID_REQUEST",
         }
     }
 }

@@ -77,9 +77,9 @@ async fn be_a_member(
     }
     let hand_off = (consuming.application == Application::HandOff).then(|| worker.clone().in_a_task());
     if consuming.application == Application::Assign {
-        consumer.assign(partitions);
+        consumer.assign(partitions).await?;
     } else {
-        consumer.subscribe(&[consuming.topic.value.as_str()])?;
+        consumer.subscribe(&[consuming.topic.value.as_str()]).await?;
     }
     let mut uncommitted = 0;
     let asked_to_stop = process::shutdown_requested();
@@ -108,9 +108,14 @@ async fn be_a_member(
                 }
             }
             (Application::CommitPerRecord, _) => {
+                let owed = std::mem::take(&mut uncommitted);
                 for record in &records {
                     worker.work(std::slice::from_ref(record)).await;
-                    let _ = consumer.commit_sync(Some(behind(record))).await;
+                    uncommitted += usize::from(consumer.commit_sync(Some(behind(record))).await.is_err());
+                }
+                // No later record may come to carry what was refused in a rebalance.
+                if owed > 0 && consumer.commit_sync(None).await.is_err() {
+                    uncommitted += owed;
                 }
             }
             (Application::CommitNowAndThen, _) => {

@@ -154,7 +154,7 @@ fn members_join_and_leave_and_every_record_is_read_once_in_each_protocol() {
             let (mut members, mut read) = (Vec::new(), Vec::new());
             for count in 1..=3 {
                 let mut one = member(&group, protocol, &[]);
-                one.subscribe(&[&name]).expect("there is a group");
+                one.subscribe(&[&name]).await.expect("there is a group");
                 members.push(one);
                 poll_until(&mut members, &mut read, |members, _| is_shared(members, 6)).await;
                 assert_eq!(members.len(), count);
@@ -184,7 +184,7 @@ fn a_member_that_dies_is_replaced_and_a_static_one_comes_back_to_what_it_had() {
             let mut read = Vec::new();
             let start = |instance: &str| {
                 let mut one = member(&group, protocol, &[("group.instance.id", instance)]);
-                one.subscribe(&[&name]).expect("there is a group");
+                one.subscribe(&[&name]).await.expect("there is a group");
                 one
             };
             let mut members = vec![start("a"), start("b")];
@@ -197,7 +197,7 @@ fn a_member_that_dies_is_replaced_and_a_static_one_comes_back_to_what_it_had() {
             assert_eq!(read.len(), 40, "{protocol}: it goes on at its commit");
 
             let mut other = member(&group, protocol, &[]);
-            other.subscribe(&[&name]).expect("there is a group");
+            other.subscribe(&[&name]).await.expect("there is a group");
             members.push(other);
             poll_until(&mut members, &mut read, |members, _| is_shared(members, 4)).await;
             let dead = members.pop().expect("three members");
@@ -222,13 +222,13 @@ fn who_does_not_poll_loses_its_partitions_and_its_commits_are_refused() {
             let mut silent = member(&group, protocol, &more);
             let told = Arc::new(Mutex::new(Vec::new()));
             silent.set_listener(Box::new(Notes(told.clone())));
-            silent.subscribe(&[&name]).expect("there is a group");
+            silent.subscribe(&[&name]).await.expect("there is a group");
             let mut silent = vec![silent];
             let mut read = Vec::new();
             poll_until(&mut silent, &mut read, |_, read| read.len() == 20).await;
             let identity = silent[0].identity();
             let mut eager = member(&group, protocol, &more);
-            eager.subscribe(&[&name]).expect("there is a group");
+            eager.subscribe(&[&name]).await.expect("there is a group");
             let mut eager = vec![eager];
             let mut again = Vec::new();
             poll_until(&mut eager, &mut again, |members, read| is_shared(members, 2) && read.len() == 20).await;
@@ -289,7 +289,7 @@ fn listeners_commit_what_they_give_up() {
                 if let Some(listener) = listener {
                     one.set_listener(Box::new(listener));
                 }
-                one.subscribe(&[&name]).expect("there is a group");
+                one.subscribe(&[&name]).await.expect("there is a group");
                 one
             };
             let mut members = vec![start(Some(Notes(told.clone())))];
@@ -339,7 +339,7 @@ fn positions_seeks_pauses_and_commits_by_hand() {
         let [first, second] = &partitions;
         let mut one = member(&own("by-hand-group"), "range", &[("enable.auto.commit", "false")]);
         assert_eq!(kafka_code(one.position(first).await), ErrorCode::UnknownTopicOrPartition);
-        one.assign(&partitions);
+        one.assign(&partitions).await.expect("it is not subscribed");
         assert_eq!(one.position(first).await, Ok(Offset::ZERO));
         one.pause(second);
         assert_eq!(one.paused(), [second.clone()]);
@@ -363,13 +363,41 @@ fn positions_seeks_pauses_and_commits_by_hand() {
         assert_eq!(one.position(second).await, Ok(Offset(100)));
 
         let mut none = member(&own("fresh-group"), "range", &[("auto.offset.reset", "none")]);
-        none.assign(&partitions);
+        none.assign(&partitions).await.expect("it is not subscribed");
         assert_eq!(kafka_code(none.poll(PATIENCE).await), ErrorCode::OffsetOutOfRange);
         let mut without = member("", "range", &[]);
-        assert_eq!(kafka_code(without.subscribe(&[&name])), ErrorCode::InvalidGroupId);
+        assert_eq!(kafka_code(without.subscribe(&[&name]).await), ErrorCode::InvalidGroupId);
         assert_eq!(kafka_code(without.commit_sync(None).await), ErrorCode::InvalidGroupId);
-        without.assign(&partitions);
+        without.assign(&partitions).await.expect("it is not subscribed");
         assert!(!without.poll(PATIENCE).await.expect("it reads").is_empty());
+    });
+}
+
+#[test]
+fn what_kafkas_consumer_refuses_is_refused() {
+    block_on(async {
+        let name = own("exclusive");
+        topic(&name, 2, 10).await;
+        let partitions = [TopicPartition::new(name.as_str(), 0), TopicPartition::new(name.as_str(), 1)];
+        let misused = |outcome| matches!(outcome, Err(ClientError::Misused(_)));
+        let mut one = member(&own("exclusive-group"), "range", &[]);
+        assert!(misused(one.poll(PATIENCE).await.map(drop)), "there is nothing to read");
+        assert!(misused(one.subscribe(&["t", " "]).await), "a topic has a name");
+        one.subscribe(&[&name]).await.expect("there is a group");
+        assert!(misused(one.assign(&partitions).await));
+        assert!(misused(one.subscribe_pattern("t".parse().expect("a regular expression"))));
+        while one.assignment().len() < 2 {
+            one.poll(PATIENCE).await.expect("it reads");
+        }
+        one.subscribe(&[]).await.expect("it unsubscribes");
+        assert_eq!((one.assignment(), one.identity().epoch), (vec![], -1));
+        one.assign(&partitions[..1]).await.expect("it is not subscribed any more");
+        assert!(misused(one.subscribe(&[&name]).await));
+        one.seek(&partitions[0], Seek::Offset(Offset(3)));
+        one.assign(&partitions).await.expect("it is assigned");
+        assert_eq!(one.position(&partitions[0]).await, Ok(Offset(3)), "what it had goes on where it was");
+        one.assign(&[]).await.expect("it unsubscribes");
+        assert!(misused(one.poll(PATIENCE).await.map(drop)));
     });
 }
 
@@ -381,7 +409,7 @@ fn positions_are_committed_at_polls_and_a_crash_repeats_no_more_than_one_interva
         let start = || {
             let mut one =
                 member(&group, "range", &[("auto.commit.interval.ms", "200"), ("session.timeout.ms", "6000")]);
-            one.subscribe(&[&name]).expect("there is a group");
+            one.subscribe(&[&name]).await.expect("there is a group");
             vec![one]
         };
         let (mut first, mut read) = (start(), Vec::new());
@@ -412,7 +440,7 @@ fn the_death_of_coordinator_and_leader_loses_nothing_and_commits_survive() {
                 let group = own(&format!("survivor-{protocol}-{number}"));
                 let start = || {
                     let mut one = member(&group, protocol, &[("auto.commit.interval.ms", "100")]);
-                    one.subscribe(&[&name]).expect("there is a group");
+                    one.subscribe(&[&name]).await.expect("there is a group");
                     one
                 };
                 let (mut members, mut read) = (vec![start(), start()], Vec::new());

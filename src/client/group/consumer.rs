@@ -16,6 +16,7 @@ use super::{
     background::{self, Shared},
     membership::{Demand, Identity, Membership, Topics},
     offsets::{self, Commit, Committed, Offsets, Owner},
+    reading::Reading,
 };
 use crate::{
     base::{LeaderEpoch, Offset, Time, TopicId, TopicPartition},
@@ -56,8 +57,7 @@ pub struct GroupConsumer {
     consumer: Consumer,
     shared: Arc<Shared>,
     listener: Option<Box<dyn RebalanceListener>>,
-    /// A member, or about to be one; otherwise partitions are assigned by hand.
-    subscribed: bool,
+    reading: Reading,
     commits: mpsc::UnboundedSender<Commit>,
     auto_commit_at: Time,
     /// Committed offsets that are asked for, by round: an answer to an older question counts no more.
@@ -98,7 +98,7 @@ impl GroupConsumer {
             owner,
             shared,
             listener: None,
-            subscribed: false,
+            reading: Reading::Nothing,
             commits,
             round: 0,
             asking: false,
@@ -117,28 +117,36 @@ impl GroupConsumer {
         }
     }
 
-    /// Reads `topics` as a member of the group, instead of what it was subscribed to.
+    /// Reads `topics` as a member of the group, instead of the topics before; without any it unsubscribes.
     ///
     /// # Errors
-    /// There is no `group.id`.
-    pub fn subscribe(&mut self, topics: &[&str]) -> Result<(), ClientError> {
-        self.subscribe_to(Topics::Named(topics.iter().map(|topic| Arc::from(*topic)).collect()))
+    /// There is no `group.id`, a topic has no name, or it reads in another way until it unsubscribes.
+    pub async fn subscribe(&mut self, topics: &[&str]) -> Result<(), ClientError> {
+        self.has_group()?;
+        if topics.iter().any(|topic| topic.trim().is_empty()) {
+            return Err(ClientError::Misused("a topic to subscribe to has no name"));
+        }
+        if topics.is_empty() {
+            self.unsubscribe().await;
+            return Ok(());
+        }
+        self.reading.begin(Reading::Topics)?;
+        let topics = Topics::Named(topics.iter().map(|topic| Arc::from(*topic)).collect());
+        self.shared.change(|membership, now| membership.subscribe(now, topics));
+        Ok(())
     }
 
     /// Reads all topics whose whole name matches. In the consumer protocol the coordinator matches (KIP-848).
     ///
     /// # Errors
-    /// There is no `group.id`.
+    /// There is no `group.id`, nothing can match, or it reads in another way until it unsubscribes.
     pub fn subscribe_pattern(&mut self, pattern: Regex) -> Result<(), ClientError> {
-        self.subscribe_to(Topics::Matching(pattern))
-    }
-
-    fn subscribe_to(&mut self, topics: Topics) -> Result<(), ClientError> {
         self.has_group()?;
-        if !std::mem::replace(&mut self.subscribed, true) {
-            self.drop_all();
+        if pattern.as_str().is_empty() {
+            return Err(ClientError::Misused("the pattern to subscribe to is empty"));
         }
-        self.shared.change(|membership, now| membership.subscribe(now, topics));
+        self.reading.begin(Reading::Pattern)?;
+        self.shared.change(|membership, now| membership.subscribe(now, Topics::Matching(pattern)));
         Ok(())
     }
 
@@ -147,27 +155,44 @@ impl GroupConsumer {
         self.listener = Some(listener);
     }
 
-    /// Reads these partitions and no others, without being a member: from what the group has committed.
-    pub fn assign(&mut self, partitions: &[TopicPartition]) {
-        self.subscribed = false;
-        self.drop_all();
-        for partition in partitions {
+    /// Reads these partitions and no others, without being a member: from what the group has committed. Those that it
+    /// reads already go on where they are; without any it unsubscribes.
+    ///
+    /// # Errors
+    /// It is subscribed.
+    pub async fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
+        if partitions.is_empty() {
+            self.unsubscribe().await;
+            return Ok(());
+        }
+        self.reading.begin(Reading::Partitions)?;
+        self.commit_if_due();
+        let before = self.assignment();
+        before.iter().filter(|one| !partitions.contains(one)).for_each(|one| self.consumer.unassign(one));
+        for partition in partitions.iter().filter(|one| !before.contains(one)) {
             match self.config.group_id.is_empty() {
                 false => self.consumer.assign_awaiting(partition.clone()),
                 true => self.consumer.assign(partition.clone(), reset(&self.config).unwrap_or(Seek::Beginning)),
             }
         }
+        self.ask_anew();
+        Ok(())
     }
 
-    fn drop_all(&mut self) {
-        self.assignment().iter().for_each(|partition| self.consumer.unassign(partition));
+    /// Of other partitions: answers to what was asked before count no more.
+    fn ask_anew(&mut self) {
         self.round += 1;
         self.asking = false;
     }
 
+    fn drop_all(&mut self) {
+        self.assignment().iter().for_each(|partition| self.consumer.unassign(partition));
+        self.ask_anew();
+    }
+
     /// Leaves the group, and reads nothing any more. Nothing is committed by itself.
     pub async fn unsubscribe(&mut self) {
-        if std::mem::replace(&mut self.subscribed, false) {
+        if std::mem::replace(&mut self.reading, Reading::Nothing).is_as_member() {
             self.give_up_to_leave().await;
             let deadline = clock::now() + self.config.api_timeout;
             self.shared.wait(deadline, |membership| membership.has_left()).await;
@@ -188,8 +213,12 @@ impl GroupConsumer {
     /// Records, after at most `limit`; none when nothing came.
     ///
     /// # Errors
-    /// The group does not take this member, or a position is not valid and `auto.offset.reset` is `none`.
+    /// The group does not take this member, or a position is not valid and `auto.offset.reset` is `none`; or there is
+    /// nothing to read.
     pub async fn poll(&mut self, limit: Duration) -> Result<Vec<ConsumerRecord>, ClientError> {
+        if self.reading == Reading::Nothing {
+            return Err(ClientError::Misused("the consumer is not subscribed to topics and has no partitions assigned"));
+        }
         let deadline = clock::now() + limit;
         loop {
             self.shared.change(|membership, now| membership.polled(now));
@@ -270,8 +299,7 @@ impl GroupConsumer {
         }
         added.iter().for_each(|partition| self.consumer.assign_awaiting(partition.clone()));
         if !added.is_empty() {
-            self.round += 1;
-            self.asking = false;
+            self.ask_anew();
         }
         let Identity { member_id: member, epoch: generation } = self.identity();
         let (group, partitions) = (self.config.group_id.clone(), added.clone());
@@ -430,7 +458,7 @@ impl GroupConsumer {
             Err(error) => drop(outcome.send(Err(error))),
             Ok(()) if offsets.is_empty() => drop(outcome.send(Ok(()))),
             Ok(()) => {
-                let commit = Commit { offsets, until, subscribed: self.subscribed, outcome };
+                let commit = Commit { offsets, until, subscribed: self.reading.is_as_member(), outcome };
                 drop(self.commits.send(commit));
             }
         }
@@ -461,7 +489,7 @@ impl GroupConsumer {
     }
 
     /// Commits what it commits by itself, gives up its partitions, and leaves the group - a static member stays, for its
-    /// restart - within `limit`.
+    /// restart - within `limit`. There is no consumer afterwards: nobody can close it twice.
     ///
     /// # Errors
     /// The last commit failed.
@@ -471,7 +499,7 @@ impl GroupConsumer {
         if self.commits_by_itself() {
             outcome = self.commit(None, Some(deadline)).await.unwrap_or(Ok(()));
         }
-        if self.subscribed {
+        if self.reading.is_as_member() {
             self.give_up_to_leave().await;
             self.shared.wait(deadline, |membership| membership.has_left()).await;
         }

@@ -8,6 +8,7 @@
 //! | [`consumer`] | [`GroupConsumer`]: subscribe, poll, commit, close |
 //! | [`membership`] | what to ask the coordinator next, and what its answers mean, for both protocols |
 //! | [`assignor`] | who reads what: range, roundrobin, sticky, cooperative-sticky |
+//! | [`reading`] | the ways to say what it reads, which exclude each other |
 //! | [`subscription`] | the bytes that members of a classic group exchange |
 //! | [`offsets`] | commits, and committed offsets |
 //! | [`config`] | settings |
@@ -18,6 +19,7 @@ pub mod config;
 pub mod consumer;
 pub mod membership;
 pub mod offsets;
+mod reading;
 pub mod subscription;
 
 pub use config::{GroupConfig, GroupProtocol};
