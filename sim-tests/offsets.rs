@@ -38,6 +38,20 @@ fn versions(options: &[&str]) -> BTreeMap<String, BTreeSet<i64>> {
 }
 
 #[test]
+fn what_could_not_be_committed_in_a_rebalance_is_committed_after_it_though_no_record_comes() {
+    let scenario = "sim-tests/scenarios/last-commit-in-a-rebalance.toml";
+    let out = tempfile::tempdir().unwrap();
+    let left = left(highwater().args(["run", scenario, "--out"]).arg(out.path()));
+    assert_eq!(left.exit, 0, "{left:?}");
+    let files = files(out.path());
+    let (_, events) = files.iter().find(|(path, _)| path.ends_with("events.jsonl")).expect("the run has left it");
+    let events = String::from_utf8_lossy(events);
+    let is_told = |line: &&str| line.contains("commit_not_sent") && line.contains("REBALANCE_IN_PROGRESS");
+    assert!(events.lines().any(|line| is_told(&line)), "its commits fell into the rebalance");
+    assert!(!events.contains("commit_refused"), "and none was sent");
+}
+
+#[test]
 fn members_of_the_consumer_protocol_name_topics_by_id_and_classic_ones_by_name() {
     for (options, version) in [(&["--seed", "7"][..], 10), (&["--seed", "7", "--variant", "eager"], 9)] {
         let only = BTreeSet::from([version]);

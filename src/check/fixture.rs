@@ -176,7 +176,9 @@ fn event(verb: &str, rest: &[&str]) -> Event {
         "send" | "acked" | "refused" | "timeout" | "position" | "read" | "end" => client_event(verb, &words),
         "joins" | "replaces" | "out" | "forms" | "assigns" | "advances" | "expiring" | "expires" | "loaded"
         | "refuses" | "rebalances" | "committed" => coordinator_event(verb, &words),
-        "gets" | "gives" | "loses" | "commits" | "told" | "wonders" | "finds" | "did" => member_event(verb, &words),
+        "gets" | "gives" | "loses" | "commits" | "keeps" | "overdue" | "told" | "wonders" | "finds" | "did" => {
+            member_event(verb, &words)
+        }
         "fails" => Event::ClientError { error: words.plain[0].into() },
         "tells" => Event::MessageSent {
             to: words.plain[0].into(),
@@ -323,6 +325,13 @@ fn member_event(verb: &str, words: &Words<'_>) -> Event {
         "commits" => {
             Event::CommitSent { group, member: member(), generation, offsets: vec![(partition(2), words.offset(3))] }
         }
+        "keeps" => Event::CommitNotSent {
+            group,
+            member: member(),
+            offsets: vec![(partition(2), words.offset(3))],
+            error: words.plain[4].into(),
+        },
+        "overdue" => Event::PollOverdue { group, member: member() },
         "told" => Event::CommitAnswered {
             group,
             sent: EventId(words.number("sent") as u64),

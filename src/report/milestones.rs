@@ -161,6 +161,10 @@ fn words(event: &Event, known: &Known<'_>) -> Option<String> {
         Event::CommitAnswered { group, error, .. } if **error != *"NONE" => {
             format!("group {group}: its commit failed with {error}")
         }
+        Event::CommitNotSent { group, error, .. } => format!("group {group}: its commit was not sent, {error}"),
+        Event::PollOverdue { group, .. } => {
+            format!("group {group}: has not polled for longer than max.poll.interval.ms")
+        }
         Event::AuditReachedEnd { partition, end_offset } => format!("{partition}: read to the end, {end_offset}"),
         Event::CoordinatorLoaded { partition, leader_epoch, groups, offsets, .. } => {
             let (groups, offsets) = (count(*groups as usize, "group"), count(*offsets as usize, "offset"));

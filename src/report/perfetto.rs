@@ -212,6 +212,8 @@ fn place(event: &Event) -> (&'static str, Option<String>) {
         | Event::PartitionsLost { .. }
         | Event::CommitSent { .. }
         | Event::CommitAnswered { .. }
+        | Event::CommitNotSent { .. }
+        | Event::PollOverdue { .. }
         | Event::CommittedAsked { .. }
         | Event::CommittedFetched { .. }
         | Event::RecordProcessed { .. }

@@ -199,6 +199,12 @@ pub enum Event {
     /// What it was told of the commit that event `sent` asked for. `error` is a Kafka error name or `NONE`; `definite`:
     /// the commit stands or is refused for certain.
     CommitAnswered { group: Arc<str>, sent: EventId, error: Arc<str>, definite: bool },
+    /// It was to commit these offsets and failed that by itself, as who may not commit now or finds nobody to ask.
+    /// `error` is a Kafka error name.
+    CommitNotSent { group: Arc<str>, member: Arc<str>, offsets: Vec<(TopicPartition, Offset)>, error: Arc<str> },
+    /// Its application has not polled for longer than `max.poll.interval.ms`: it leaves; a static member only falls
+    /// silent.
+    PollOverdue { group: Arc<str>, member: Arc<str> },
     /// The coordinator told it the committed offset of a partition, asked for by event `asked`; `-1`: there is none.
     CommittedFetched { group: Arc<str>, partition: TopicPartition, offset: Offset, asked: EventId },
     /// It asks for the committed offsets of these partitions.

@@ -66,6 +66,8 @@ pub enum Kind {
     ProcessedTwice,
     /// A commit was refused.
     CommitRefused,
+    /// A client failed a commit by itself.
+    CommitNotSent,
     /// A partition had no owner in a group.
     Rebalance,
 }
@@ -85,6 +87,7 @@ impl Kind {
             Self::Unprocessed => "UNPROCESSED",
             Self::ProcessedTwice => "PROCESSED TWICE",
             Self::CommitRefused => "COMMIT REFUSED",
+            Self::CommitNotSent => "COMMIT NOT SENT",
             Self::Rebalance => "REBALANCE",
         }
     }

@@ -213,6 +213,8 @@ impl Aftermath {
             }
             Kind::CommitRefused if again => "a commit was refused again".to_owned(),
             Kind::CommitRefused => "no such commit was refused".to_owned(),
+            Kind::CommitNotSent if again => "a commit was not sent again".to_owned(),
+            Kind::CommitNotSent => "every such commit was sent".to_owned(),
             Kind::Offline if again => "nobody led for a while again".to_owned(),
             Kind::Offline => format!("somebody led all the time, {}", records()),
         };

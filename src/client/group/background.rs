@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::{
     assignor::PartitionCounts,
     config::GroupConfig,
-    membership::{Membership, Step},
+    membership::{Identity, Membership, Step},
 };
 use crate::{
     base::{Time, TopicId},
@@ -23,7 +23,7 @@ use crate::{
     },
     rpc::{Connection, RpcError},
     runtime::clock,
-    trace::Tracer,
+    trace::{Event, Tracer},
 };
 
 /// The first version of JoinGroup with all that is said.
@@ -32,6 +32,7 @@ const JOIN_VERSION_MIN: i16 = 7;
 /// What the application's side and the background share.
 pub(super) struct Shared {
     pub(super) cluster: Arc<Cluster>,
+    group: Arc<str>,
     pub(super) exclude_internal: bool,
     join_version_max: i16,
     /// For the history of the run.
@@ -53,9 +54,19 @@ impl Shared {
         membership: Membership,
     ) -> Arc<Self> {
         let (exclude_internal, join_version_max) = (config.exclude_internal, config.join_version_max);
-        let membership = Mutex::new(membership);
+        let (group, membership) = (config.group_id.clone(), Mutex::new(membership));
         let (changed, demanded, moved) = (Notify::new(), Notify::new(), Notify::new());
-        Arc::new(Self { cluster, exclude_internal, join_version_max, tracer, membership, changed, demanded, moved })
+        Arc::new(Self {
+            cluster,
+            group,
+            exclude_internal,
+            join_version_max,
+            tracer,
+            membership,
+            changed,
+            demanded,
+            moved,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Membership> {
@@ -164,6 +175,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
                     () = shared.changed.notified() => {}
                     () = waiting => shared.demanded.notify_one(),
                 }
+            }
+            Step::Overdue(Identity { member_id: member, .. }) => {
+                shared.tracer.milestone(Event::PollOverdue { group: shared.group.clone(), member });
             }
             Step::Find(request) => {
                 let api = ApiKey::FindCoordinator;

@@ -217,7 +217,9 @@ impl GroupConsumer {
     /// nothing to read.
     pub async fn poll(&mut self, limit: Duration) -> Result<Vec<ConsumerRecord>, ClientError> {
         if self.reading == Reading::Nothing {
-            return Err(ClientError::Misused("the consumer is not subscribed to topics and has no partitions assigned"));
+            return Err(ClientError::Misused(
+                "the consumer is not subscribed to topics and has no partitions assigned",
+            ));
         }
         let deadline = clock::now() + limit;
         loop {

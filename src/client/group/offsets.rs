@@ -85,6 +85,11 @@ impl Commit {
             false => Ok(Identity::outside()),
         }
     }
+
+    /// What it says, for the history.
+    fn named(&self) -> Vec<(TopicPartition, Offset)> {
+        self.offsets.iter().map(|(partition, committed)| (partition.clone(), committed.offset)).collect()
+    }
 }
 
 /// Whose offsets these are.
@@ -129,15 +134,16 @@ impl Names {
     }
 }
 
-/// Why a commit failed, and whether it may be tried again.
+/// Why a commit failed, whether it may be tried again, and whether it was sent.
 struct Failed {
     error: ClientError,
     again: bool,
+    sent: bool,
 }
 
 impl Failed {
-    fn for_good(error: ClientError) -> Self {
-        Self { error, again: false }
+    fn by_itself(error: ClientError) -> Self {
+        Self { error, again: false, sent: false }
     }
 }
 
@@ -148,7 +154,13 @@ pub(super) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut commits: mps
         let outcome = loop {
             match attempt(&shared, &owner, &commit, until).await {
                 Err(failed) if failed.again && commit.until.is_some() && clock::now() < until => {}
-                outcome => break outcome.map_err(|failed| failed.error),
+                Err(failed) => {
+                    if !failed.sent {
+                        tell_not_sent(&shared, &owner, &commit, &failed.error);
+                    }
+                    break Err(failed.error);
+                }
+                Ok(()) => break Ok(()),
             }
             clock::sleep(shared.cluster.config().retry_backoff).await;
         };
@@ -164,11 +176,20 @@ async fn coordinator(shared: &Shared, until: Time) -> Result<Arc<str>, ClientErr
     address.ok_or_else(|| ClientError::TimedOut("the group's coordinator was not found".to_owned()))
 }
 
+fn tell_not_sent(shared: &Shared, owner: &Owner, commit: &Commit, error: &ClientError) {
+    shared.tracer.detail(|| Event::CommitNotSent {
+        group: owner.group.clone(),
+        member: shared.look(|membership| membership.identity()).member_id,
+        offsets: commit.named(),
+        error: error.name().into(),
+    });
+}
+
 /// One try. Whether its member may commit is asked last, behind everything that is waited for: so no commit is sent
 /// behind the JoinGroup of its member.
 async fn attempt(shared: &Shared, owner: &Owner, commit: &Commit, until: Time) -> Result<(), Failed> {
-    let address = coordinator(shared, until).await.map_err(Failed::for_good)?;
-    commit.identity(shared).map_err(Failed::for_good)?;
+    let address = coordinator(shared, until).await.map_err(Failed::by_itself)?;
+    commit.identity(shared).map_err(Failed::by_itself)?;
     let age_max = shared.cluster.config().metadata_age_max;
     if shared.cluster.updated().is_none_or(|at| clock::now() >= at + age_max) {
         ask_for_ids(shared, commit.offsets.keys()).await;
@@ -176,21 +197,21 @@ async fn attempt(shared: &Shared, owner: &Owner, commit: &Commit, until: Time) -
     let names = Names::new(owner, commit.offsets.keys(), |topic| shared.cluster.topic_id(topic));
     let unreachable = |error: RpcError| {
         shared.change(|membership, now| membership.coordinator.lost_at(now, &address));
-        Failed { error: error.into(), again: true }
+        Failed { error: error.into(), again: true, sent: false }
     };
     let ours = names.versions(COMMIT);
     let (link, version) = shared.link(&address, ApiKey::OffsetCommit, ours).await.map_err(unreachable)?;
-    let identity = commit.identity(shared).map_err(Failed::for_good)?;
+    let identity = commit.identity(shared).map_err(Failed::by_itself)?;
     let sent = shared.tracer.detail(|| Event::CommitSent {
         group: owner.group.clone(),
         member: identity.member_id.clone(),
         generation: identity.epoch,
-        offsets: commit.offsets.iter().map(|(partition, committed)| (partition.clone(), committed.offset)).collect(),
+        offsets: commit.named(),
     });
     let request = request(owner, &identity, &commit.offsets, &names, version);
     let outcome = match link.call(request, version, shared.cluster.config().request_timeout).await {
         Ok(answer) => understood(shared, &address, &identity, &answer.body),
-        Err(error) => Err(unreachable(error)),
+        Err(error) => Err(Failed { sent: true, ..unreachable(error) }),
     };
     if let Some(sent) = sent {
         let told = outcome.as_ref().map_err(|failed| &failed.error);
@@ -214,7 +235,7 @@ fn is_definite(outcome: Result<(), &ClientError>) -> bool {
                 | ErrorCode::NotCoordinator
         ),
         Err(ClientError::Rpc(error)) => !error.may_be_carried_out(),
-        Err(ClientError::TimedOut(_)) => false,
+        Err(ClientError::TimedOut(_) | ClientError::Misused(_)) => false,
     }
 }
 
@@ -267,7 +288,7 @@ fn understood(shared: &Shared, address: &str, identity: &Identity, response: &Re
             false
         }
     };
-    Err(Failed { error: ClientError::Kafka { code, message: None }, again })
+    Err(Failed { error: ClientError::Kafka { code, message: None }, again, sent: true })
 }
 
 /// Asks for metadata of the topics of `partitions`, whose ids are not those that the coordinator knows.

@@ -23,7 +23,8 @@ impl Reading {
     /// It reads in another way.
     pub(super) fn begin(&mut self, wanted: Self) -> Result<(), ClientError> {
         if *self != Self::Nothing && *self != wanted {
-            let problem = "subscriptions to topics, to a pattern and to partitions exclude each other: unsubscribe first";
+            let problem =
+                "subscriptions to topics, to a pattern and to partitions exclude each other: unsubscribe first";
             return Err(ClientError::Misused(problem));
         }
         *self = wanted;

@@ -50,6 +50,7 @@ fn breaks(kind: Kind) -> Option<Claim> {
         | Kind::RefusedAfterAppend
         | Kind::Offline
         | Kind::CommitRefused
+        | Kind::CommitNotSent
         | Kind::Rebalance => None,
     }
 }

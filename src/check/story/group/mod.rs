@@ -5,6 +5,7 @@
 //! | [`unprocessed`] | records that nobody worked on, because the group goes on behind them |
 //! | [`repeated`] | records that were worked on twice |
 //! | [`refused`] | a commit that was refused |
+//! | [`unsent`] | a commit that a client failed by itself |
 //! | [`rebalance`] | a partition that nobody had for a while: who left, why, for how long |
 
 mod rebalance;
@@ -13,8 +14,12 @@ mod repeated;
 #[cfg(test)]
 mod tests;
 mod unprocessed;
+mod unsent;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Effect, Line, Moment, Record, Sentence, Story, scene::client_set, words::count};
 use crate::{
@@ -33,6 +38,7 @@ pub(super) fn stories(entries: &[Entry], plan: &Plan) -> Vec<Story> {
     };
     let mut all: Vec<Story> = plan.groups.iter().flat_map(of_group).collect();
     all.extend(refused::stories(entries, plan));
+    all.extend(unsent::stories(entries, plan));
     all
 }
 
@@ -43,12 +49,14 @@ struct Scene<'a> {
     plan: &'a GroupPlan,
     /// Who has which member id.
     names: BTreeMap<&'a Arc<str>, &'a Arc<str>>,
+    /// Members whose applications did not poll for too long.
+    overdue: BTreeSet<&'a Arc<str>>,
     lines: Vec<Line>,
 }
 
 impl<'a> Scene<'a> {
     fn new(group: &'a Arc<str>, partition: &'a TopicPartition, plan: &'a GroupPlan) -> Self {
-        Self { group, partition, plan, names: BTreeMap::new(), lines: Vec::new() }
+        Self { group, partition, plan, names: BTreeMap::new(), overdue: BTreeSet::new(), lines: Vec::new() }
     }
 
     /// Takes the next event.
@@ -101,7 +109,13 @@ impl<'a> Scene<'a> {
                 partitions.contains(self.partition).then(learns)?
             }
             Event::MemberLeft { group, member, why } if group == self.group => {
-                format!("{} is out of the group: {why}", self.name(member))
+                format!("{} is out of the group: {}", self.name(member), self.why_out(member, why))
+            }
+            Event::PollOverdue { group, member } if group == self.group => {
+                self.overdue.insert(member);
+                let then =
+                    if self.is_static(&entry.node) { "its heartbeats end" } else { "its heartbeat thread leaves" };
+                format!("has not polled for longer than max.poll.interval.ms: {then}")
             }
             Event::MemberReplaced { group, instance, .. } if group == self.group => {
                 format!("{instance} is back under another member id; whoever has the old one is fenced")
@@ -127,6 +141,20 @@ impl<'a> Scene<'a> {
     /// The node of a member; the member's id where nobody has told.
     fn name(&self, member: &Arc<str>) -> String {
         self.names.get(member).map_or_else(|| member.to_string(), |name| name.to_string())
+    }
+
+    /// Why a member is out, as its coordinator knows, and as it knows itself.
+    fn why_out(&self, member: &Arc<str>, why: &str) -> String {
+        let overdue = "it did not poll for longer than max.poll.interval.ms, so its own";
+        match (self.overdue.contains(member), self.is_static(&self.name(member))) {
+            (false, _) => why.to_owned(),
+            (true, false) => format!("{overdue} heartbeat thread left"),
+            (true, true) => format!("{overdue} heartbeats ended: {why}"),
+        }
+    }
+
+    fn is_static(&self, client: &str) -> bool {
+        self.plan.workers.get(client).is_some_and(|worker| worker.is_static)
     }
 
     fn say(&mut self, entry: &Entry, text: impl Into<String>) {

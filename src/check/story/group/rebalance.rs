@@ -148,10 +148,10 @@ fn story(entries: &[Entry], group: &Arc<str>, plan: &GroupPlan, gap: &Gap<'_>, p
             Event::MemberLeft { group: g, member, why }
                 if g == group && entry.id < gap.from.0 && scene.name(member) == **gap.owner =>
             {
-                out_before = Some((entry.id, format!("{} ({why})", gap.owner)));
+                out_before = Some((entry.id, format!("{} ({})", gap.owner, scene.why_out(member, why))));
             }
             Event::MemberLeft { group: g, member, why } if g == group && gap.from.0 < entry.id && entry.id <= end => {
-                out.insert(format!("{} ({why})", scene.name(member)));
+                out.insert(format!("{} ({})", scene.name(member), scene.why_out(member, why)));
                 if scene.name(member) == **gap.owner {
                     put_out = Some(entry.time);
                 }

@@ -205,6 +205,57 @@ fn a_refused_commit_is_told_with_the_generation_of_it_and_of_the_group() {
 }
 
 #[test]
+fn a_commit_that_was_not_sent_is_told_with_why_and_with_what_became_of_it() {
+    let joins = "
+        b1 rebalances g gen=1
+        g1 did g t-0 0 v-0
+        g1 keeps g m1 t-0 1 REBALANCE_IN_PROGRESS
+        g1 keeps g m1 t-0 1 REBALANCE_IN_PROGRESS
+    ";
+    let taken = "g1 commits g m1 gen=2 t-0 1\n g1 told g sent=16 NONE\n";
+    let moved = "g1 gives g m1 t-0\n g2 gets g m2 gen=2 t-0\n";
+    let subject = "t-0  g1  REBALANCE_IN_PROGRESS  group g";
+    let moment = (Moment::Refused, "was to commit 1 of t-0, and sends nothing");
+    for (then, words) in [
+        (taken, "later g1 committed it all the same"),
+        (moved, "then g2 got t-0"),
+        ("g1 gives g m1 t-0\n", "then g1 gave t-0 up"),
+        ("g1 kill\n", "then g1 ended"),
+        ("", "g1 did not try again"),
+    ] {
+        let therefore = ["had not heard yet what it has in it", words];
+        let parts = [BEGIN, joins, then, AUDIT];
+        check("at-least-once", &parts, Kind::CommitNotSent, subject, moment, &therefore);
+    }
+    let late = "
+        g1 overdue g m1
+        b1 out g m1
+        g1 keeps g m1 t-0 2 UNKNOWN_MEMBER_ID
+        g1 loses g m1 t-0
+    ";
+    let therefore = ["had not polled for longer than max.poll.interval.ms, so its own heartbeat thread had left"];
+    let subject = "t-0  g1  UNKNOWN_MEMBER_ID  group g";
+    let moment = (Moment::Refused, "was to commit 2 of t-0");
+    check("at-least-once", &[BEGIN, late, AUDIT], Kind::CommitNotSent, subject, moment, &therefore);
+}
+
+#[test]
+fn who_leaves_because_it_does_not_poll_is_told_as_such() {
+    let late = "
+        1000 g1 overdue g m1
+        1100 b1 out g m1
+        3000 g1 loses g m1 t-0
+        4000 g1 gets g m3 gen=2 t-0
+    ";
+    let subject = "t-0  without an owner for 1.000 s  group g";
+    let therefore = [
+        "out of the group: g1 (it did not poll for longer than max.poll.interval.ms, so its own heartbeat thread left)",
+    ];
+    let moment = (Moment::OwnedAgain, "gets t-0");
+    check("at-least-once", &[BEGIN, late, AUDIT], Kind::Rebalance, subject, moment, &therefore);
+}
+
+#[test]
 fn a_partition_that_nobody_had_is_told_with_who_left_and_for_how_long() {
     let dies = "
         1000 g1 kill

@@ -141,7 +141,9 @@ impl ClassicMember {
         let poll_until = self.polled + self.config.poll_interval_max;
         let waits = matches!(self.state, State::GivingUp | State::Taking(_) | State::Stable);
         if waits && self.is_member() && now >= poll_until {
+            let identity = self.identity();
             self.expire();
+            return Step::Overdue(identity);
         }
         match &self.state {
             State::Idle => coordinator.idle(now),

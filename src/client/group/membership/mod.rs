@@ -37,6 +37,9 @@ pub enum Step {
     Topics(Option<Vec<Arc<str>>>),
     /// Learns what these topics are called.
     Names(Vec<TopicId>),
+    /// Tells that this member's application has not polled for longer than `max.poll.interval.ms`; what follows from that
+    /// comes next.
+    Overdue(Identity),
     /// Waits, until then or for ever, or until something changes.
     Wait(Option<Time>),
     /// Nothing more.

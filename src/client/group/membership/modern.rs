@@ -114,6 +114,7 @@ impl ModernMember {
         let poll_until = self.polled + self.config.poll_interval_max;
         if self.state == State::Stable && now >= poll_until {
             self.state = State::Leaving(true);
+            return Step::Overdue(self.identity());
         }
         match self.state {
             State::Idle | State::Fenced => return coordinator.idle(now),

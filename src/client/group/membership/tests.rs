@@ -148,6 +148,11 @@ impl Play {
         assert_eq!(self.take(), partitions(&[0, 1]));
     }
 
+    fn is_told_overdue(&mut self) {
+        let identity = self.membership.identity();
+        assert_eq!(self.membership.next(self.now), Step::Overdue(identity));
+    }
+
     fn heartbeat_is_answered(&mut self, code: ErrorCode) {
         self.pass(3 * SECOND);
         let beat = self.call();
@@ -272,6 +277,7 @@ fn who_does_not_poll_leaves_and_has_lost_what_it_had() {
     let silence = 61 * SECOND;
     let mut play = Play::classic(&[]);
     play.pass(silence);
+    play.is_told_overdue();
     assert!(matches!(play.call(), RequestKind::LeaveGroup(leave) if &*leave.members[0].member_id == "m"));
     play.answer(ResponseKind::LeaveGroup(LeaveGroupResponse::default()));
     assert!(matches!(play.membership.next(play.now), Step::Wait(_)), "it is silent until the next poll");
@@ -280,12 +286,14 @@ fn who_does_not_poll_leaves_and_has_lost_what_it_had() {
 
     let mut fixed = Play::classic(&[("group.instance.id", "i")]);
     fixed.pass(silence);
+    fixed.is_told_overdue();
     assert!(matches!(fixed.membership.next(fixed.now), Step::Wait(_)), "a static member only falls silent");
     assert_eq!(fixed.demand(), Some(Demand::GiveUp { partitions: partitions(&[0, 1]), lost: true }));
 
     for (given, epoch) in [(&[][..], -1), (&[("group.instance.id", "i")], -2)] {
         let mut modern = Play::modern(given);
         modern.pass(silence);
+        modern.is_told_overdue();
         assert_eq!(modern.beat().member_epoch, epoch);
         modern.answer(ResponseKind::ConsumerGroupHeartbeat(alive(epoch)));
         assert_eq!(modern.demand(), Some(Demand::GiveUp { partitions: partitions(&[0, 1]), lost: true }));
@@ -392,6 +400,7 @@ fn nothing_is_committed_from_join_group_until_sync_group_is_answered() {
     assert_eq!(commits(&mut play), Ok(8), "also before the application has taken its part");
     play.take();
     play.pass(61 * SECOND);
+    play.is_told_overdue();
     assert!(matches!(play.call(), RequestKind::LeaveGroup(_)));
     assert_eq!(commits(&mut play), is_none, "who leaves is no member");
 }
