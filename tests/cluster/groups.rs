@@ -219,7 +219,9 @@ fn a_record_that_is_too_large_takes_no_others_along() {
     block_on_threads(async {
         // What comes within half a second is appended together.
         let one = [("offsets.topic.num.partitions", "1"), ("offsets.topic.replication.factor", "1")];
-        let one = [&one[..], &[("group.coordinator.append.linger.ms", "500")]].concat();
+        // So much takes its time where nothing is optimized: nobody is to take the broker for dead.
+        let patient = [("group.coordinator.append.linger.ms", "500"), ("broker.session.timeout.ms", "30000")];
+        let one = [&one[..], &patient].concat();
         let cluster = Cluster::with_orders(1, &one).await;
         until("a commit", async || cluster.commit("sound", 7).await == Some(ErrorCode::None)).await;
         let (_, address) = cluster.coordinator("sound").await.expect("somebody coordinates");
