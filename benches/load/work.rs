@@ -45,11 +45,11 @@ async fn commits(broker: String, clients: usize, seconds: u64) {
 }
 
 /// Milliseconds from the last heartbeat of a member that then falls silent to the new assignment of the other, which
-/// asks every 100 ms.
+/// asks every 10 ms.
 async fn death(broker: String, consumer: bool) {
     let group = format!("death-{}-{}", if consumer { "consumer" } else { "classic" }, std::process::id());
     let (mut one, mut other) = (Member::new(&broker, &group).await, Member::new(&broker, &group).await);
-    let pause = Duration::from_millis(100);
+    let pause = Duration::from_millis(10);
     let begun = if consumer {
         one.enter("one").await;
         other.enter("other").await;
