@@ -97,3 +97,15 @@ pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     }
     found
 }
+
+/// Events of these kinds that `node` told in the run of this seed, which is as expected.
+pub fn told_of(node: &str, scenario: &str, seed: &str, kinds: &[&str]) -> Vec<Value> {
+    let out = tempfile::tempdir().unwrap();
+    let left = left(highwater().args(["run", scenario, "--seed", seed, "--out"]).arg(out.path()));
+    assert_eq!(left.exit, 0, "{left:?}");
+    let files = files(out.path());
+    let (_, journal) = files.iter().find(|(path, _)| path.ends_with("events.jsonl")).expect("the run has left it");
+    let events = journal.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let events = events.map(|line| serde_json::from_slice::<Value>(line).unwrap());
+    events.filter(|event| event["node"] == node && kinds.iter().any(|kind| event["kind"] == *kind)).collect()
+}

@@ -1,25 +1,11 @@
 //! What a disk that lied has done to a log, and how the replica becomes whole.
 
-use serde_json::Value;
-
-use super::command::{files, highwater, left};
+use super::command::told_of;
 
 const LOG: &str = "sim-tests/scenarios/damaged-log.toml";
 const SYNC: &str = "scenarios/94-a-failed-sync.toml";
 const READS: &str = "sim-tests/scenarios/unreadable-disk.toml";
 const CHECKPOINT: &str = "sim-tests/scenarios/damaged-checkpoint.toml";
-
-/// What happened on the disk of `node` in the run of this seed, which is as expected.
-fn told_of(node: &str, scenario: &str, seed: &str, kinds: &[&str]) -> Vec<Value> {
-    let out = tempfile::tempdir().unwrap();
-    let left = left(highwater().args(["run", scenario, "--seed", seed, "--out"]).arg(out.path()));
-    assert_eq!(left.exit, 0, "{left:?}");
-    let files = files(out.path());
-    let (_, journal) = files.iter().find(|(path, _)| path.ends_with("events.jsonl")).expect("the run has left it");
-    let events = journal.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let events = events.map(|line| serde_json::from_slice::<Value>(line).unwrap());
-    events.filter(|event| event["node"] == node && kinds.iter().any(|kind| event["kind"] == *kind)).collect()
-}
 
 #[test]
 fn a_log_that_does_not_open_is_told_and_copied_anew_once_everything_is_healed() {

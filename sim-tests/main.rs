@@ -4,6 +4,7 @@
 mod catalogue;
 mod command;
 mod damage;
+mod deleted;
 mod determinism;
 mod exit_codes;
 mod offsets;

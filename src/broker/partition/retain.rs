@@ -20,9 +20,12 @@ impl Partition {
     /// Deletes the segments that retention lets go by the wall clock of this node, whatever the role.
     pub async fn delete_old_segments(&self) {
         let mut state = self.state.lock().await;
-        let high_watermark = state.high_watermark();
+        let (high_watermark, begin) = (state.high_watermark(), state.log.start_offset());
         if let Err(error) = state.log.delete_old_segments(high_watermark, clock::wall_ms()).await {
             tracing::error!(partition = %self.id, %error, "old segments could not be deleted");
+        }
+        if state.log.start_offset() != begin {
+            state.wake_fetches();
         }
     }
 
@@ -46,6 +49,8 @@ impl Partition {
         }
         let moved = state.log.advance_start(before, high_watermark, "delete-records").await;
         moved.map_err(|error: StorageError| error.code())?;
+        // A fetch that waits tells the new begin with its answer.
+        state.wake_fetches();
         Ok(Deleted { before, low_watermark: low_watermark(state)? })
     }
 
