@@ -182,16 +182,16 @@ fn a_member_that_dies_is_replaced_and_a_static_one_comes_back_to_what_it_had() {
             let (name, group) = (own(&format!("dying-{protocol}")), own(&format!("dying-group-{protocol}")));
             topic(&name, 4, 40).await;
             let mut read = Vec::new();
-            let start = |instance: &str| {
+            let start = async |instance: &str| {
                 let mut one = member(&group, protocol, &[("group.instance.id", instance)]);
                 one.subscribe(&[&name]).await.expect("there is a group");
                 one
             };
-            let mut members = vec![start("a"), start("b")];
+            let mut members = vec![start("a").await, start("b").await];
             poll_until(&mut members, &mut read, |members, read| is_shared(members, 4) && read.len() == 40).await;
             let (first, second) = (members[0].assignment(), members[1].assignment());
             members.remove(0).close(PATIENCE).await.expect("it commits");
-            members.insert(0, start("a"));
+            members.insert(0, start("a").await);
             poll_until(&mut members, &mut read, |members, _| is_shared(members, 4)).await;
             assert_eq!((members[0].assignment(), members[1].assignment()), (first, second), "{protocol}");
             assert_eq!(read.len(), 40, "{protocol}: it goes on at its commit");
@@ -284,7 +284,7 @@ fn listeners_commit_what_they_give_up() {
             let (name, group) = (own(&format!("told-{protocol}")), own(&format!("told-group-{protocol}")));
             topic(&name, 4, 40).await;
             let told = Arc::new(Mutex::new(Vec::new()));
-            let start = |listener: Option<Notes>| {
+            let start = async |listener: Option<Notes>| {
                 let mut one = member(&group, protocol, &[("enable.auto.commit", "false")]);
                 if let Some(listener) = listener {
                     one.set_listener(Box::new(listener));
@@ -292,10 +292,10 @@ fn listeners_commit_what_they_give_up() {
                 one.subscribe(&[&name]).await.expect("there is a group");
                 one
             };
-            let mut members = vec![start(Some(Notes(told.clone())))];
+            let mut members = vec![start(Some(Notes(told.clone()))).await];
             let mut read = Vec::new();
             poll_until(&mut members, &mut read, |_, read| read.len() == 40).await;
-            members.push(start(None));
+            members.push(start(None).await);
             poll_until(&mut members, &mut read, |members, _| is_shared(members, 2 * 2)).await;
             for _ in 0..5 {
                 poll_until(&mut members, &mut read, |_, _| true).await;
@@ -406,13 +406,13 @@ fn positions_are_committed_at_polls_and_a_crash_repeats_no_more_than_one_interva
     block_on(async {
         let (name, group) = (own("auto"), own("auto-group"));
         topic(&name, 1, 10).await;
-        let start = || {
+        let start = async || {
             let mut one =
                 member(&group, "range", &[("auto.commit.interval.ms", "200"), ("session.timeout.ms", "6000")]);
             one.subscribe(&[&name]).await.expect("there is a group");
             vec![one]
         };
-        let (mut first, mut read) = (start(), Vec::new());
+        let (mut first, mut read) = (start().await, Vec::new());
         poll_until(&mut first, &mut read, |_, read| read.len() == 10).await;
         let deadline = clock::now() + Duration::from_secs(1);
         while clock::now() < deadline {
@@ -420,7 +420,7 @@ fn positions_are_committed_at_polls_and_a_crash_repeats_no_more_than_one_interva
         }
         drop(first);
         write(&name, 1, 10..15).await;
-        let (mut second, mut again) = (start(), Vec::new());
+        let (mut second, mut again) = (start().await, Vec::new());
         poll_until(&mut second, &mut again, |_, read| !read.is_empty()).await;
         assert_eq!(again, [10, 11, 12, 13, 14]);
     });
@@ -438,12 +438,12 @@ fn the_death_of_coordinator_and_leader_loses_nothing_and_commits_survive() {
         for protocol in protocols(["range", "cooperative-sticky", "consumer"]) {
             for number in 0.. {
                 let group = own(&format!("survivor-{protocol}-{number}"));
-                let start = || {
+                let start = async || {
                     let mut one = member(&group, protocol, &[("auto.commit.interval.ms", "100")]);
                     one.subscribe(&[&name]).await.expect("there is a group");
                     one
                 };
-                let (mut members, mut read) = (vec![start(), start()], Vec::new());
+                let (mut members, mut read) = (vec![start().await, start().await], Vec::new());
                 poll_until(&mut members, &mut read, |members, _| is_shared(members, 2)).await;
                 let coordinator = Groups::new(cluster()).describe(&group).await.expect("it has members").coordinator.1;
                 if coordinator == NodeId(2) || number == 20 {
