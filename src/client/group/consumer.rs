@@ -445,22 +445,28 @@ impl GroupConsumer {
     /// who polls on may try again, as far as it still has them.
     pub async fn commit_sync(&mut self, offsets: Option<Offsets>) -> Result<(), ClientError> {
         let until = clock::now() + self.config.api_timeout;
-        self.commit(offsets, Some(until)).await.unwrap_or_else(|_| unreachable!("a commit is always answered"))
+        self.commit(offsets, until, true).await.unwrap_or_else(|_| unreachable!("a commit is always answered"))
     }
 
     /// Commits `offsets`, or with `None` all positions; what becomes of that, the receiver tells. Not tried again.
     pub fn commit_async(&mut self, offsets: Option<Offsets>) -> oneshot::Receiver<Result<(), ClientError>> {
-        self.commit(offsets, None)
+        let until = clock::now() + self.shared.cluster.config().request_timeout;
+        self.commit(offsets, until, false)
     }
 
-    fn commit(&mut self, offsets: Option<Offsets>, until: Option<Time>) -> oneshot::Receiver<Result<(), ClientError>> {
+    fn commit(
+        &mut self,
+        offsets: Option<Offsets>,
+        until: Time,
+        retries: bool,
+    ) -> oneshot::Receiver<Result<(), ClientError>> {
         let (outcome, receiver) = oneshot::channel();
         let offsets = offsets.unwrap_or_else(|| self.consumed());
         match self.has_group() {
             Err(error) => drop(outcome.send(Err(error))),
             Ok(()) if offsets.is_empty() => drop(outcome.send(Ok(()))),
             Ok(()) => {
-                let commit = Commit { offsets, until, subscribed: self.reading.is_as_member(), outcome };
+                let commit = Commit { offsets, until, retries, subscribed: self.reading.is_as_member(), outcome };
                 drop(self.commits.send(commit));
             }
         }
@@ -483,7 +489,7 @@ impl GroupConsumer {
     async fn commit_before_rebalance(&mut self) {
         if self.commits_by_itself() {
             let until = clock::now() + self.config.poll_interval_max.min(self.config.api_timeout);
-            let outcome = self.commit(None, Some(until)).await;
+            let outcome = self.commit(None, until, true).await;
             if let Ok(Err(error)) = outcome {
                 tracing::warn!(group = %self.config.group_id, %error, "positions were not committed");
             }
@@ -499,7 +505,7 @@ impl GroupConsumer {
         let deadline = clock::now() + limit;
         let mut outcome = Ok(());
         if self.commits_by_itself() {
-            outcome = self.commit(None, Some(deadline)).await.unwrap_or(Ok(()));
+            outcome = self.commit(None, deadline, true).await.unwrap_or(Ok(()));
         }
         if self.reading.is_as_member() {
             self.give_up_to_leave().await;

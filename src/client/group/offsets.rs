@@ -67,8 +67,10 @@ pub type Offsets = BTreeMap<TopicPartition, Committed>;
 /// A commit on its way.
 pub(super) struct Commit {
     pub(super) offsets: Offsets,
-    /// Until when it is tried again; `None`: it is tried once.
-    pub(super) until: Option<Time>,
+    /// Until when it is answered, whatever is before it in the queue.
+    pub(super) until: Time,
+    /// Whether it is tried again until then.
+    pub(super) retries: bool,
     /// Whether whoever commits means to be a member: then it does not commit as one from outside.
     pub(super) subscribed: bool,
     pub(super) outcome: oneshot::Sender<Result<(), ClientError>>,
@@ -150,10 +152,9 @@ impl Failed {
 /// Carries out commits until nobody can ask for one any more.
 pub(super) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut commits: mpsc::UnboundedReceiver<Commit>) {
     while let Some(commit) = commits.recv().await {
-        let until = commit.until.unwrap_or(clock::now() + shared.cluster.config().request_timeout);
         let outcome = loop {
-            match attempt(&shared, &owner, &commit, until).await {
-                Err(failed) if failed.again && commit.until.is_some() && clock::now() < until => {}
+            match attempt(&shared, &owner, &commit).await {
+                Err(failed) if failed.again && commit.retries && clock::now() < commit.until => {}
                 Err(failed) => {
                     if !failed.sent {
                         tell_not_sent(&shared, &owner, &commit, &failed.error);
@@ -187,8 +188,11 @@ fn tell_not_sent(shared: &Shared, owner: &Owner, commit: &Commit, error: &Client
 
 /// One try. Whether its member may commit is asked last, behind everything that is waited for: so no commit is sent
 /// behind the JoinGroup of its member.
-async fn attempt(shared: &Shared, owner: &Owner, commit: &Commit, until: Time) -> Result<(), Failed> {
-    let address = coordinator(shared, until).await.map_err(Failed::by_itself)?;
+async fn attempt(shared: &Shared, owner: &Owner, commit: &Commit) -> Result<(), Failed> {
+    let address = coordinator(shared, commit.until).await.map_err(Failed::by_itself)?;
+    if clock::now() >= commit.until {
+        return Err(Failed::by_itself(ClientError::TimedOut("the commit did not come to its turn".to_owned())));
+    }
     commit.identity(shared).map_err(Failed::by_itself)?;
     let age_max = shared.cluster.config().metadata_age_max;
     if shared.cluster.updated().is_none_or(|at| clock::now() >= at + age_max) {
@@ -209,7 +213,8 @@ async fn attempt(shared: &Shared, owner: &Owner, commit: &Commit, until: Time) -
         offsets: commit.named(),
     });
     let request = request(owner, &identity, &commit.offsets, &names, version);
-    let outcome = match link.call(request, version, shared.cluster.config().request_timeout).await {
+    let limit = shared.cluster.config().request_timeout.min(commit.until.since(clock::now()));
+    let outcome = match link.call(request, version, limit).await {
         Ok(answer) => understood(shared, &address, &identity, &answer.body),
         Err(error) => Err(Failed { sent: true, ..unreachable(error) }),
     };

@@ -99,8 +99,9 @@ impl Shard {
         let told = beat.events.len();
         let epoch = self.update_epoch(&mut beat, resubscribed);
         let place = instance.and_then(|instance| group.statics.get(instance));
-        let classic = place
-            .and_then(|known| self.downgrade(group, &beat.next_members(), Some((&member_id, known)), context.wall_ms));
+        let members = beat.next_members();
+        let classic =
+            place.and_then(|known| self.downgrade(group, &members, Some((&member_id, known)), context.wall_ms));
         // A classic group that goes on with the target of an old epoch is assigned anew anyway.
         let is_stale = classic.is_some() && group.assignment_epoch() < epoch;
         if is_stale {
@@ -117,7 +118,9 @@ impl Shard {
         if let Some(classic) = classic {
             // What it says is in the record of the classic group.
             let decided = Decided { answer: Some((waiter, Box::new(response.into()))), events, undone: Vec::new() };
-            let rebalances = is_stale || beat.member.current.epoch != classic.generation();
+            // Whoever waits for partitions asks again only when it is told to.
+            let waits = |member: &Member| member.id != beat.member.id && !member.is_reconciled_to(classic.generation());
+            let rebalances = is_stale || beat.member.current.epoch != classic.generation() || members.iter().any(waits);
             self.go_on_as_classic(classic, rebalances, decided, context, out);
             return Ok(());
         }

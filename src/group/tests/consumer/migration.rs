@@ -167,6 +167,20 @@ fn a_static_member_that_comes_back_in_the_classic_protocol_with_another_subscrip
 }
 
 #[test]
+fn who_waits_for_partitions_when_its_group_becomes_a_classic_one_joins_again() {
+    let mut desk = desk(&[("t", 2)]);
+    let of_i = |says| Says { instance: Some("i"), ..says };
+    desk.check_beats(&[("m", 0, of_i(subscribes(&["t"])), Ok((2, "t:0.1")))]);
+    desk.sleep(1);
+    let id = desk.member_id();
+    assert_eq!(desk.rejoin(&id), (3, vec![]), "m has everything still");
+    let waiter = desk.join("", Some("i"), &["t"]);
+    assert_eq!(desk.joined(waiter).generation_id, 3);
+    assert_eq!(desk.state(), "PreparingRebalance");
+    assert_eq!(desk.heartbeat(&id, 3), ErrorCode::RebalanceInProgress, "half of it is to be had now");
+}
+
+#[test]
 fn a_downgrade_that_cannot_be_written_did_not_happen() {
     let (mut desk, id) = mixed();
     desk.wait_with(&id);
