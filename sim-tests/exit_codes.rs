@@ -159,7 +159,7 @@ fn a_damaged_or_foreign_journal_is_told_with_its_place() {
     let damages: [(&str, &[u8], &str); 5] = [
         ("branches.json", b"[{]", "line 1 column 3"),
         ("messages.json", b"{\"forms\":[],\"sent\":[[1,0]]}", "message 0 does not fill a form"),
-        ("events.jsonl", b"{\"id\":1,\"time\":0}\n", "line 1"),
+        ("events.jsonl", b"{\"id\":1,\"time\":0}\n", "events.jsonl:1:17: "),
         ("events.jsonl", b"", "0 events"),
         ("run.json", b"{\n  \"schema\": 7\n}", "line 2"),
     ];
@@ -285,11 +285,15 @@ fn claims_of_settings_that_mean_nothing_are_refused() {
         &[&format!("{contradicting}:2: enable.idempotence: needs")],
     );
     let both = ["claims", "--set", "acks=1", "--set", "enable.idempotence=true"];
-    check_refused(&both, 64, &["contradict each other: enable.idempotence"]);
+    check_refused(&both, 64, &["enable.idempotence: needs acks=all"]);
     check_refused(&["claims", "--config", &misspelt], 64, &[&format!("{misspelt}:2: `min.insync.replica`")]);
     let twice = written(&folder, "twice.properties", b"min.insync.replicas=2\nmin.insync.replicas=3\n");
     let told = format!("{twice}:2: `min.insync.replicas=3` contradicts `min.insync.replicas=2` in {twice}:1");
     check_refused(&["claims", "--config", &twice], 64, &[&told]);
+    let swarm = "scenarios/swarm/rough.toml";
+    check_refused(&["claims", swarm], 64, &[&format!("{swarm}: it draws its settings anew for each seed")]);
+    let says = "acks is given twice, as `1` and as `all`; scenarios/01-acks-one-leader-crash.toml says acks=1";
+    check_refused(&["claims", "scenarios/01-acks-one-leader-crash.toml", "--set", "acks=all"], 64, &[says]);
     check_refused(&["claims", "--set", "ack=1"], 64, &["did you mean `acks`?"]);
     check_refused(&["claims", "--set", "switch.truncat=x"], 64, &["did you mean `truncate`?"]);
     check_refused(&["claims", "--budget", "power-al"], 64, &["did you mean `power-all`?"]);

@@ -69,7 +69,19 @@ const STORIES: &[Told] = &[
         "scenarios/13-not-enough-replicas.toml",
         None,
         "refused",
-        &["REFUSED orders-0", "appended nothing: with acks=all it needs 2 in-sync replicas and has {b1}", "<- REFUSED"],
+        &[
+            "REFUSED orders-0",
+            "appended nothing: with acks=all it needs 2 in-sync replicas and has {b1}",
+            "<- REFUSED",
+            "gave a record up: NOT_ENOUGH_REPLICAS (and 44 more alike, to ",
+        ],
+        2,
+    ),
+    (
+        "scenarios/18-refused-after-append.toml",
+        None,
+        "duplicate",
+        &["p1 sent it again, for the answer was an error that may be tried again"],
         2,
     ),
     (
@@ -83,7 +95,12 @@ const STORIES: &[Told] = &[
         "scenarios/03-unclean-election.toml",
         Some("unclean election forbidden"),
         "offline",
-        &["OFFLINE orders-0", "<- OFFLINE", "a leader has to come from the ISR, {b1}"],
+        &[
+            "OFFLINE orders-0",
+            "<- OFFLINE",
+            "a leader has to come from the ISR, {b1}",
+            "its leader b1 had been dead for ",
+        ],
         1,
     ),
 ];
@@ -106,6 +123,21 @@ fn each_kind_of_story_is_told_and_what_would_have_helped_was_tried() {
             assert_eq!(what_if["ran"]["confirms"], true, "{scenario}: {kind}: {what_if:#}");
         }
         assert!(text.contains("Confirmed by running: "), "{scenario}");
+    }
+}
+
+#[test]
+fn every_lost_record_is_told_of_other_settings_only_what_was_tried() {
+    for scenario in ["scenarios/23-unclean-divergence.toml", "scenarios/32-middle-of-a-batch.toml"] {
+        let (_, story, _out, folder) = told(scenario, None);
+        let explained = left(highwater().arg("explain").arg(&folder)).stdout;
+        for text in [story, explained] {
+            let sentences: Vec<&str> = text.lines().filter(|line| line.contains("It would have lived with")).collect();
+            assert!(!sentences.is_empty(), "{scenario}: {text}");
+            for sentence in sentences {
+                assert!(sentence.contains("Confirmed by running: "), "{scenario}: {sentence}");
+            }
+        }
     }
 }
 
@@ -194,7 +226,7 @@ fn a_lesson_asks_before_it_shows_and_explains_after_the_answer() {
     let answered = lesson(LESSON, &["--answers", "b,5"]);
     for word in [
         "You said 5; the run says a) 4.",
-        "Behind that answer: That is where its log ends.",
+        "Why not: That is where its log ends.",
         "Measured: hw(orders-0, b2) at step 2 = 4",
         "Right: b) 5.",
         "1 of 2 right.",
@@ -217,6 +249,7 @@ fn the_handout_tells_nothing_that_the_key_tells() {
     assert!(handout.stdout.contains("- [ ] b) 5") && !handout.stdout.contains("[x]"), "{}", handout.stdout);
     assert!(!handout.stdout.contains("LOST") && !handout.stdout.contains("Why:"), "{}", handout.stdout);
     assert!(labs.stdout.contains("\nA. ") && !labs.stdout.contains("DECISIVE"), "{}", labs.stdout);
+    assert!(key.stdout.contains("\nWhat the scenario sets:\n"), "{}", key.stdout);
     for word in ["- [x] a) 4", "(measured: `stored(orders-0)`)", "The story in order: ", "The decisive moment: line "] {
         assert!(key.stdout.contains(word), "expected `{word}` in\n{}", key.stdout);
     }

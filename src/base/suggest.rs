@@ -1,10 +1,11 @@
 //! "Did you mean": the known word nearest to one that is not known.
 
 /// The candidate with the fewest edits to `word`, if it is near enough to be meant, else one that begins with it; the
-/// first of equals.
+/// first of equals. A number is never meant by another one.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(2);
-    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let candidates: Vec<&str> = candidates.into_iter().filter(|near| !(is_number(word) && is_number(near))).collect();
     let begun = candidates.iter().copied().find(|candidate| word.len() > 3 && candidate.starts_with(word));
     candidates
         .into_iter()
@@ -42,5 +43,6 @@ mod tests {
         assert_eq!(nearest("sweeps", words), Some("sweep"));
         assert_eq!(nearest("deadl", words), Some("deadline"));
         assert_eq!(nearest("colour", words), None);
+        assert_eq!(nearest("6", ["0", "60"]), None);
     }
 }

@@ -76,17 +76,29 @@ fn exit_code(cells: &[Cell]) -> u8 {
 fn settings(options: &ClaimsOptions) -> Result<Settings, Failure> {
     let mut settings = match &options.scenario {
         Some(path) => {
-            let resolved = ScenarioFile::read(path)?.resolve(None)?;
-            let faulty = |problem| Failure::usage(format!("{}: {problem}", path.display()));
+            let file = ScenarioFile::read(path)?;
+            let faulty = |problem: String| Failure::usage(format!("{}: {problem}", path.display()));
+            if file.scenario.swarm.is_some() {
+                return Err(faulty(
+                    "it draws its settings anew for each seed; claims judges those of one cluster".into(),
+                ));
+            }
+            let resolved = file.resolve(None)?;
             Settings::of_scenario(&resolved).map_err(faulty)?
         }
         None => Settings::default(),
     };
+    let of_scenario = settings.clone();
     for given in &options.settings {
         let Some((name, value)) = given.split_once('=') else {
             return Err(Failure::usage(format!("--set takes name=value, not `{given}`")));
         };
-        settings.set(name.trim(), value.trim()).map_err(|problem| Failure::usage(format!("--set: {problem}")))?;
+        let (name, value) = (name.trim(), value.trim());
+        settings.set(name, value).map_err(|problem| {
+            let from = options.scenario.as_ref().zip(of_scenario.value(name));
+            let already = from.map(|(path, value)| format!("; {} says {name}={value}", path.display()));
+            Failure::usage(format!("--set: {problem}{}", already.unwrap_or_default()))
+        })?;
     }
     if let Some(path) = &options.producer {
         settings.set_producer(&properties(path)?).map_err(Failure::usage)?;
@@ -94,7 +106,7 @@ fn settings(options: &ClaimsOptions) -> Result<Settings, Failure> {
     if let Some(path) = &options.config {
         settings.set_brokers(&properties(path)?).map_err(Failure::usage)?;
     }
-    settings.check().map_err(|problem| Failure::usage(format!("the settings contradict each other: {problem}")))?;
+    settings.check().map_err(Failure::usage)?;
     Ok(settings)
 }
 

@@ -22,10 +22,12 @@ pub enum ExplainError {
     #[error("{MANIFEST_FILE}: not the manifest of a run: {0}")]
     Manifest(String),
     /// A line of the journal is no event.
-    #[error("{JOURNAL_FILE}:{line}: {error}")]
+    #[error("{JOURNAL_FILE}:{line}:{column}: {error}")]
     Journal {
         /// The line from 1.
         line: usize,
+        /// The column from 1.
+        column: usize,
         /// What is wrong with it.
         error: String,
     },
@@ -74,8 +76,12 @@ pub fn load(manifest: &str, events: &str) -> Result<Recorded, ExplainError> {
     let mut manifest = read_manifest(manifest)?;
     let mut entries = Vec::new();
     for (index, line) in events.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
-        let entry: Entry = serde_json::from_str(line)
-            .map_err(|error| ExplainError::Journal { line: index + 1, error: error.to_string() })?;
+        let entry: Entry = serde_json::from_str(line).map_err(|error| {
+            // It names a place within the line, which is the first for it.
+            let (place, text) = (format!(" at line {} column {}", error.line(), error.column()), error.to_string());
+            let error_alone = text.strip_suffix(&place).unwrap_or(&text).to_owned();
+            ExplainError::Journal { line: index + 1, column: error.column(), error: error_alone }
+        })?;
         entries.push(entry);
     }
     let (found, expected) = (entries.len() as u64, manifest.events);

@@ -37,7 +37,7 @@ pub struct Question {
 pub struct Choice {
     /// The answer.
     pub text: String,
-    /// If it is wrong: what somebody believes who chooses it.
+    /// If it is wrong: what speaks against it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub misconception: Option<String>,
 }
@@ -49,7 +49,7 @@ pub struct Given {
     pub text: String,
     /// Whether it is right.
     pub is_right: bool,
-    /// What somebody believes who gives it.
+    /// If it is wrong: what speaks against it.
     pub misconception: Option<String>,
 }
 
@@ -103,7 +103,7 @@ pub fn opening(manifest: &Manifest) -> String {
     let mut text = format!("{}\n", manifest.scenario);
     let settings = settings(manifest);
     if !settings.is_empty() {
-        text.push_str("\nIn force, where it is not the default:\n");
+        text.push_str("\nWhat the scenario sets:\n");
         settings.iter().for_each(|setting| write(&mut text, format_args!("  {setting}")));
     }
     text
@@ -154,7 +154,7 @@ pub fn reveal(question: &Question, given: Option<&Given>) -> String {
         Some(given) => {
             write(&mut text, format_args!("You said {}; the run says {answer}.", given.text));
             if let Some(misconception) = &given.misconception {
-                write(&mut text, format_args!("  Behind that answer: {misconception}"));
+                write(&mut text, format_args!("  Why not: {misconception}"));
             }
         }
         None => write(&mut text, format_args!("Answer: {answer}.")),
@@ -336,16 +336,19 @@ fn head(manifest: &Manifest, heading: &str) -> String {
     write(&mut text, format_args!("`{}`, seed {}{variant}", manifest.path, manifest.seed));
     let settings = settings(manifest);
     if !settings.is_empty() {
-        text.push_str("\nIn force, where it is not the default:\n\n");
+        text.push_str("\nWhat the scenario sets:\n\n");
         settings.iter().for_each(|setting| write(&mut text, format_args!("- `{setting}`")));
     }
     text
 }
 
-/// The steps that fired: number, action, note.
+/// The steps that fired: number, action, note. In a step that does nothing there is something to look at.
 fn steps(run: &Recorded) -> Vec<(usize, String, Option<String>)> {
     let step = |entry: &Entry| match &entry.event {
-        Event::StepFired { step, action, note } => Some((*step, action.clone(), note.clone())),
+        Event::StepFired { step, action, note } => {
+            let action = if action == "nothing" { "look" } else { action };
+            Some((*step, action.to_owned(), note.clone()))
+        }
         _ => None,
     };
     run.entries.iter().filter_map(step).collect()

@@ -169,7 +169,7 @@ impl Condition {
             Self::Compare(left, _, right) => vec![left, right],
             Self::Is(term) => vec![term],
         };
-        terms.into_iter().filter(|term| matches!(term, Term::Call(..))).collect()
+        terms.into_iter().filter(|term| term.changes()).collect()
     }
 }
 

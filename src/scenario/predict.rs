@@ -30,7 +30,7 @@ pub struct Prediction {
     pub options: Vec<String>,
     /// The right one.
     pub answer: Answer,
-    /// Of options that are wrong: the misconception behind each.
+    /// Of options that are wrong: what speaks against each.
     pub wrong: BTreeMap<String, Spot<String>>,
     /// Why the right one is right.
     pub why: String,

@@ -255,6 +255,15 @@ impl Term {
         Ok(Self::Call(at, function, arguments))
     }
 
+    /// Whether it may be worth something else later in the run.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Call(..) => true,
+            Self::Name(_, name) => ["controller", "stopped", "settled"].contains(&name.as_str()),
+            Self::Number(_) | Self::List(_) => false,
+        }
+    }
+
     /// Its type among `cast`.
     ///
     /// # Errors

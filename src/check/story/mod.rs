@@ -37,7 +37,7 @@ use crate::{
     trace::{EventId, journal::Entry},
 };
 
-/// Most stories of one kind that are told; the others are counted.
+/// Most stories of one kind that are told; the others are counted. Every lost record has its story told.
 const STORIES_MAX: usize = 3;
 
 /// What a story is about.
@@ -141,12 +141,12 @@ pub fn every(entries: &[Entry], plan: &Plan, verdict: &Verdict) -> Vec<Story> {
     all
 }
 
-/// The stories to tell: of each kind the first few.
+/// The stories to tell: those of lost records, and of each other kind the first few.
 pub fn told(all: Vec<Story>) -> Vec<Story> {
     let mut told: Vec<Story> = Vec::new();
     for story in all {
         let same = told.iter().filter(|other| other.kind == story.kind).count();
-        match told.last_mut().filter(|_| same >= STORIES_MAX) {
+        match told.last_mut().filter(|_| same >= STORIES_MAX && story.kind != Kind::Lost) {
             Some(last) => last.untold += 1,
             None => told.push(story),
         }

@@ -4,13 +4,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Effect, Kind, Moment, Sentence, Story,
+    Effect, Kind, Line, Moment, Sentence, Story,
     scene::{Scene, client_set},
     words,
 };
 use crate::{
-    base::{NodeId, TopicPartition},
-    check::{Plan, invariants::Brokers},
+    base::{NodeId, Time, TopicPartition},
+    check::{Plan, invariants::Brokers, model::broker_id},
     trace::{Event, EventId, journal::Entry},
 };
 
@@ -133,10 +133,23 @@ fn refusal(entries: &[Entry], plan: &Plan, partition: &TopicPartition, kind: Kin
         partition: partition.clone(),
         subject: format!("{partition}  min.insync.replicas={min_isr}"),
         records: Vec::new(),
-        lines: scene.between(begin, end),
+        lines: folded(scene.between(begin, end)),
         therefore,
         untold: 0,
     }
+}
+
+/// The lines with neighbours that are alike told once, with their number.
+fn folded(lines: Vec<Line>) -> Vec<Line> {
+    let alike = |one: &Line, next: &Line| one.moment.is_none() && (&one.node, &one.text) == (&next.node, &next.text);
+    let fold = |lines: &[Line]| {
+        let (mut line, more, last) = (lines[0].clone(), lines.len() - 1, lines[lines.len() - 1].time);
+        if more > 0 {
+            line.text = format!("{} (and {more} more alike, to {last})", line.text);
+        }
+        line
+    };
+    lines.chunk_by(alike).map(fold).collect()
 }
 
 /// Every time that a partition had no leader.
@@ -162,11 +175,19 @@ pub(super) fn offline(entries: &[Entry], plan: &Plan) -> Vec<Story> {
 
 fn outage(entries: &[Entry], plan: &Plan, partition: &TopicPartition, began: EventId, ended: Option<EventId>) -> Story {
     let mut scene = Scene::new(partition);
-    let (mut begin, mut members, mut stopped, mut failed) = (EventId(0), Vec::new(), Vec::new(), 0_usize);
+    let (mut begin, mut members, mut stopped) = (EventId(0), Vec::new(), Vec::new());
+    let mut died: BTreeMap<NodeId, Time> = BTreeMap::new();
+    let (mut dead, mut failures) = (None, Vec::new());
     let (mut from, mut to) = (None, None);
     for entry in entries {
-        let led = scene.isr.clone();
+        let (led, leader) = (scene.isr.clone(), scene.leader);
         scene.observe(entry);
+        match (&entry.event, broker_id(&entry.node)) {
+            (Event::NodeStopped { .. }, Some(node)) => died.extend([(node, entry.time)]),
+            (Event::NodeStarted { .. }, Some(node)) => died.retain(|dead, _| *dead != node),
+            (Event::RecordFailed { .. }, _) => failures.push(entry.time),
+            _ => {}
+        }
         if entry.id < began && scene.isr != led {
             begin = entry.id;
         }
@@ -174,9 +195,7 @@ fn outage(entries: &[Entry], plan: &Plan, partition: &TopicPartition, began: Eve
             members = scene.isr.clone();
             stopped = scene.stopped.union(&scene.fenced).copied().collect();
             from = Some(entry.time);
-        }
-        if matches!(entry.event, Event::RecordFailed { .. }) && from.is_some() && to.is_none() {
-            failed += 1;
+            dead = died.get(&leader).map(|since| (leader, *since));
         }
         if Some(entry.id) == ended {
             to = Some(entry.time);
@@ -193,14 +212,22 @@ fn outage(entries: &[Entry], plan: &Plan, partition: &TopicPartition, began: Eve
         (Some(from), Some(to)) => format!("for {:.3} s", to.since(from).as_secs_f64()),
         _ => "to the end".to_owned(),
     };
-    let cost = match failed {
+    // The controller learns of a death when the session ends; producers feel it at once.
+    let before = match (dead, from) {
+        (Some((leader, since)), Some(from)) => {
+            format!(", and its leader b{leader} had been dead for {:.3} s before", from.since(since).as_secs_f64())
+        }
+        _ => String::new(),
+    };
+    let unled = dead.map(|(_, since)| since).or(from);
+    let cost = match failures.iter().filter(|failed| Some(**failed) >= unled).count() {
         0 => "no producer gave up".to_owned(),
         1 => "1 record was given up by its producer".to_owned(),
         failed => format!("{failed} records were given up by their producers"),
     };
     let mut therefore = vec![Sentence::plain(format!(
         "a leader has to come from the ISR, {isr}, for everybody else may lack what was promised; nobody of it was there. \
-         The partition waited {seconds}; {cost}."
+         The partition waited {seconds}{before}; {cost}."
     ))];
     let allowed = scene.setting(plan, "unclean.leader.election.enable") == Some("true");
     if !allowed && alive.iter().any(|node| !members.contains(node)) {

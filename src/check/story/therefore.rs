@@ -297,7 +297,7 @@ fn unclean(facts: &Facts<'_>) -> Vec<Sentence> {
         &set,
         Effect::Helps,
         "acks=all with min.insync.replicas=2 would have made no promise while one replica was in sync \
-         (NOT_ENOUGH_REPLICAS).",
+         (NOT_ENOUGH_REPLICAS): the producer sends again until two are, or gives up.",
     ));
     sentences
 }

@@ -135,7 +135,7 @@ fn duplicate(
     let producer = &sent.record.producer;
     let is_it = |number: u64| number == sent.record.number || resent.is_some_and(|sent| number == sent.record.number);
     let mut scene = Scene::new(partition);
-    let (mut isr_before, mut told, mut end, mut copies) = (Vec::new(), false, two, vec![first_leader]);
+    let (mut isr_before, mut answer, mut end, mut copies) = (Vec::new(), "nobody answered it", two, vec![first_leader]);
     for entry in entries {
         scene.observe(entry);
         let node = broker_id(&entry.node);
@@ -164,12 +164,18 @@ fn duplicate(
             {
                 let what = if **error == *"NONE" { "stored".to_owned() } else { error.to_string() };
                 scene.say(entry, format!("answered: {what}"));
-                told = true;
+                answer = match **error == *"NONE" {
+                    true => "the answer did not reach it",
+                    false => {
+                        "the answer was an error that may be tried again, and that is not a no: the record was stored"
+                    }
+                };
             }
             Event::MessageLost { to, api, reason, .. }
                 if one < entry.id && entry.id < two && to == producer && &**api == "Produce" =>
             {
                 scene.say(entry, format!("its answer to {producer} never arrives: {reason}"));
+                answer = "the answer did not reach it";
             }
             Event::Appended { .. } if entry.id == two => {
                 let text = format!("appended it again at offset {last} as leader of epoch {}", scene.leader_epoch);
@@ -183,7 +189,6 @@ fn duplicate(
         }
     }
     copies.sort();
-    let answer = if told { "the answer did not reach it" } else { "nobody answered it" };
     let who = if first_leader == second_leader {
         format!("b{second_leader} had it already")
     } else if copies.contains(&second_leader) {

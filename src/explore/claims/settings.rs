@@ -73,7 +73,7 @@ impl Settings {
     /// A broker's `server.properties`. Who a node is and where it listens and writes promises nothing and is left out.
     ///
     /// # Errors
-    /// A name that Kafka does not have or a number of replicas that is none, with file and line.
+    /// A name that Kafka does not have, a value that it refuses or a number of replicas that is none, with file and line.
     pub fn set_brokers(&mut self, properties: &Properties) -> Result<(), String> {
         for (name, property) in properties.iter() {
             let faulty = |problem: String| format!("{}: {problem}", property.origin);
@@ -93,7 +93,8 @@ impl Settings {
                 once(&mut self.broker, name, &property.value).map_err(faulty)?;
             }
         }
-        Ok(())
+        let brokers = Self { broker: self.broker.clone(), ..Self::default() };
+        brokers.check().map_err(|problem| placed(&problem, properties))
     }
 
     /// A producer's properties.
@@ -111,11 +112,8 @@ impl Settings {
             once(&mut self.producer, name, &property.value).map_err(faulty)?;
         }
         // What contradicts is told with the line of the property that asks for more.
-        ProducerConfig::from_properties(&self.producer).map(|_| ()).map_err(|error| {
-            let problem = error.to_string();
-            let at = properties.iter().find(|(name, _)| problem.starts_with(&format!("{name}:")));
-            at.map_or(problem.clone(), |(_, property)| format!("{}: {problem}", property.origin))
-        })
+        let read = ProducerConfig::from_properties(&self.producer);
+        read.map(|_| ()).map_err(|error| placed(&error.to_string(), properties))
     }
 
     /// The settings of a scenario: of its first topic, its brokers, and its first producer.
@@ -147,16 +145,34 @@ impl Settings {
         })
     }
 
+    /// What is set for `name`, wherever it belongs.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let places = [&self.topic, &self.broker, &self.producer, &self.behaviour];
+        places.into_iter().find_map(|settings| settings.get(name)).map(String::as_str)
+    }
+
     /// Whether the settings mean something and agree with each other.
     ///
     /// # Errors
-    /// Those that do not, as Kafka says it.
+    /// Those that do not, as Kafka says it, and sessions too short for any broker to stay in.
     pub fn check(&self) -> Result<(), String> {
         ProducerConfig::from_properties(&self.producer).map_err(|error| error.to_string())?;
         // Brokers and old behaviour are checked as a scenario is that has them.
         let text = BUDGETS[0].scenario(self, 1);
         let read = scenario::parse(&text).and_then(|read| scenario::resolve(&read, None));
-        read.map(|_| ()).map_err(|problem| problem.message)
+        read.map(|_| ()).map_err(|problem| problem.message)?;
+        let ms =
+            |name: &str, default: u64| self.broker.get(name).and_then(|value| value.parse().ok()).unwrap_or(default);
+        let session = ms("broker.session.timeout.ms", 9000);
+        let heartbeat = ms("broker.heartbeat.interval.ms", 2000);
+        if session < 2 * heartbeat {
+            // Kafka starts with it, and writes an error into its log.
+            return Err(format!(
+                "broker.session.timeout.ms: {session} is less than twice broker.heartbeat.interval.ms={heartbeat}: \
+                 brokers that live are fenced between two heartbeats"
+            ));
+        }
+        Ok(())
     }
 
     /// `replication.factor`.
@@ -214,6 +230,12 @@ impl Settings {
         parts.extend(more.map(|(name, value)| format!("{name}={value}")));
         parts.join(" ")
     }
+}
+
+/// A problem with the line of the property that it begins with, if that is one of these.
+fn placed(problem: &str, properties: &Properties) -> String {
+    let at = properties.iter().find(|(name, _)| problem.starts_with(&format!("{name}:")));
+    at.map_or_else(|| problem.to_owned(), |(_, property)| format!("{}: {problem}", property.origin))
 }
 
 fn replication_factor(name: &str, value: &str) -> Result<u64, String> {
@@ -284,6 +306,7 @@ mod tests {
             (&[("acks", "1"), ("acks", "all")], "acks is given twice, as `1` and as `all`"),
             (&[("acks", "1"), ("enable.idempotence", "true")], "idempotence"),
             (&[("acks", "2")], "acks"),
+            (&[("broker.session.timeout.ms", "100")], "100 is less than twice broker.heartbeat.interval.ms=2000"),
         ] {
             let problem = settings(given).unwrap_err();
             assert!(problem.contains(words), "{given:?}: {problem}");
@@ -306,5 +329,8 @@ mod tests {
         let wrong = Properties::parse("min.insync.replica=2\n", "server.properties").unwrap();
         let problem = Settings::default().set_brokers(&wrong).unwrap_err();
         assert!(problem.starts_with("server.properties:1: `min.insync.replica` is no property"), "{problem}");
+        let wrong = Properties::parse("broker.id=1\nnum.partitions=abc\n", "server.properties").unwrap();
+        let problem = Settings::default().set_brokers(&wrong).unwrap_err();
+        assert_eq!(problem, "server.properties:2: num.partitions: expected a number, found `abc`");
     }
 }

@@ -71,3 +71,15 @@ fn a_partition_moves_until_that_is_complete_or_cancelled() {
         assert!(!after(&[("c1", began.clone()), ("c1", end)]).holds(&reassigning));
     }
 }
+
+#[test]
+fn what_a_condition_was_worth_is_told_of_its_words_as_of_its_functions() {
+    let view = after(&[("b1", Event::NodeStarted { incarnation: 1 })]);
+    for (condition, told) in [
+        ("stopped == [b1]", "stopped = []"),
+        ("settled and size(stopped) > 0", "settled = true, size(stopped) = 0"),
+        ("controller == c1", "controller = none"),
+    ] {
+        assert_eq!(view.explain(&Condition::parse(condition, 0).unwrap()), told, "{condition}");
+    }
+}
