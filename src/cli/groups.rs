@@ -119,6 +119,10 @@ fn members_table(found: &Description, verbose: bool) -> String {
     heads.extend([("HOST", 15), ("CLIENT-ID", 15), ("#PARTITIONS", 15)]);
     let more = [("CURRENT-EPOCH", 15), ("CURRENT-ASSIGNMENT", 20), ("TARGET-EPOCH", 15), ("TARGET-ASSIGNMENT", 20)];
     heads.extend(more.into_iter().filter(|_| verbose));
+    // Only while the group is on its way from one protocol to the other, as Kafka's tool.
+    let has = |upgraded| found.members.iter().any(|member| member.upgraded == Some(upgraded));
+    let is_mixed = verbose && has(false) && has(true);
+    heads.extend(is_mixed.then_some(("UPGRADED", 0)));
     let row = |member: &Member| {
         let mut row = vec![found.group.clone(), member.id.clone()];
         row.extend(has_static.then(|| member.instance_id.clone().unwrap_or_default()));
@@ -129,6 +133,7 @@ fn members_table(found: &Description, verbose: bool) -> String {
             let target = member.target.as_ref().map_or(NONE.to_owned(), |(_, target)| by_topic(target));
             row.extend([epoch, by_topic(&member.assignment), target_epoch, target]);
         }
+        row.extend(is_mixed.then(|| member.upgraded.map_or(NONE.to_owned(), |upgraded| upgraded.to_string())));
         row
     };
     Table { heads, rows: found.members.iter().map(row).collect() }.text()
@@ -415,6 +420,7 @@ fn duration_ms(text: &str) -> Result<i64, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::NodeId;
 
     #[test]
     fn times_and_durations_are_read_as_kafkas_tool_reads_them() {
@@ -434,5 +440,39 @@ mod tests {
     fn assignments_are_written_by_topic() {
         let partitions = [("b", 1), ("a", 0), ("b", 2)].map(|(topic, index)| TopicPartition::new(topic, index));
         assert_eq!((by_topic(&partitions), by_topic(&[])), ("a:0;b:1,2".to_owned(), "-".to_owned()));
+    }
+
+    #[test]
+    fn who_speaks_the_consumer_protocol_is_told_of_a_mixed_group_alone() {
+        let last_column = |members: &[Option<bool>], verbose| {
+            let member = |upgraded: &Option<bool>| Member {
+                id: "m".to_owned(),
+                instance_id: None,
+                client_id: "c".to_owned(),
+                host: "/127.0.0.1".to_owned(),
+                assignment: Vec::new(),
+                target: Some((3, Vec::new())),
+                upgraded: *upgraded,
+            };
+            let found = Description {
+                group: "g".to_owned(),
+                state: "Stable".to_owned(),
+                assignor: "uniform".to_owned(),
+                coordinator: ("127.0.0.1:9092".to_owned(), NodeId(1)),
+                epochs: Some((3, 3)),
+                members: members.iter().map(member).collect(),
+            };
+            let table = members_table(&found, verbose);
+            let last = table.lines().filter_map(|line| line.split_whitespace().next_back());
+            last.collect::<Vec<_>>().join(" ")
+        };
+        for (members, verbose, expected) in [
+            (&[Some(false), Some(true), None][..], true, "UPGRADED false true -"),
+            (&[Some(false), Some(true)], false, "#PARTITIONS 0 0"),
+            (&[Some(true), Some(true)], true, "TARGET-ASSIGNMENT - -"),
+            (&[Some(false), None], true, "TARGET-ASSIGNMENT - -"),
+        ] {
+            assert_eq!(last_column(members, verbose), expected, "{members:?}");
+        }
     }
 }

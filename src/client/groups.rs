@@ -77,6 +77,8 @@ pub struct Member {
     pub assignment: Vec<TopicPartition>,
     /// Its epoch and what it shall have, in the consumer protocol.
     pub target: Option<(i32, Vec<TopicPartition>)>,
+    /// Whether it speaks the consumer protocol itself; `None` where the broker does not say.
+    pub upgraded: Option<bool>,
 }
 
 /// What became of single partitions.
@@ -312,6 +314,11 @@ fn of_modern(found: &DescribedGroup, coordinator: (String, NodeId)) -> Descripti
         host: member.client_host.to_string(),
         assignment: partitions(&member.assignment),
         target: Some((member.member_epoch, partitions(&member.target_assignment))),
+        upgraded: match member.member_type {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        },
     });
     Description {
         group: found.group_id.to_string(),
@@ -344,6 +351,7 @@ fn of_classic(found: &DescribedClassic, coordinator: (String, NodeId)) -> Descri
             host: member.client_host.to_string(),
             assignment,
             target: None,
+            upgraded: None,
         }
     });
     Description {

@@ -381,12 +381,6 @@ impl Coordinated {
         self.groups.get(group).is_some_and(|group| group.members.contains(member))
     }
 
-    /// Whether the coordinator, which is not the first one, counts `member`: whoever does not was one before.
-    fn knows_after_a_move(&self, group: &Arc<str>, member: &Arc<str>) -> bool {
-        let coordinator = self.coordinators.get(&java::coordinating_partition(group, self.partitions));
-        coordinator.is_some_and(|(epoch, _)| *epoch > LeaderEpoch(0)) && self.counts(group, member)
-    }
-
     /// Whether the coordinator takes `partition` for one that `member` has or may have. What a static member that is away
     /// for a while had not given up yet, it gave up by going; one that did not come when the group formed its generation is
     /// not asked to give anything up. What a member was to give up when the group became a classic one, it gives up when it

@@ -9,10 +9,10 @@
 //! `group-converges`: L-group. After everything healed, each partition that a group subscribes to belongs to exactly one
 //! running member. Not asked of a run that ends broken, nor of topics that were deleted and not made again, nor where a
 //! static member was sent away by a coordinator that was permitted to lose its records, or that took over before the return
-//! of the member was written, or that the member had not found when it came back, or that did not know that it had been
-//! replaced as coordinator, while its successor knows the member; nor where a join that was sent before it had joined came
-//! late and took its place, as one that its own client had given up. Nor of a partition that a cooperative leader was about
-//! to give away when a static member came back (KIP-345, KIP-814: no rebalance follows).
+//! of the member was written, or that the member had not found when it came back, or that did not know yet that it had been
+//! replaced as coordinator; nor where a join that was sent before it had joined came late and took its place, as one that
+//! its own client had given up. Nor of a partition that a cooperative leader was about to give away when a static member
+//! came back (KIP-345, KIP-814: no rebalance follows).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,14 +40,14 @@ pub(super) struct Owners {
     joined: BTreeMap<Arc<str>, EventId>,
     /// Processes whose member was replaced by a join that was older than its own.
     overtaken: BTreeSet<Arc<str>>,
-    /// As which member of which group each process was handed partitions last.
-    named: BTreeMap<Arc<str>, (Arc<str>, Arc<str>)>,
+    /// Which broker each process took for the coordinator of its group when it asked for offsets last.
+    asked: BTreeMap<Arc<str>, (Arc<str>, Arc<str>)>,
 }
 
 struct Away {
     event: EventId,
-    /// It had come back under a new id, which was not written when the coordinator moved, or of which a coordinator that
-    /// had been replaced did not hear; or an older join replaced it.
+    /// It had come back under a new id, which was not written when the coordinator moved; or a coordinator that had been
+    /// replaced did not hear of that; or an older join replaced it.
     is_excused: bool,
 }
 
@@ -60,7 +60,6 @@ impl Owners {
     pub(super) fn observe(&mut self, entry: &Entry, coordinated: &Coordinated) {
         match &entry.event {
             Event::PartitionsAssigned { group, member, partitions, .. } => {
-                self.named.insert(entry.node.clone(), (group.clone(), member.clone()));
                 for partition in partitions {
                     self.take(entry, group, member, partition, coordinated);
                 }
@@ -75,7 +74,11 @@ impl Owners {
                 self.beliefs.values_mut().for_each(|believers| drop(believers.remove(&entry.node)));
                 self.away.remove(&entry.node);
                 self.overtaken.remove(&entry.node);
-                self.named.remove(&entry.node);
+                self.asked.remove(&entry.node);
+            }
+            Event::CommittedAsked { group, coordinator, .. } => {
+                let broker = coordinator.split(':').next().unwrap_or_default();
+                self.asked.insert(entry.node.clone(), (group.clone(), broker.into()));
             }
             Event::MemberJoined { member, .. } => drop(self.joined.insert(member.clone(), entry.id)),
             Event::MemberReplaced { group, old, new, .. } => {
@@ -85,10 +88,10 @@ impl Owners {
                 self.joined.insert(new.clone(), entry.id);
             }
             Event::ClientError { error } if error.starts_with(FENCED) => {
-                let named = self.named.get(&entry.node);
-                let is_known = named.is_some_and(|(group, member)| coordinated.knows_after_a_move(group, member));
+                let asked = self.asked.get(&entry.node);
+                let is_stale = asked.is_some_and(|(group, broker)| coordinated.is_replaced(group, broker));
                 let is_excused =
-                    is_known || coordinated.has_forgotten(&entry.node) || self.overtaken.contains(&entry.node);
+                    is_stale || coordinated.has_forgotten(&entry.node) || self.overtaken.contains(&entry.node);
                 self.away.insert(entry.node.clone(), Away { event: entry.id, is_excused });
             }
             _ => {}

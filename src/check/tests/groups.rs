@@ -370,6 +370,15 @@ fn a_static_member_that_came_back_to_a_coordinator_that_is_none_any_more_may_be_
 }
 
 #[test]
+fn a_static_member_that_goes_on_at_a_coordinator_that_is_none_any_more_may_be_sent_away() {
+    let loaded = "b2 loaded __consumer_offsets-0 m1 m2 e1\n";
+    for (broker, status) in [("b1", Status::Held), ("b2", Status::Violated)] {
+        let fenced = format!("g1 wonders g t-0 {broker}\ng1 loses g m1 t-0\ng1 fails FENCED_INSTANCE_ID\n");
+        check(&[BEGIN, WORK, loaded, &fenced, END], Claim::GroupConverges, status, "");
+    }
+}
+
+#[test]
 fn what_a_member_was_to_give_up_when_the_group_became_a_classic_one_nobody_waits_for() {
     let begin = "b1 forms g - m1 m2 gen=1\nb1 advances g m1 t-0 gen=1 since=1\nb1 assigns g m2 t-0 gen=2\n";
     let again = "b1 advances g m2 t-0 gen=2 since=2\ng2 gets g m2 gen=2 t-0\n";
