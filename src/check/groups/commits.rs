@@ -14,7 +14,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Case, Coordinated, Score, Suspicions};
+use super::{Case, Coordinated, Score, Suspicions, broker_at};
 use crate::{
     base::{OFFSETS_TOPIC, Offset, TopicPartition},
     check::{AUDIT_NODE, Claim, Finding},
@@ -123,8 +123,8 @@ impl Commits {
             Event::CommittedFetched { group, partition, offset, asked } => {
                 let key = (group.clone(), partition.clone());
                 let (node, asked, offset) = (entry.node.clone(), *asked, *offset);
-                let coordinator = self.asked.get(&asked).and_then(|address| address.split(':').next());
-                let is_stale = coordinator.is_some_and(|node| coordinated.is_replaced(group, node));
+                let coordinator = self.asked.get(&asked);
+                let is_stale = coordinator.is_some_and(|at| coordinated.is_replaced(group, broker_at(at)));
                 self.questions.push(Question { node, key, asked, told: entry.id, offset, is_stale });
             }
             Event::OffsetsExpiring { group, partitions } => self.may_be_gone(group, partitions, entry.id),

@@ -43,6 +43,11 @@ pub(super) const CLAIMS: &[Claim] = &[
     Claim::GroupConverges,
 ];
 
+/// The broker at an address of the simulated network, as `b2` at `b2:9092`.
+fn broker_at(address: &str) -> &str {
+    address.split_once(':').map_or(address, |(broker, _)| broker)
+}
+
 /// Everything that happened in groups.
 #[derive(Default)]
 pub(super) struct Groups {

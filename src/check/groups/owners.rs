@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Case, Coordinated, Score, Suspicions};
+use super::{Case, Coordinated, Score, Suspicions, broker_at};
 use crate::{
     base::TopicPartition,
     check::{Claim, Finding, GroupPlan},
@@ -77,8 +77,7 @@ impl Owners {
                 self.asked.remove(&entry.node);
             }
             Event::CommittedAsked { group, coordinator, .. } => {
-                let broker = coordinator.split(':').next().unwrap_or_default();
-                self.asked.insert(entry.node.clone(), (group.clone(), broker.into()));
+                self.asked.insert(entry.node.clone(), (group.clone(), broker_at(coordinator).into()));
             }
             Event::MemberJoined { member, .. } => drop(self.joined.insert(member.clone(), entry.id)),
             Event::MemberReplaced { group, old, new, .. } => {

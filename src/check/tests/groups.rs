@@ -361,20 +361,15 @@ fn a_static_member_that_is_handed_its_assignment_again_may_leave_a_partition_to_
 }
 
 #[test]
-fn a_static_member_that_came_back_to_a_coordinator_that_is_none_any_more_may_be_sent_away() {
-    let loaded = "b2 loaded __consumer_offsets-0 m1 m2 e1\ng1 loses g m1 t-0\n";
-    for (broker, status) in [("b1", Status::Held), ("b2", Status::Violated)] {
-        let back = format!("{broker} joins g m3 one client=g1\ng1 fails FENCED_INSTANCE_ID\n");
-        check(&[BEGIN, WORK, loaded, &back, END], Claim::GroupConverges, status, "");
-    }
-}
-
-#[test]
-fn a_static_member_that_goes_on_at_a_coordinator_that_is_none_any_more_may_be_sent_away() {
+fn a_static_member_at_a_coordinator_that_is_none_any_more_may_be_sent_away() {
     let loaded = "b2 loaded __consumer_offsets-0 m1 m2 e1\n";
     for (broker, status) in [("b1", Status::Held), ("b2", Status::Violated)] {
-        let fenced = format!("g1 wonders g t-0 {broker}\ng1 loses g m1 t-0\ng1 fails FENCED_INSTANCE_ID\n");
-        check(&[BEGIN, WORK, loaded, &fenced, END], Claim::GroupConverges, status, "");
+        let comes_back = format!("g1 loses g m1 t-0\n{broker} joins g m3 one client=g1\n");
+        let goes_on = format!("g1 wonders g t-0 {broker}\ng1 loses g m1 t-0\n");
+        for before in [comes_back, goes_on] {
+            let fenced = "g1 fails FENCED_INSTANCE_ID\n";
+            check(&[BEGIN, WORK, loaded, &before, fenced, END], Claim::GroupConverges, status, "");
+        }
     }
 }
 
