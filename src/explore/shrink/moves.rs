@@ -1,18 +1,23 @@
 //! What the shrinker tries: each function makes smaller scenarios of one, the boldest first. A candidate may be no
 //! scenario at all, such as one whose step speaks of a client that is gone: those are not run.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
+    base::Time,
     runtime::DiskFault,
     scenario::{
         Scenario, Spot, action,
         action::Action,
         condition::Condition,
-        file::{Client, DEADLINE, Settings, WITHIN, Work},
+        file::{Client, DEADLINE, Settings, Step, WITHIN, Work},
         groups::{Application, Consuming},
         parse,
     },
+    trace::{Event, journal::Entry},
 };
 
 /// Without some steps.
@@ -21,6 +26,36 @@ pub fn steps(of: &Scenario, without: &BTreeSet<usize>) -> (usize, Scenario) {
     let mut index = 0..;
     scenario.steps.retain(|_| !without.contains(&index.next().expect("numbers do not end")));
     (of.steps.len(), scenario)
+}
+
+/// Without the steps that did not come in a run of it. In the second candidate the time that the story waited for them
+/// still passes: a step behind them comes as long after the step before as it did, and the end waits.
+pub fn fired(of: &Scenario, events: &[Entry]) -> Vec<Scenario> {
+    let fired = |entry: &Entry| match entry.event {
+        Event::StepFired { step, .. } => Some((step - 1, entry.time)),
+        _ => None,
+    };
+    let fired: BTreeMap<usize, Time> = events.iter().filter_map(fired).collect();
+    let mut idle: BTreeSet<usize> = (0..of.steps.len()).filter(|index| !fired.contains_key(index)).collect();
+    let Some((last, _)) = fired.last_key_value().filter(|_| !idle.is_empty()) else { return Vec::new() };
+    let mut timed = of.clone();
+    let waits = |step: &mut Step, time: Duration| {
+        (step.at, step.on, step.when) = (None, None, None);
+        step.after = Some(Duration::from_millis(time.as_millis() as u64));
+    };
+    for ((before, then), (index, now)) in fired.iter().zip(fired.iter().skip(1)) {
+        if index - before > 1 {
+            waits(&mut timed.steps[*index], now.since(*then));
+        }
+    }
+    let plain = steps(of, &idle).1;
+    if idle.remove(&(last + 1)) {
+        let patience = of.steps[last + 1..].iter().map(|step| step.within).sum();
+        let end = &mut timed.steps[last + 1];
+        waits(end, patience);
+        (end.optional, end.actions.value) = (false, vec![Action::Nothing]);
+    }
+    vec![plain, steps(&timed, &idle).1]
 }
 
 /// Without one client, and without the topics that nobody uses then.
@@ -133,7 +168,7 @@ pub fn brokers(of: &Scenario) -> Vec<Scenario> {
         for replicas in scenario.topics.iter_mut().flat_map(|topic| &mut topic.replicas) {
             replicas.retain(|replica| replica.value != name);
         }
-        let drop = |steps: &mut Vec<crate::scenario::file::Step>| {
+        let drop = |steps: &mut Vec<Step>| {
             let names = |text: String| text.split(|char: char| !char.is_ascii_alphanumeric()).any(|word| word == name);
             steps.retain(|step| !names(action::show(&step.actions.value)) && !names(step.trigger()));
         };

@@ -1,9 +1,13 @@
 //! The shrinker over a judge that needs no runs.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
+    base::Time,
     check::Claim,
-    scenario::{file::Step, parse},
+    scenario::{action, file::Step, parse},
+    trace::{Event, EventId},
 };
 
 /// Whatever crashes b2's host after a cut, with at least three records, breaks something.
@@ -108,6 +112,34 @@ fn what_does_not_matter_goes_and_the_best_so_far_is_kept_all_along() {
     assert!(short.cluster.config.is_empty() && short.clients[0].config.is_empty(), "{text}");
     assert!(text.contains("count = 3,") && !text.contains("padding") && !text.contains("optional"), "{text}");
     assert_eq!(short, shrink(long, Keeps::Claim, RUNS_MAX, &mut Fake { runs: 0, kept: None }).unwrap().0);
+}
+
+#[test]
+fn steps_that_did_not_come_go_while_the_time_that_they_took_stays() {
+    let long = parse(LONG).unwrap();
+    let fired = |(step, ms): (usize, u64)| Entry {
+        id: EventId(step as u64),
+        time: Time::ZERO + Duration::from_millis(ms),
+        node: "scenario".into(),
+        cause: None,
+        event: Event::StepFired { step, action: String::new(), note: None },
+    };
+    let candidates = moves::fired(&long, &[(1, 1000), (3, 31_017), (4, 31_134)].map(fired));
+    let told = |scenario: &Scenario| -> Vec<String> {
+        scenario.steps.iter().map(|step| format!("{}: {}", step.trigger(), action::show(&step.actions.value))).collect()
+    };
+    let plain =
+        ["on processed(g1): crash coordinator(billing) kill", "after 17ms: clock b1 +5000ms; cut b2 | [b1, b4]"];
+    let last = "after 117ms: crash leader(orders-1) kill";
+    assert_eq!(
+        candidates.iter().map(told).collect::<Vec<_>>(),
+        [
+            vec![plain[0], plain[1], last],
+            vec![plain[0], "after 30017ms: clock b1 +5000ms; cut b2 | [b1, b4]", last, "after 60s: nothing"],
+        ]
+    );
+    assert!(moves::fired(&long, &[1, 2, 3, 4, 5, 6].map(|step| fired((step, 0)))).is_empty(), "all of them came");
+    assert!(moves::fired(&long, &[]).is_empty(), "without a journal nothing is known");
 }
 
 #[test]

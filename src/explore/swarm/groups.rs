@@ -44,7 +44,7 @@ pub(super) fn draw(swarm: &Swarm, random: &mut Random, drawn: &mut Scenario) {
 
 fn members(swarm: &Swarm, random: &mut Random, drawn: &mut Scenario, group: &str, letter: &str) {
     let shared = choose(&swarm.group, random, |_| None);
-    let (is_static, is_mixed) = (random.random_bool(0.4), random.random_bool(0.15));
+    let (is_static, is_mixed) = (random.random_bool(0.5), random.random_bool(0.15));
     let topic = drawn.topics.choose(random).expect("there is a topic").name.clone();
     let application = application(random);
     for index in 0..random.random_range(swarm.members.clone()) {

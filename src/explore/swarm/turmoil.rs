@@ -124,7 +124,9 @@ impl Turmoil<'_> {
         let may = |fault: &str| self.swarm.faults.iter().any(|known| known.value == fault);
         let (kills, cuts, clocks) = (may("kill"), may("cut"), may("clock"));
         if self.group.is_static && kills && self.random.random_bool(0.8) {
-            steps.extend(self.bounce());
+            // After the others its member is often past reading: they would hide what it is to show.
+            let at = if self.random.random_bool(0.6) { 0 } else { steps.len() };
+            steps.splice(at..at, self.bounce());
         }
         if kills && cuts && self.random.random_bool(0.5) {
             steps.extend(self.handover());
