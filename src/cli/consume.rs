@@ -119,7 +119,7 @@ async fn read_as_member(options: &ConsumeOptions, config: GroupConfig) -> Outcom
         left -= count as u64;
         // What is not printed is not read: it must not be committed.
         for unread in records[count..].iter().rev() {
-            consumer.seek(&unread.partition, Seek::Offset(unread.offset));
+            consumer.seek(&unread.partition, Seek::Offset(unread.offset)).map_err(failed)?;
         }
         match write(records[..count].iter(), options.format) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,

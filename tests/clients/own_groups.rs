@@ -338,10 +338,10 @@ fn positions_seeks_pauses_and_commits_by_hand() {
         let partitions = [TopicPartition::new(name.as_str(), 0), TopicPartition::new(name.as_str(), 1)];
         let [first, second] = &partitions;
         let mut one = member(&own("by-hand-group"), "range", &[("enable.auto.commit", "false")]);
-        assert_eq!(kafka_code(one.position(first).await), ErrorCode::UnknownTopicOrPartition);
+        assert!(matches!(one.position(first).await, Err(ClientError::Misused(_))), "it has no partition yet");
         one.assign(&partitions).await.expect("it is not subscribed");
         assert_eq!(one.position(first).await, Ok(Offset::ZERO));
-        one.pause(second);
+        one.pause(second).expect("it has the partition");
         assert_eq!(one.paused(), [second.clone()]);
         let mut records = Vec::new();
         while records.len() < 100 {
@@ -349,7 +349,7 @@ fn positions_seeks_pauses_and_commits_by_hand() {
         }
         assert!(records.iter().all(|record| record.partition == *first), "the other partition is paused");
         assert_eq!(one.position(first).await, Ok(Offset(100)));
-        one.seek(first, Seek::Offset(Offset(98)));
+        one.seek(first, Seek::Offset(Offset(98))).expect("it has the partition");
         assert_eq!(one.poll(PATIENCE).await.expect("it reads").len(), 2);
         let offsets =
             BTreeMap::from([(first.clone(), Committed { metadata: "a note".to_owned(), ..Committed::at(Offset(42)) })]);
@@ -358,8 +358,8 @@ fn positions_seeks_pauses_and_commits_by_hand() {
         one.commit_async(None).await.expect("it is answered").expect("it is committed");
         let committed = one.committed(&partitions).await.expect("there are commits");
         assert_eq!(committed.values().map(|one| one.offset.0).collect::<Vec<_>>(), [100, 0]);
-        one.resume(second);
-        one.seek(second, Seek::End);
+        one.resume(second).expect("it has the partition");
+        one.seek(second, Seek::End).expect("it has the partition");
         assert_eq!(one.position(second).await, Ok(Offset(100)));
 
         let mut none = member(&own("fresh-group"), "range", &[("auto.offset.reset", "none")]);
@@ -393,7 +393,10 @@ fn what_kafkas_consumer_refuses_is_refused() {
         assert_eq!((one.assignment(), one.identity().epoch), (vec![], -1));
         one.assign(&partitions[..1]).await.expect("it is not subscribed any more");
         assert!(misused(one.subscribe(&[&name]).await));
-        one.seek(&partitions[0], Seek::Offset(Offset(3)));
+        one.seek(&partitions[0], Seek::Offset(Offset(3))).expect("it has the partition");
+        let other = &partitions[1];
+        assert!(misused(one.seek(other, Seek::End)), "it does not have the other partition");
+        assert!(misused(one.pause(other)) && misused(one.resume(other)));
         one.assign(&partitions).await.expect("it is assigned");
         assert_eq!(one.position(&partitions[0]).await, Ok(Offset(3)), "what it had goes on where it was");
         one.assign(&[]).await.expect("it unsubscribes");

@@ -65,6 +65,9 @@ pub enum Seek {
     Timestamp(Timestamp),
 }
 
+/// Kafka's `IllegalStateException` of whoever speaks of a partition that it does not have.
+pub(super) const NOT_ASSIGNED: ClientError = ClientError::Misused("the partition is not assigned to this consumer");
+
 /// Where the consumer is in one partition.
 struct Position {
     /// `None` while somebody else finds out where to begin.
@@ -153,10 +156,18 @@ impl Consumer {
         self.positions.remove(partition);
     }
 
-    /// Goes on from `to`; nothing where the partition is not assigned. `epoch` is that of the record before, if it is
-    /// known, `why` is for the history.
-    pub fn seek(&mut self, partition: &TopicPartition, to: Seek, epoch: LeaderEpoch, why: &'static str) {
-        let Some(position) = self.positions.get_mut(partition) else { return };
+    /// Goes on from `to`. `epoch` is that of the record before, if it is known, `why` is for the history.
+    ///
+    /// # Errors
+    /// The partition is not assigned.
+    pub fn seek(
+        &mut self,
+        partition: &TopicPartition,
+        to: Seek,
+        epoch: LeaderEpoch,
+        why: &'static str,
+    ) -> Result<(), ClientError> {
+        let position = self.position_mut(partition)?;
         let (busy, paused) = (position.busy, position.paused);
         *position = Position { busy, paused, why, ..Position::at(Some(to), epoch) };
         if let Seek::Offset(offset) = to {
@@ -165,20 +176,29 @@ impl Consumer {
             }
             self.tracer.detail(|| Event::PositionSet { partition: partition.clone(), offset, why: why.into() });
         }
+        Ok(())
     }
 
     /// Hands out nothing of `partition` until it is resumed.
-    pub fn pause(&mut self, partition: &TopicPartition) {
-        if let Some(position) = self.positions.get_mut(partition) {
-            position.paused = true;
-        }
+    ///
+    /// # Errors
+    /// The partition is not assigned.
+    pub fn pause(&mut self, partition: &TopicPartition) -> Result<(), ClientError> {
+        self.position_mut(partition)?.paused = true;
+        Ok(())
     }
 
     /// Undoes [`Consumer::pause`].
-    pub fn resume(&mut self, partition: &TopicPartition) {
-        if let Some(position) = self.positions.get_mut(partition) {
-            position.paused = false;
-        }
+    ///
+    /// # Errors
+    /// The partition is not assigned.
+    pub fn resume(&mut self, partition: &TopicPartition) -> Result<(), ClientError> {
+        self.position_mut(partition)?.paused = false;
+        Ok(())
+    }
+
+    fn position_mut(&mut self, partition: &TopicPartition) -> Result<&mut Position, ClientError> {
+        self.positions.get_mut(partition).ok_or(NOT_ASSIGNED)
     }
 
     /// The partitions that are paused.

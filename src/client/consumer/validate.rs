@@ -129,7 +129,7 @@ mod tests {
         let mut consumer = Consumer::new(config, cluster, Tracer::off());
         let partition = TopicPartition::new("t", 0);
         consumer.assign_awaiting(partition.clone());
-        consumer.seek(&partition, Seek::Offset(Offset(10)), LeaderEpoch(3), "committed");
+        consumer.seek(&partition, Seek::Offset(Offset(10)), LeaderEpoch(3), "committed")?;
         let leader = Leader { node: NodeId(2), epoch: LeaderEpoch(5) };
         assert!(is_doubtful(&consumer.positions[&partition], leader));
         let question = Question { partition: partition.clone(), offset: Offset(10), epoch: LeaderEpoch(3), leader };

@@ -1,6 +1,13 @@
 //! Settings of a group's consumer: those of a consumer, and what membership needs. Kafka's names, defaults and units.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use super::assignor::Assignor;
 use crate::client::config::{ConfigError, ConsumerConfig, Setting, Values, consumer_settings};
@@ -69,6 +76,16 @@ pub struct GroupConfig {
     pub older_claims_count: bool,
 }
 
+/// How many members of this process have got a name of their own.
+static NAMED: AtomicU64 = AtomicU64::new(0);
+
+/// The `client.id` of a consumer that was given none, as Kafka's consumer takes it: a static member is called as its
+/// instance, others are numbered in their process. Coordinators show it, and begin member ids with it.
+fn own_client_id(group: &str, instance_id: Option<&str>) -> String {
+    let number = || (NAMED.fetch_add(1, Ordering::Relaxed) + 1).to_string();
+    format!("consumer-{group}-{}", instance_id.map_or_else(number, str::to_owned))
+}
+
 /// Every setting that a group's consumer takes.
 pub fn group_settings() -> impl Iterator<Item = &'static Setting> + Clone {
     consumer_settings().chain(GROUP)
@@ -97,7 +114,7 @@ impl GroupConfig {
             name.parse().map_err(|problem: String| values.refuse("partition.assignment.strategy", &problem))
         });
         let flag = |name| values.parse(name, "true or false");
-        let config = Self {
+        let mut config = Self {
             consumer: ConsumerConfig { validate_positions: true, ..ConsumerConfig::from_properties(&of_consumer)? },
             group_id: values.text("group.id").into(),
             instance_id: optional("group.instance.id"),
@@ -129,6 +146,9 @@ impl GroupConfig {
         if config.remote_assignor.is_some() && protocol == GroupProtocol::Classic {
             return Err(values.refuse("group.remote.assignor", "needs group.protocol=consumer"));
         }
+        if config.consumer.cluster.client_id.is_empty() && !config.group_id.is_empty() {
+            config.consumer.cluster.client_id = own_client_id(&config.group_id, config.instance_id.as_deref());
+        }
         Ok(config)
     }
 
@@ -153,6 +173,15 @@ mod tests {
         assert_eq!(config.assignors, [Assignor::Range, Assignor::CooperativeSticky]);
         assert_eq!((config.rebalance_timeout_ms(), config.auto_commit), (300_000, true));
         assert_eq!((config.consumer.poll_records_max, config.instance_id), (7, None));
+    }
+
+    #[test]
+    fn a_member_without_a_client_id_has_one_of_its_own() {
+        let name = |given: &[(&str, &str)]| group(given).unwrap().consumer.cluster.client_id;
+        let numbers = [(); 2].map(|()| name(&[("group.id", "g")]).strip_prefix("consumer-g-").unwrap().parse::<u64>());
+        assert!(numbers[0].clone().unwrap() < numbers[1].clone().unwrap(), "{numbers:?}");
+        assert_eq!(name(&[("group.id", "g"), ("group.instance.id", "i")]), "consumer-g-i");
+        assert_eq!(name(&[("group.id", "g"), ("client.id", "c")]), "c");
     }
 
     #[test]

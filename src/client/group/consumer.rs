@@ -20,7 +20,11 @@ use super::{
 };
 use crate::{
     base::{LeaderEpoch, Offset, Time, TopicId, TopicPartition},
-    client::{ClientError, Cluster, Consumer, ConsumerRecord, config::OffsetReset, consumer::Seek},
+    client::{
+        ClientError, Cluster, Consumer, ConsumerRecord,
+        config::OffsetReset,
+        consumer::{NOT_ASSIGNED, Seek},
+    },
     protocol::ErrorCode,
     runtime::{clock, random, task},
     trace::{Event, Tracer},
@@ -349,14 +353,14 @@ impl GroupConsumer {
             match found.get(&partition) {
                 Some(committed) => {
                     let to = Seek::Offset(committed.offset);
-                    self.consumer.seek(&partition, to, committed.leader_epoch, "committed");
+                    self.consumer.seek(&partition, to, committed.leader_epoch, "committed")?;
                 }
                 None => {
                     let from = reset(&self.config).ok_or_else(|| {
                         let message = Some(format!("{partition} has no committed offset"));
                         ClientError::Kafka { code: ErrorCode::OffsetOutOfRange, message }
                     })?;
-                    self.consumer.seek(&partition, from, LeaderEpoch::UNKNOWN, "start");
+                    self.consumer.seek(&partition, from, LeaderEpoch::UNKNOWN, "start")?;
                 }
             }
         }
@@ -364,18 +368,27 @@ impl GroupConsumer {
     }
 
     /// Goes on from `to` in `partition`.
-    pub fn seek(&mut self, partition: &TopicPartition, to: Seek) {
-        self.consumer.seek(partition, to, LeaderEpoch::UNKNOWN, "seek");
+    ///
+    /// # Errors
+    /// The partition is not assigned.
+    pub fn seek(&mut self, partition: &TopicPartition, to: Seek) -> Result<(), ClientError> {
+        self.consumer.seek(partition, to, LeaderEpoch::UNKNOWN, "seek")
     }
 
     /// Hands out nothing of `partition` until it is resumed.
-    pub fn pause(&mut self, partition: &TopicPartition) {
-        self.consumer.pause(partition);
+    ///
+    /// # Errors
+    /// The partition is not assigned.
+    pub fn pause(&mut self, partition: &TopicPartition) -> Result<(), ClientError> {
+        self.consumer.pause(partition)
     }
 
     /// Undoes [`GroupConsumer::pause`].
-    pub fn resume(&mut self, partition: &TopicPartition) {
-        self.consumer.resume(partition);
+    ///
+    /// # Errors
+    /// The partition is not assigned.
+    pub fn resume(&mut self, partition: &TopicPartition) -> Result<(), ClientError> {
+        self.consumer.resume(partition)
     }
 
     /// The partitions that are paused.
@@ -408,8 +421,7 @@ impl GroupConsumer {
                 self.begin(round, answer)?;
             }
         }
-        let message = Some(format!("{partition} is not assigned"));
-        Err(ClientError::Kafka { code: ErrorCode::UnknownTopicOrPartition, message })
+        Err(NOT_ASSIGNED)
     }
 
     /// Where records begin, end, or are of a time.
