@@ -70,7 +70,7 @@ claims! {
         "who asks for a committed offset is told the newest that was acknowledged before, or one committed after it";
     /// S38 `StaticIdUnique`.
     StaticIdsUnique = "static-ids-unique",
-        "of those who claim to be the same static member of a group, one at most gets on";
+        "of those who claim to be the same static member one gets on, and none is sent away for one who never came";
     /// L-group `EventuallyConverges`.
     GroupConverges = "group-converges",
         "after everything healed, each partition that a group reads belongs to one running member";

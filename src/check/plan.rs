@@ -58,6 +58,14 @@ pub struct GroupPlan {
     pub assigned_by_hand: bool,
 }
 
+impl GroupPlan {
+    /// Whether `member` is a static one, and the only one of its `group.instance.id`.
+    pub fn is_alone_as_static(&self, member: &str) -> bool {
+        let instance = self.workers.get(member).and_then(|worker| worker.instance.as_ref());
+        instance.is_some() && self.workers.values().filter(|worker| worker.instance.as_ref() == instance).count() == 1
+    }
+}
+
 /// How a member of a group works, as far as reports speak of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerPlan {
@@ -67,8 +75,9 @@ pub struct WorkerPlan {
     pub reset: Arc<str>,
     /// It speaks the consumer protocol (KIP-848).
     pub modern: bool,
-    /// It has a `group.instance.id`.
-    pub is_static: bool,
+    /// `group.instance.id` of a static member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Arc<str>>,
     /// Its assignors let members keep what they have during a rebalance.
     pub cooperative: bool,
     /// `session.timeout.ms`; of the classic protocol.

@@ -241,7 +241,7 @@ fn worker_plan(config: &GroupConfig, application: Application) -> WorkerPlan {
         application: application.name().into(),
         reset: reset.into(),
         modern: config.protocol == GroupProtocol::Consumer,
-        is_static: config.instance_id.is_some(),
+        instance: config.instance_id.clone(),
         cooperative: config.assignors.iter().all(|assignor| assignor.is_cooperative()),
         session_timeout_ms: u64::try_from(config.session_timeout.as_millis()).unwrap_or(u64::MAX),
     }

@@ -87,7 +87,7 @@ impl Case<'_> {
 }
 
 /// What would be violations, unless something permitted them: judged at the end.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Suspicions {
     checks: u64,
     found: Vec<(String, Vec<EventId>)>,
@@ -136,7 +136,7 @@ impl Groups {
             self.processing.at_most_once(case),
             self.owners.one_owner(case),
             self.owners.converge(case, &self.coordinated),
-            self.statics.unique(case),
+            self.statics.unique(case, &self.owners),
             self.commits.fenced(case),
             self.commits.survive(case),
             self.commits.never_go_back(case),

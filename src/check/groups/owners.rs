@@ -36,6 +36,8 @@ pub(super) struct Owners {
     taken: Suspicions,
     /// Who stays away because another has its `group.instance.id`, as a coordinator said.
     away: BTreeMap<Arc<str>, Away>,
+    /// The times that nothing excuses, of members and the events.
+    sent_away: Vec<(Arc<str>, EventId)>,
     /// When each member was first counted.
     joined: BTreeMap<Arc<str>, EventId>,
     /// Processes whose member was replaced by a join that was older than its own.
@@ -92,6 +94,9 @@ impl Owners {
                 let is_excused =
                     is_stale || coordinated.has_forgotten(&entry.node) || self.overtaken.contains(&entry.node);
                 self.away.insert(entry.node.clone(), Away { event: entry.id, is_excused });
+                if !is_excused {
+                    self.sent_away.push((entry.node.clone(), entry.id));
+                }
             }
             _ => {}
         }
@@ -116,6 +121,11 @@ impl Owners {
             self.taken.suspect(text, vec![had.event, entry.id]);
         }
         believers.insert(entry.node.clone(), Belief { member: member.clone(), event: entry.id });
+    }
+
+    /// Who was sent away as a static member that another had replaced, and when, where nothing excuses it but another.
+    pub(super) fn sent_away(&self) -> &[(Arc<str>, EventId)] {
+        &self.sent_away
     }
 
     pub(super) fn one_owner(&self, case: &Case<'_>) -> Finding {

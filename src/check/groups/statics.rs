@@ -3,14 +3,15 @@
 //! protocol the one that is there.
 //!
 //! When one has been replaced, and its successor has been given something, no commit that it sends is taken. After
-//! everything healed only one of them believes to have partitions.
+//! everything healed only one of them believes to have partitions. And who alone claims an id is sent away for nobody: a
+//! coordinator that does so has forgotten that this member came back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{Case, Suspicions};
+use super::{Case, Owners, Suspicions};
 use crate::{
     base::TopicPartition,
     check::{Claim, Finding},
@@ -93,8 +94,17 @@ impl Statics {
         belief.partitions.extend(partitions.iter().cloned());
     }
 
-    pub(super) fn unique(&self, case: &Case<'_>) -> Finding {
-        let mut score = self.found.judge(Claim::StaticIdsUnique, case);
+    pub(super) fn unique(&self, case: &Case<'_>, owners: &Owners) -> Finding {
+        let mut found = self.found.clone();
+        for (node, event) in owners.sent_away() {
+            if case.plan.groups.values().any(|plan| plan.is_alone_as_static(node)) {
+                found.suspect(
+                    format!("{node} was sent away for another static member, and there is none"),
+                    vec![*event],
+                );
+            }
+        }
+        let mut score = found.judge(Claim::StaticIdsUnique, case);
         if case.plan.leave_broken || !case.history.has_settled() {
             return score.into_finding();
         }

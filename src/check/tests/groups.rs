@@ -1,7 +1,8 @@
 //! The checkers of consumer groups: each holds on a good journal and fails on a doctored one.
 
 use crate::check::{
-    Cause, Claim, Ending, Expectation, Expected, ExpectedLoss, GroupPlan, Plan, Status, Verdict, fixture::judge,
+    Cause, Claim, Ending, Expectation, Expected, ExpectedLoss, GroupPlan, Plan, Status, Verdict, WorkerPlan,
+    fixture::judge,
 };
 
 /// Two records, and a group of two members, of whom g1 has the only partition. Events 1 to 9.
@@ -47,16 +48,39 @@ const END: &str = "
     audit end t-0 2
 ";
 
-fn judged(parts: &[&str], at_least_once: bool, at_most_once: bool) -> Verdict {
-    let group = GroupPlan {
+/// A group of two members that read `t-0`.
+fn group() -> GroupPlan {
+    GroupPlan {
         members: vec!["g1".into(), "g2".into()],
         partitions: vec!["t-0".parse().unwrap()],
-        at_least_once,
-        at_most_once,
         ..GroupPlan::default()
-    };
+    }
+}
+
+fn judged(parts: &[&str], at_least_once: bool, at_most_once: bool) -> Verdict {
+    let group = GroupPlan { at_least_once, at_most_once, ..group() };
     let plan = Plan { groups: [("g".into(), group)].into(), ..Plan::default() };
     judge(&parts.concat(), plan, &Ending::default())
+}
+
+/// A static member of this name.
+fn static_member(instance: &str) -> WorkerPlan {
+    WorkerPlan { instance: Some(instance.into()), ..WorkerPlan::default() }
+}
+
+#[test]
+fn a_static_member_without_a_namesake_is_sent_away_for_nobody() {
+    let fenced = "g1 fails FENCED_INSTANCE_ID\n";
+    let stale = "b2 loaded __consumer_offsets-0 m1 m2 e1\ng1 wonders g t-0 b1\n";
+    let of = |other: &str, parts: &[&str]| {
+        let workers = [("g1".into(), static_member("one")), ("g2".into(), static_member(other))].into();
+        let plan = Plan { groups: [("g".into(), GroupPlan { workers, ..group() })].into(), ..Plan::default() };
+        judge(&parts.concat(), plan, &Ending::default()).finding(Claim::StaticIdsUnique).status
+    };
+    let named = BEGIN.replace("b1 joins g m1", "b1 joins g m1 one");
+    assert_eq!(of("two", &[&named, WORK, fenced, END]), Status::Violated);
+    assert_eq!(of("one", &[&named, WORK, fenced, END]), Status::Held);
+    assert_eq!(of("two", &[&named, WORK, stale, fenced, END]), Status::Held);
 }
 
 #[track_caller]
@@ -284,12 +308,7 @@ fn a_member_answers_for_what_it_passed_while_a_partition_was_its_own() {
 fn permitting(parts: &[&str], causes: &[Cause]) -> Status {
     let lost = Some(ExpectedLoss { count: None, causes: causes.to_vec() });
     let expected = Expectation { claim: Claim::ProcessedAtLeastOnce, value: Expected::Any, lost };
-    let group = GroupPlan {
-        members: vec!["g1".into(), "g2".into()],
-        partitions: vec!["t-0".parse().unwrap()],
-        at_least_once: true,
-        ..GroupPlan::default()
-    };
+    let group = GroupPlan { at_least_once: true, ..group() };
     let plan = Plan { groups: [("g".into(), group)].into(), expectations: vec![expected], ..Plan::default() };
     let verdict = judge(&parts.concat(), plan, &Ending::default());
     let finding = verdict.finding(Claim::ProcessedAtLeastOnce);
@@ -421,6 +440,8 @@ fn of_two_with_one_instance_id_only_one_gets_on() {
     check(&[BEGIN, WORK, replaced, late, END], Claim::StaticIdsUnique, Status::Violated, witness);
     let refused = late.replace("NONE", "FENCED_INSTANCE_ID");
     check(&[BEGIN, WORK, replaced, &refused, END], Claim::StaticIdsUnique, Status::Held, "");
+    let fenced = "g1 fails FENCED_INSTANCE_ID\n";
+    check(&[BEGIN, WORK, replaced, fenced, END], Claim::StaticIdsUnique, Status::Held, "");
     let named = BEGIN.replace("b1 joins g m1", "b1 joins g m1 one");
     let both = END.replace("g1 loses g m1 t-0", "g1 up 1");
     let witness = "g1 and g2 both go on as one in group g";

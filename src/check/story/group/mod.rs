@@ -154,7 +154,7 @@ impl<'a> Scene<'a> {
     }
 
     fn is_static(&self, client: &str) -> bool {
-        self.plan.workers.get(client).is_some_and(|worker| worker.is_static)
+        self.plan.workers.get(client).is_some_and(|worker| worker.instance.is_some())
     }
 
     fn say(&mut self, entry: &Entry, text: impl Into<String>) {

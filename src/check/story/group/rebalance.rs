@@ -220,7 +220,7 @@ fn therefore(
     let Some(worker) = plan.workers.get(*owner) else { return therefore };
     let is_classic = plan.workers.values().all(|worker| !worker.modern);
     match why {
-        Why::Died if is_classic && !worker.is_static && put_out.is_some() => {
+        Why::Died if is_classic && worker.instance.is_none() && put_out.is_some() => {
             let id = all_set([*owner], "group.instance.id", owner);
             therefore.push(Sentence::about(
                 &id,

@@ -177,7 +177,7 @@ fn therefore(
          that it was for is in the world all the same, and whoever has the partition does it again unless it was \
          committed before."
     ))];
-    let is_dynamic = of_group.workers.get(client).is_some_and(|worker| !worker.is_static && !worker.modern);
+    let is_dynamic = of_group.workers.get(client).is_some_and(|worker| worker.instance.is_none() && !worker.modern);
     if paused && is_dynamic {
         therefore.push(Sentence::about(
             &all_set([client], "group.instance.id", client),
