@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 pub use self::tell::{Broken, Shrunk, tell};
 use crate::{
+    base::Time,
     scenario::{self, Scenario},
     trace::journal::Entry,
 };
@@ -124,6 +125,7 @@ impl<J: Judge> Search<'_, J> {
             let before = self.best.clone();
             self.what_fired()?;
             self.all_but(moves::steps)?;
+            self.in_time()?;
             self.each(moves::groups)?;
             self.each(moves::clients)?;
             self.each(moves::partitions)?;
@@ -136,16 +138,40 @@ impl<J: Judge> Search<'_, J> {
         }
     }
 
-    /// Leaves out the optional steps that did not come.
-    fn what_fired(&mut self) -> Result<(), J::Error> {
-        if self.runs >= self.runs_max || !self.best.steps.iter().any(|step| step.optional) {
-            return Ok(());
+    /// When each step of the best comes; nothing where there are too few runs left.
+    fn times(&mut self) -> Result<Vec<Option<Time>>, J::Error> {
+        if self.runs >= self.runs_max {
+            return Ok(vec![None; self.best.steps.len()]);
         }
         self.runs += 1;
         let events = self.judge.events(&self.best)?;
-        for candidate in moves::fired(&self.best, &events) {
-            if self.attempt(candidate)? {
-                break;
+        Ok(moves::times(&self.best, &events))
+    }
+
+    /// Leaves out the optional steps that did not come.
+    fn what_fired(&mut self) -> Result<(), J::Error> {
+        if self.best.steps.iter().any(|step| step.optional) {
+            let times = self.times()?;
+            for candidate in moves::fired(&self.best, &times) {
+                if self.attempt(candidate)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out steps that matter by the time that they take: what is behind them comes when it came before.
+    fn in_time(&mut self) -> Result<(), J::Error> {
+        if self.best.steps.len() > 1 {
+            let mut times = self.times()?;
+            for index in (0..self.best.steps.len()).rev() {
+                let candidate = moves::in_time(&self.best, &times, index);
+                if let Some(candidate) = candidate
+                    && self.attempt(candidate)?
+                {
+                    times.remove(index);
+                }
             }
         }
         Ok(())

@@ -1,10 +1,7 @@
 //! What the shrinker tries: each function makes smaller scenarios of one, the boldest first. A candidate may be no
 //! scenario at all, such as one whose step speaks of a client that is gone: those are not run.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     base::Time,
@@ -28,24 +25,35 @@ pub fn steps(of: &Scenario, without: &BTreeSet<usize>) -> (usize, Scenario) {
     (of.steps.len(), scenario)
 }
 
-/// Without the steps that did not come in a run of it. In the second candidate the time that the story waited for them
-/// still passes: a step behind them comes as long after the step before as it did, and the end waits.
-pub fn fired(of: &Scenario, events: &[Entry]) -> Vec<Scenario> {
-    let fired = |entry: &Entry| match entry.event {
-        Event::StepFired { step, .. } => Some((step - 1, entry.time)),
-        _ => None,
-    };
-    let fired: BTreeMap<usize, Time> = events.iter().filter_map(fired).collect();
-    let mut idle: BTreeSet<usize> = (0..of.steps.len()).filter(|index| !fired.contains_key(index)).collect();
-    let Some((last, _)) = fired.last_key_value().filter(|_| !idle.is_empty()) else { return Vec::new() };
+/// When each step came in a run of it.
+pub fn times(of: &Scenario, events: &[Entry]) -> Vec<Option<Time>> {
+    let mut times = vec![None; of.steps.len()];
+    for entry in events {
+        if let Event::StepFired { step, .. } = entry.event {
+            times[step - 1] = Some(entry.time);
+        }
+    }
+    times
+}
+
+/// A step that comes so long after the one before it.
+fn waits(step: &mut Step, time: Duration) {
+    (step.at, step.on, step.when) = (None, None, None);
+    step.after = Some(Duration::from_millis(time.as_millis() as u64));
+}
+
+/// Without the steps that did not come. In the second candidate the time that the story waited for them still passes: a
+/// step behind them comes as long after the step before as it did, and the end waits.
+pub fn fired(of: &Scenario, times: &[Option<Time>]) -> Vec<Scenario> {
+    let fired: Vec<(usize, Time)> =
+        times.iter().enumerate().filter_map(|(index, time)| Some((index, (*time)?))).collect();
+    let mut idle: BTreeSet<usize> = (0..of.steps.len()).filter(|index| times[*index].is_none()).collect();
+    let Some((last, _)) = fired.last().filter(|_| !idle.is_empty()) else { return Vec::new() };
     let mut timed = of.clone();
-    let waits = |step: &mut Step, time: Duration| {
-        (step.at, step.on, step.when) = (None, None, None);
-        step.after = Some(Duration::from_millis(time.as_millis() as u64));
-    };
-    for ((before, then), (index, now)) in fired.iter().zip(fired.iter().skip(1)) {
+    for pair in fired.windows(2) {
+        let [(before, then), (index, now)] = *pair else { unreachable!("a window has two") };
         if index - before > 1 {
-            waits(&mut timed.steps[*index], now.since(*then));
+            waits(&mut timed.steps[index], now.since(then));
         }
     }
     let plain = steps(of, &idle).1;
@@ -56,6 +64,19 @@ pub fn fired(of: &Scenario, events: &[Entry]) -> Vec<Scenario> {
         (end.optional, end.actions.value) = (false, vec![Action::Nothing]);
     }
     vec![plain, steps(&timed, &idle).1]
+}
+
+/// Without one step; the next comes when it came before. `None` where that is not known.
+pub fn in_time(of: &Scenario, times: &[Option<Time>], index: usize) -> Option<Scenario> {
+    let now = (*times.get(index + 1)?)?;
+    let time = match index.checked_sub(1) {
+        Some(before) => now.since(times[before]?),
+        None => now.since(times[0]?) + of.steps[0].after?,
+    };
+    let mut scenario = of.clone();
+    waits(&mut scenario.steps[index + 1], time);
+    scenario.steps.remove(index);
+    Some(scenario)
 }
 
 /// Without one client, and without the topics that nobody uses then.

@@ -124,7 +124,9 @@ fn steps_that_did_not_come_go_while_the_time_that_they_took_stays() {
         cause: None,
         event: Event::StepFired { step, action: String::new(), note: None },
     };
-    let candidates = moves::fired(&long, &[(1, 1000), (3, 31_017), (4, 31_134)].map(fired));
+    let times = |came: &[(usize, u64)]| moves::times(&long, &came.iter().copied().map(fired).collect::<Vec<_>>());
+    let some = times(&[(1, 1000), (3, 31_017), (4, 31_134)]);
+    let candidates = moves::fired(&long, &some);
     let told = |scenario: &Scenario| -> Vec<String> {
         scenario.steps.iter().map(|step| format!("{}: {}", step.trigger(), action::show(&step.actions.value))).collect()
     };
@@ -138,8 +140,16 @@ fn steps_that_did_not_come_go_while_the_time_that_they_took_stays() {
             vec![plain[0], "after 30017ms: clock b1 +5000ms; cut b2 | [b1, b4]", last, "after 60s: nothing"],
         ]
     );
-    assert!(moves::fired(&long, &[1, 2, 3, 4, 5, 6].map(|step| fired((step, 0)))).is_empty(), "all of them came");
-    assert!(moves::fired(&long, &[]).is_empty(), "without a journal nothing is known");
+    let all = times(&[(1, 1000), (2, 1500), (3, 1517), (4, 1634), (5, 1955), (6, 1965)]);
+    assert!(moves::fired(&long, &all).is_empty(), "all of them came");
+    assert!(moves::fired(&long, &times(&[])).is_empty(), "without a journal nothing is known");
+
+    let without = |times: &[Option<Time>], index| moves::in_time(&long, times, index).as_ref().map(told);
+    assert_eq!(without(&all, 1).unwrap()[..2], [plain[0], "after 517ms: clock b1 +5000ms; cut b2 | [b1, b4]"]);
+    assert_eq!(without(&all, 2).unwrap()[2], "after 134ms: crash leader(orders-1) kill");
+    assert_eq!(without(&some, 3), None, "the next did not come");
+    assert_eq!(without(&all, 5), None, "there is no next");
+    assert_eq!(without(&all, 0), None, "the first waits for what happens");
 }
 
 #[test]
