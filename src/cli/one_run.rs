@@ -131,7 +131,7 @@ pub fn told_by_a_child(order: &Order) -> Result<Told, Failure> {
         command.arg("--record");
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    child::without_address_randomisation(&mut command);
+    child::without_address_randomisation();
     let output = command.output().map_err(Failure::failed)?;
     if let Ok(told) = serde_json::from_slice(&output.stdout) {
         return Ok(told);

@@ -8,5 +8,6 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    madsim::task::spawn(future)
+    // The executor moves a future several times before it runs, and some of ours have tens of kilobytes.
+    madsim::task::spawn(Box::pin(future))
 }

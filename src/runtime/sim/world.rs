@@ -189,7 +189,7 @@ impl World {
         let (world, host) = (self.clone(), name.clone());
         let process = move || {
             let (world, host) = (world.clone(), host.clone());
-            let run = boot();
+            let run = Box::pin(boot());
             async move {
                 let incarnation = world.incarnation(&host);
                 run.await;
