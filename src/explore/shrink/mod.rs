@@ -118,8 +118,8 @@ struct Search<'a, J: Judge> {
 }
 
 impl<J: Judge> Search<'_, J> {
-    /// Leaves out steps, and whom they happen to: with fewer clients and brokers there are steps that nobody needs, which
-    /// a story is long by more than by anything else.
+    /// Leaves out steps, and clients and brokers, until neither makes the other fewer. Steps come before settings: they
+    /// are what a reader has to follow.
     fn plot_and_cast(&mut self, keeps: Keeps) -> Result<(), J::Error> {
         loop {
             let before = self.best.clone();
