@@ -177,6 +177,9 @@ struct Coordination {
     /// Processes that had joined when another coordinator began, which does not know them, or join one that has been
     /// replaced: nothing is written of it.
     forgotten: BTreeSet<Arc<str>>,
+    /// Static members that came back under a new id to this coordinator. Who comes back to a group at work is answered
+    /// when that is written; in a rebalance that is written with the next assignment (KIP-345).
+    returned: BTreeSet<Arc<str>>,
     /// Static members that did not come when the newest generation was formed: what they had was given to others.
     absent: BTreeSet<Arc<str>>,
     /// How often the last member went.
@@ -234,6 +237,11 @@ impl Coordinated {
                 group.members.remove(old);
                 group.epochs.remove(old);
                 group.members.insert(new.clone());
+                group.returned.insert(new.clone());
+                if let Some(process) = group.clients.get(old).cloned() {
+                    group.forgotten.remove(&process);
+                    group.clients.insert(new.clone(), process);
+                }
                 group.was_handed_on = true;
                 if let Some(owned) = group.owners.remove(old) {
                     group.owners.insert(new.clone(), owned);
@@ -299,11 +307,13 @@ impl Coordinated {
         for (name, group) in
             self.groups.iter_mut().filter(|(name, _)| java::coordinating_partition(name, partitions) == number)
         {
+            let returned = std::mem::take(&mut group.returned);
+            let is_written = |member: &Arc<str>| returned.contains(member) && group.formed <= group.assigned;
+            let is_known = |member: &Arc<str>| members.iter().any(|(of, known)| of == name && known == member);
+            let forgotten = group.members.iter().filter(|member| !is_known(member) && !is_written(member));
+            group.forgotten.extend(forgotten.filter_map(|member| group.clients.get(member).cloned()));
             (group.formed, group.is_downgrading) = (group.assigned, false);
             group.emptied += 1;
-            let is_known = |member: &Arc<str>| members.iter().any(|(of, known)| of == name && known == member);
-            let forgotten = group.members.iter().filter(|member| !is_known(member));
-            group.forgotten.extend(forgotten.filter_map(|member| group.clients.get(member).cloned()));
             group.members.clear();
             group.absent.clear();
         }

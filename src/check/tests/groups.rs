@@ -81,6 +81,16 @@ fn a_static_member_without_a_namesake_is_sent_away_for_nobody() {
     assert_eq!(of("two", &[&named, WORK, fenced, END]), Status::Violated);
     assert_eq!(of("one", &[&named, WORK, fenced, END]), Status::Held);
     assert_eq!(of("two", &[&named, WORK, stale, fenced, END]), Status::Held);
+    // Its return is written at once in a group at work, and in a rebalance with the assignment.
+    let begin = named.replace("b1 joins g m1 one", "b1 joins g m1 one client=g1");
+    let (returns, formed) = ("b1 replaces g m1 m3 one\n", "b1 forms g m2 m3 gen=2\n");
+    let moved = "b2 loaded __consumer_offsets-0 m1 m2 e1\n";
+    for rebalance in [[returns, formed], [formed, returns]] {
+        assert_eq!(of("two", &[&begin, WORK, &rebalance.concat(), moved, fenced, END]), Status::Held);
+    }
+    assert_eq!(of("two", &[&begin, WORK, returns, moved, fenced, END]), Status::Violated);
+    let written = [returns, formed, "b1 assigns g m3 t-0 gen=2\n"].concat();
+    assert_eq!(of("two", &[&begin, WORK, &written, moved, fenced, END]), Status::Violated);
 }
 
 #[track_caller]
