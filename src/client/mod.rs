@@ -1,8 +1,8 @@
 //! Kafka's clients: a producer, a consumer of assigned partitions, a group's consumer, an admin.
 //!
 //! What the simulated applications use, and a Rust client for real clusters: everything goes through Kafka's protocol
-//! and through the runtime seam. Settings have Kafka's names and defaults ([`config`]). Not here: consumer groups,
-//! transactions, security.
+//! and through the runtime seam. Settings have Kafka's names and defaults ([`config`]). Not here: transactions,
+//! security.
 //!
 //! | module | offers |
 //! |---|---|
